@@ -1,0 +1,270 @@
+//go:build linux
+
+package netpoll
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	maxVisit = 64 << 10 // bytes read from one connection before the others have their turn
+	maxSend  = 64 << 10 // bytes given to one send; larger ones lengthen the collector's pauses
+)
+
+// ErrClosed is the error of a connection that this side closed.
+var ErrClosed = errors.New("connection closed")
+
+// A Session is what a [Conn] carries: it is pushed the bytes that arrive and
+// pulled for the bytes that are due. All its methods are called by the
+// connection's worker.
+type Session interface {
+	// Receive takes bytes from the peer. The chunk is the session's to change
+	// until Receive returns, and not to keep.
+	Receive(chunk []byte)
+	// Next returns bytes that are due now, empty if there are none. They must
+	// stay as they are until Sent is called.
+	Next() []byte
+	// Sent says how many bytes of what Next returned the socket took, and
+	// whether it is full: then nothing more goes out until it has drained.
+	Sent(n int, full bool)
+	// Wants says what the session still wants of the connection. Without
+	// reading, nothing is received until it wants to read again, which it is
+	// asked after each Sent. Without writing, the sending side is shut down once
+	// nothing is due; without either, the connection is then closed.
+	Wants() (reading, writing bool)
+	// Tick is called about once a second with the worker's coarse time.
+	Tick(now uint32)
+	// Shutdown tells the session that the server ends.
+	Shutdown()
+	// Closed is called once, last: the connection is gone, by ErrClosed if this
+	// side closed it, io.EOF if the peer did, or a system call's error.
+	Closed(err error)
+}
+
+// A Conn is one socket on a worker. Its methods may be called by that worker
+// only, which is to say from the methods of its Session and from posted tasks.
+type Conn struct {
+	worker  *Worker // immutable
+	session Session // immutable after open returned
+	fd      int32   // owned by the worker; -1 once closed
+	slot    int32   // owned by the worker; place in worker.conns
+	events  uint32  // owned by the worker; events not yet looked at
+
+	queued   bool // owned by the worker; is in worker.ready
+	hungUp   bool // owned by the worker; a hang-up or error event was seen
+	held     bool // owned by the worker; reading waits until the session wants it
+	finished bool // owned by the worker; the sending side was shut down
+}
+
+// notify is the epoll callback: it only notes the events and queues the
+// connection.
+func (c *Conn) notify(events uint32) {
+	if events == eventClosed {
+		return
+	}
+	c.ready(events)
+}
+
+// ready queues the connection for this or the worker's next turn.
+func (c *Conn) ready(events uint32) {
+	if c.fd < 0 {
+		return
+	}
+	c.events |= events
+	if events&eventHangup != 0 {
+		c.hungUp = true
+	}
+	if !c.queued {
+		c.queued = true
+		c.worker.ready.push(c)
+	}
+	c.worker.signal()
+}
+
+// serve looks at the events that came since the last visit.
+func (c *Conn) serve() {
+	c.queued = false
+	events := c.events
+	c.events = 0
+	if c.fd < 0 {
+		return
+	}
+	if events&(eventRead|eventHangup) != 0 {
+		c.receive()
+	}
+	c.Flush()
+}
+
+// receive reads until the socket is drained or the visit is over.
+func (c *Conn) receive() {
+	buf := c.worker.buf
+	for read := 0; c.fd >= 0; {
+		if reading, _ := c.session.Wants(); !reading {
+			c.held = true
+			return
+		}
+		n, errno := recv(int(c.fd), buf)
+		switch {
+		case errno == syscall.EINTR:
+			continue
+		case errno == syscall.EAGAIN:
+			return
+		case errno != 0:
+			c.close(os.NewSyscallError("recv", errno))
+			return
+		case n == 0:
+			c.close(io.EOF)
+			return
+		}
+		c.worker.stats.bytesIn.Add(uint64(n))
+		c.session.Receive(buf[:n])
+		// A short read means that the socket was drained, and the next byte is
+		// a new edge, unless the peer has hung up: that edge may have been.
+		if n < len(buf) && !c.hungUp {
+			return
+		}
+		if read += n; read >= maxVisit {
+			c.ready(eventRead) // no new edge comes for what is there already
+			return
+		}
+	}
+}
+
+// Flush sends what the session has due, until there is nothing more, the
+// socket is full or the worker's slice is spent (then it goes on by itself).
+func (c *Conn) Flush() {
+	for c.fd >= 0 {
+		p := c.session.Next()
+		if len(p) == 0 {
+			c.drained()
+			return
+		}
+		if len(p) > maxSend {
+			p = p[:maxSend]
+		}
+		n, errno := send(int(c.fd), p)
+		c.worker.slice.charge(n)
+		switch errno {
+		case 0:
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			c.worker.stats.blocked.Add(1)
+		default:
+			c.close(os.NewSyscallError("send", errno))
+			return
+		}
+		c.worker.stats.bytesOut.Add(uint64(n))
+		c.session.Sent(n, n < len(p))
+		if n < len(p) {
+			c.resume()
+			return // the socket is full: its writable edge, or the tick, comes back here
+		}
+		if c.worker.slice.bytes > sliceBytes {
+			c.ready(eventWrite)
+			return
+		}
+	}
+}
+
+// drained acts on what the session wants when nothing is due.
+func (c *Conn) drained() {
+	reading, writing := c.session.Wants()
+	switch {
+	case !reading && !writing:
+		c.close(ErrClosed)
+	case !writing && !c.finished:
+		c.finished = true
+		_ = unix.Shutdown(int(c.fd), unix.SHUT_WR)
+	}
+	c.resume()
+}
+
+// resume reads on if reading was held back and need not be any longer.
+func (c *Conn) resume() {
+	if !c.held || c.fd < 0 {
+		return
+	}
+	if reading, _ := c.session.Wants(); reading {
+		c.held = false
+		c.ready(eventRead)
+	}
+}
+
+// tick passes the time to the session, and tries a full socket again: when the
+// kernel is short of memory it says EAGAIN with nothing in flight, and then no
+// edge follows.
+func (c *Conn) tick(now uint32) {
+	c.session.Tick(now)
+	c.Flush()
+}
+
+// Abort closes the connection at once, whatever is still due.
+func (c *Conn) Abort() { c.close(ErrClosed) }
+
+func (c *Conn) close(err error) {
+	fd := c.release()
+	if fd < 0 {
+		return
+	}
+	_ = unix.Close(fd)
+	c.session.Closed(err)
+}
+
+// release takes the descriptor out of the reactor and returns it, -1 if that
+// was done before. The session is not told.
+func (c *Conn) release() (fd int) {
+	if c.fd < 0 {
+		return -1
+	}
+	fd = int(c.fd)
+	c.fd = -1
+	_ = c.worker.poller.del(fd)
+	c.worker.remove(c)
+	return fd
+}
+
+// Detach takes the connection out of the reactor for good and returns it as a
+// net.Conn that reads the given bytes first. The session's Closed is not
+// called. It needs one spare descriptor for a moment; without one the
+// connection stays where it is and the error is EMFILE.
+func (c *Conn) Detach(unread []byte) (net.Conn, error) {
+	if c.fd < 0 {
+		return nil, ErrClosed
+	}
+	dup, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("detach connection: %w", os.NewSyscallError("fcntl", err))
+	}
+	_ = unix.Close(c.release())
+	file := os.NewFile(uintptr(dup), "detached connection")
+	conn, err := net.FileConn(file)
+	_ = file.Close()
+	if err != nil {
+		c.session.Closed(err)
+		return nil, fmt.Errorf("detach connection: %w", err)
+	}
+	return &detached{Conn: conn, unread: unread}, nil
+}
+
+// detached is a connection that reads bytes which the reactor read already.
+type detached struct {
+	net.Conn
+	unread []byte
+}
+
+func (d *detached) Read(p []byte) (int, error) {
+	if len(d.unread) > 0 {
+		n := copy(p, d.unread)
+		d.unread = d.unread[n:]
+		return n, nil
+	}
+	return d.Conn.Read(p)
+}

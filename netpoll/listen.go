@@ -1,0 +1,171 @@
+//go:build linux
+
+package netpoll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// acceptRetry is how long the accept loop waits when descriptors or memory
+// have run out, before it asks the kernel again.
+const acceptRetry = 100 * time.Millisecond
+
+// SocketOptions are set on a listener and inherited by what it accepts. The
+// zero value of each field means its default.
+type SocketOptions struct {
+	// NotSentLowat bounds the bytes that the kernel holds for a socket beyond
+	// what is in flight (TCP_NOTSENT_LOWAT): a viewer that does not read costs
+	// the kernel about this much, while a fast one far away still gets a large
+	// window. Default 16 KiB.
+	NotSentLowat int
+	// SendBuffer sets SO_SNDBUF in bytes. Default: the kernel's own tuning.
+	SendBuffer int
+	// UserTimeout gives up a peer that does not acknowledge what was sent
+	// (TCP_USER_TIMEOUT). Default 60 s.
+	UserTimeout time.Duration
+	// KeepAlive is the time of silence before the kernel probes a peer
+	// (TCP_KEEPIDLE); it finds those that vanished without a word although
+	// nothing is sent to them. Default 45 s.
+	KeepAlive time.Duration
+}
+
+func (o SocketOptions) withDefaults() SocketOptions {
+	if o.NotSentLowat <= 0 {
+		o.NotSentLowat = 16 << 10
+	}
+	if o.UserTimeout <= 0 {
+		o.UserTimeout = time.Minute
+	}
+	if o.KeepAlive <= 0 {
+		o.KeepAlive = 45 * time.Second
+	}
+	return o
+}
+
+// set applies the options to a socket.
+func (o SocketOptions) set(fd int) error {
+	settings := []struct {
+		name              string
+		level, opt, value int
+	}{
+		{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		{"TCP_NOTSENT_LOWAT", unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, o.NotSentLowat},
+		{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(o.UserTimeout.Milliseconds())},
+		{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, max(1, int(o.KeepAlive.Seconds()))},
+		{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 5},
+		{"SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, o.SendBuffer},
+	}
+	for _, s := range settings {
+		if s.opt == unix.SO_SNDBUF && s.level == unix.SOL_SOCKET && s.value <= 0 {
+			continue
+		}
+		if err := unix.SetsockoptInt(fd, s.level, s.opt, s.value); err != nil {
+			return fmt.Errorf("set %s to %d: %w", s.name, s.value, os.NewSyscallError("setsockopt", err))
+		}
+	}
+	return nil
+}
+
+// A Listener is a listening TCP socket. Listen makes one.
+type Listener struct {
+	file *os.File
+	addr net.Addr
+}
+
+// Listen opens a TCP listener whose connections carry the options. The backlog
+// is the system's net.core.somaxconn.
+func Listen(ctx context.Context, addr string, options SocketOptions) (*Listener, error) {
+	options = options.withDefaults()
+	config := net.ListenConfig{
+		KeepAlive: -1, // set by the options
+		Control: func(_, _ string, raw syscall.RawConn) error {
+			var set error
+			err := raw.Control(func(fd uintptr) { set = options.set(int(fd)) })
+			return errors.Join(err, set)
+		},
+	}
+	l, err := config.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	// A net.Listener does not let its descriptor be waited for; a file does.
+	file, err := l.(*net.TCPListener).File()
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", l.Addr(), err)
+	}
+	return &Listener{file: file, addr: l.Addr()}, nil
+}
+
+// Addr returns the address that the listener is bound to.
+func (l *Listener) Addr() net.Addr { return l.addr }
+
+// Close stops listening, which ends [Pool.Serve]. A second Close returns an
+// os.ErrClosed.
+func (l *Listener) Close() error { return l.file.Close() }
+
+// Serve accepts connections from l and spreads them over the workers. It
+// returns when l or the pool is closed: nil for either, or the error that made
+// accepting impossible. It closes l.
+func (p *Pool) Serve(l *Listener, open OpenFunc) error {
+	raw, err := l.file.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("serve %s: %w", l.addr, err)
+	}
+	served := make(chan struct{})
+	p.wg.Go(func() {
+		select {
+		case <-p.stop:
+		case <-served:
+		}
+		_ = l.Close()
+	})
+	defer close(served)
+
+	var fatal error
+	short := false // descriptors have run out, and Failed was told
+	err = raw.Read(func(fd uintptr) (done bool) {
+		for {
+			conn, errno := accept(int(fd))
+			switch errno {
+			case 0:
+				short = false
+				w := p.leastBusy()
+				w.stats.accepted.Add(1)
+				w.Adopt(conn, open)
+			case syscall.EAGAIN:
+				return false // wait for the next one
+			case syscall.EINTR, syscall.ECONNABORTED, syscall.EPROTO:
+			case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
+				if !short {
+					short = true
+					p.failed(fmt.Errorf("accept on %s waits: %w", l.addr, os.NewSyscallError("accept4", errno)))
+				}
+				select {
+				case <-time.After(acceptRetry):
+				case <-p.stop:
+					return true
+				}
+			default:
+				fatal = os.NewSyscallError("accept4", errno)
+				return true
+			}
+		}
+	})
+	if fatal != nil {
+		return fmt.Errorf("serve %s: %w", l.addr, fatal)
+	}
+	if err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("serve %s: %w", l.addr, err)
+	}
+	return nil
+}

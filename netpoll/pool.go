@@ -1,0 +1,193 @@
+//go:build linux
+
+package netpoll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// OpenFunc makes the session of a new connection. It is called by the worker
+// that will own both. The Conn must not be used before it returns.
+type OpenFunc func(*Worker, *Conn) Session
+
+// Config of a [Pool]. The zero value works.
+type Config struct {
+	Workers int // default: one per processor
+
+	// Failed is called with errors of the reactor that concern no connection:
+	// a failing epoll, or accept short of descriptors (once for each time that
+	// it happens). Default: they are dropped.
+	Failed func(error)
+}
+
+// A Pool is a fixed set of workers.
+type Pool struct {
+	workers []*Worker   // immutable
+	failed  func(error) // immutable
+	start   time.Time   // immutable
+
+	open    atomic.Int64 // connections owned by all workers, and those on their way to one
+	emptied chan struct{}
+
+	stop    chan struct{} // closed by Close
+	once    sync.Once
+	wg      sync.WaitGroup // the ticker and the accept loops
+	closing error          // what the first Close returned
+}
+
+// New starts the workers of a pool.
+func New(config Config) (*Pool, error) {
+	p := &Pool{
+		failed:  config.Failed,
+		start:   time.Now(),
+		emptied: make(chan struct{}, 1),
+		stop:    make(chan struct{}),
+	}
+	if p.failed == nil {
+		p.failed = func(error) {}
+	}
+	if config.Workers <= 0 {
+		config.Workers = runtime.GOMAXPROCS(0)
+	}
+	for range config.Workers {
+		w, err := newWorker(p)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("start worker %d: %w", len(p.workers), err), p.closeWorkers())
+		}
+		p.workers = append(p.workers, w)
+	}
+	p.wg.Go(p.ticker)
+	return p, nil
+}
+
+// Workers returns the pool's workers, in an order that never changes.
+func (p *Pool) Workers() []*Worker { return p.workers }
+
+// clock returns the coarse time, see [Worker.Now].
+func (p *Pool) clock() uint32 { return uint32(time.Since(p.start).Milliseconds()) }
+
+// ticker wakes every worker each tickEvery.
+func (p *Pool) ticker() {
+	t := time.NewTicker(tickEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			for _, w := range p.workers {
+				w.tickDue.Store(true)
+				w.signal()
+			}
+		case <-p.stop:
+			return
+		}
+	}
+}
+
+// Adopt gives the descriptor of a socket, which must be non-blocking, to the
+// worker with the fewest connections. From then on the pool owns it.
+func (p *Pool) Adopt(fd int, open OpenFunc) {
+	p.leastBusy().Adopt(fd, open)
+}
+
+// Adopt gives the descriptor of a socket, which must be non-blocking, to this
+// worker. From then on the worker owns it. It may be called from anywhere.
+func (w *Worker) Adopt(fd int, open OpenFunc) {
+	w.pool.open.Add(1)
+	w.stats.conns.Add(1)
+	w.Post(func() bool {
+		w.add(fd, open)
+		return false
+	})
+}
+
+func (p *Pool) leastBusy() *Worker {
+	best := p.workers[0]
+	for _, w := range p.workers[1:] {
+		if w.stats.conns.Load() < best.stats.conns.Load() {
+			best = w
+		}
+	}
+	return best
+}
+
+// gone counts a connection that left its worker.
+func (p *Pool) gone() {
+	if p.open.Add(-1) == 0 {
+		select {
+		case p.emptied <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Drain tells every session that the server ends and waits until all
+// connections are gone. When ctx ends first the rest is closed at once, and
+// Drain says how many those were. Listeners must have been closed before.
+func (p *Pool) Drain(ctx context.Context) (cut int) {
+	for _, w := range p.workers {
+		w.Post(w.drain())
+	}
+	for p.open.Load() > 0 {
+		select {
+		case <-p.emptied:
+		case <-ctx.Done():
+			cut = int(p.open.Load())
+			for _, w := range p.workers {
+				w.Post(w.abort)
+			}
+			for p.open.Load() > 0 {
+				<-p.emptied
+			}
+			return cut
+		}
+	}
+	return 0
+}
+
+// Close ends the accept loops, closes every connection and stops the workers.
+// It must not be called by a worker. Further calls return what the first did.
+func (p *Pool) Close() error {
+	p.once.Do(func() {
+		close(p.stop)
+		p.wg.Wait()
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		p.Drain(ended)
+		p.closing = p.closeWorkers()
+	})
+	return p.closing
+}
+
+func (p *Pool) closeWorkers() error {
+	var errs []error
+	for _, w := range p.workers {
+		errs = append(errs, w.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Stats are a worker's figures since its start.
+type Stats struct {
+	Conns    int64  // connections it owns now
+	Queue    int64  // connections and tasks that waited at the end of its last turn
+	Turns    uint64 // turns taken
+	Blocked  uint64 // sends that met a full socket
+	Accepted uint64 // connections taken over
+	BytesIn  uint64
+	BytesOut uint64
+}
+
+// Stats returns the worker's figures. It may be called from anywhere.
+func (w *Worker) Stats() Stats {
+	s := &w.stats
+	return Stats{
+		Conns: s.conns.Load(), Queue: s.queue.Load(), Turns: s.turns.Load(), Blocked: s.blocked.Load(),
+		Accepted: s.accepted.Load(), BytesIn: s.bytesIn.Load(), BytesOut: s.bytesOut.Load(),
+	}
+}

@@ -1,0 +1,291 @@
+//go:build linux
+
+package netpoll
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A slice of a worker's turn ends with whichever of these comes first.
+const (
+	sliceSends = 256
+	sliceBytes = 1 << 20
+	sliceTime  = time.Millisecond
+
+	clockEvery = 16 // sends between two looks at the clock
+)
+
+// A tick comes every tickEvery and visits a part of the connections, so that
+// each is visited once in tickEvery * tickParts, a second.
+const (
+	tickEvery = 250 * time.Millisecond
+	tickParts = 4
+)
+
+// A Worker owns a share of the connections. Its turn runs in the goroutine of
+// its epoll.
+type Worker struct {
+	pool   *Pool    // immutable
+	poller poller   // immutable after newWorker
+	wake   *eventFD // immutable after newWorker
+	stats  workerStats
+
+	signalled atomic.Bool // a turn is on its way
+	tickDue   atomic.Bool
+	now       atomic.Uint32 // coarse time of the last turn
+
+	mu     sync.Mutex
+	posted []func() bool // guarded by mu
+	closed bool          // guarded by mu; nothing is posted any more
+
+	buf      []byte             // owned by the turn; what recv reads into
+	conns    []*Conn            // owned by the turn
+	ready    queue[*Conn]       // owned by the turn; connections with events
+	tasks    queue[func() bool] // owned by the turn
+	slice    slice              // owned by the turn
+	scan     scan               // owned by the turn
+	draining bool               // owned by the turn
+}
+
+// workerStats are counted by the worker and read by anyone.
+type workerStats struct {
+	conns, queue                atomic.Int64
+	turns, blocked              atomic.Uint64
+	bytesIn, bytesOut, accepted atomic.Uint64
+}
+
+func newWorker(pool *Pool) (*Worker, error) {
+	w := &Worker{pool: pool, buf: make([]byte, maxVisit)}
+	wake, err := newEventFD()
+	if err != nil {
+		return nil, err
+	}
+	w.wake = wake
+	if w.poller, err = newPoller(pool.failed); err != nil {
+		wake.close()
+		return nil, err
+	}
+	if err := w.poller.add(wake.fd, w.turn); err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	return w, nil
+}
+
+// close ends the epoll, and with it the turns. The connections must be gone.
+func (w *Worker) close() error {
+	w.mu.Lock()
+	w.closed = true
+	w.posted = nil
+	w.mu.Unlock()
+	err := w.poller.close()
+	w.wake.close()
+	return err
+}
+
+// Post has task run in one of the worker's next turns. A task that returns
+// true has more to do and is run again, after the connections and the other
+// tasks had their turn. Post may be called from anywhere; it never blocks. It
+// does nothing once the pool is closed.
+func (w *Worker) Post(task func() (more bool)) {
+	w.mu.Lock()
+	if !w.closed {
+		w.posted = append(w.posted, task)
+	}
+	w.mu.Unlock()
+	w.signal()
+}
+
+// Spent reports whether the running slice of the turn is over: a task that
+// sends in a loop asks between two connections, and returns true if it is. For
+// the worker only.
+func (w *Worker) Spent() bool { return w.slice.spent() }
+
+// Now returns the coarse time: milliseconds since the pool was made, as of the
+// last turn or tick. It wraps around after 49 days, so only differences mean
+// anything.
+func (w *Worker) Now() uint32 { return w.now.Load() }
+
+// signal brings about a turn, unless one is on its way.
+func (w *Worker) signal() {
+	if w.signalled.CompareAndSwap(false, true) {
+		w.wake.signal()
+	}
+}
+
+// turn is what the worker does each time it is woken. It knows nothing of how.
+func (w *Worker) turn(events uint32) {
+	if events == eventClosed {
+		return
+	}
+	w.signalled.Store(false)
+	w.now.Store(w.pool.clock())
+	w.stats.turns.Add(1)
+
+	w.takePosts()
+	w.serveReady()
+	w.runTasks()
+	if w.tickDue.Swap(false) && w.scan.left == 0 {
+		w.scan.left = (len(w.conns) + tickParts - 1) / tickParts
+		w.tasks.push(w.tick)
+	}
+
+	left := w.ready.len() + w.tasks.len()
+	w.stats.queue.Store(int64(left))
+	if left > 0 {
+		w.signal()
+	}
+	// Raw system calls never yield, so without this everybody else would wait
+	// for the scheduler's 10 ms preemption.
+	runtime.Gosched()
+}
+
+// takePosts moves what was posted into the task list.
+func (w *Worker) takePosts() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tasks.push(w.posted...)
+	clear(w.posted)
+	w.posted = w.posted[:0]
+	if cap(w.posted) > maxIdleQueue {
+		w.posted = nil
+	}
+}
+
+// serveReady visits the connections that were ready when it began, for at most
+// a slice.
+func (w *Worker) serveReady() {
+	w.slice.begin()
+	for n := w.ready.len(); n > 0 && !w.slice.spentNow(); n-- {
+		w.ready.pop().serve()
+	}
+}
+
+// runTasks runs the tasks that were there when it began, for at most a slice.
+// One that has more to do goes to the end.
+func (w *Worker) runTasks() {
+	w.slice.begin()
+	for n := w.tasks.len(); n > 0 && !w.slice.spentNow(); n-- {
+		task := w.tasks.pop()
+		if task() {
+			w.tasks.push(task)
+		}
+	}
+}
+
+// add makes a connection of fd and opens a session on it.
+func (w *Worker) add(fd int, open OpenFunc) {
+	c := &Conn{worker: w, fd: int32(fd), slot: int32(len(w.conns))}
+	w.conns = append(w.conns, c)
+	c.session = open(w, c)
+	if err := w.poller.add(fd, c.notify); err != nil {
+		c.close(err)
+		return
+	}
+	if w.draining {
+		c.session.Shutdown()
+	}
+	c.Flush()
+}
+
+// remove takes c out of the list of connections. The last one takes its place,
+// and may so miss one round of ticks.
+func (w *Worker) remove(c *Conn) {
+	last := len(w.conns) - 1
+	moved := w.conns[last]
+	w.conns[c.slot], moved.slot = moved, c.slot
+	w.conns[last] = nil
+	w.conns = w.conns[:last]
+	if cap(w.conns) > maxIdleQueue && len(w.conns) < cap(w.conns)/4 {
+		w.conns = append(make([]*Conn, 0, 2*len(w.conns)), w.conns...)
+	}
+	w.stats.conns.Add(-1)
+	w.pool.gone()
+}
+
+// scan is the place of the rotating visit to all connections.
+type scan struct{ next, left int }
+
+// tick visits the connections whose turn it is.
+func (w *Worker) tick() (more bool) {
+	for w.scan.left > 0 && len(w.conns) > 0 {
+		if w.scan.next >= len(w.conns) {
+			w.scan.next = 0
+		}
+		w.scan.left--
+		w.conns[w.scan.next].tick(w.Now())
+		w.scan.next++
+		if w.Spent() {
+			return w.scan.left > 0
+		}
+	}
+	w.scan.left = 0
+	return false
+}
+
+// drain tells every session that the server ends, newest first, a slice at a
+// time. Those that come later are told as they come.
+func (w *Worker) drain() func() bool {
+	next := -1
+	return func() (more bool) {
+		if next < 0 {
+			w.draining = true
+			next = len(w.conns)
+		}
+		for next = min(next, len(w.conns)); next > 0; {
+			next--
+			c := w.conns[next]
+			c.session.Shutdown()
+			c.Flush()
+			if w.Spent() {
+				return true
+			}
+			next = min(next, len(w.conns))
+		}
+		return false
+	}
+}
+
+// abort closes every connection at once.
+func (w *Worker) abort() bool {
+	for len(w.conns) > 0 {
+		w.conns[len(w.conns)-1].Abort()
+	}
+	return false
+}
+
+// A slice counts what was sent since it began.
+type slice struct {
+	sends, bytes, looked int
+	end                  time.Time
+	over                 bool
+}
+
+func (s *slice) begin() { *s = slice{end: time.Now().Add(sliceTime)} }
+
+func (s *slice) charge(n int) {
+	s.sends++
+	s.bytes += n
+}
+
+// spent looks at the clock only every so many sends.
+func (s *slice) spent() bool {
+	if s.over || s.sends >= sliceSends || s.bytes >= sliceBytes {
+		return true
+	}
+	if s.sends-s.looked < clockEvery {
+		return false
+	}
+	s.looked = s.sends
+	return s.spentNow()
+}
+
+func (s *slice) spentNow() bool {
+	if !s.over {
+		s.over = s.sends >= sliceSends || s.bytes >= sliceBytes || !time.Now().Before(s.end)
+	}
+	return s.over
+}
