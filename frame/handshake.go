@@ -1,0 +1,178 @@
+package frame
+
+import (
+	"bytes"
+	"fmt"
+)
+
+const (
+	// DefaultMaxHead bounds a request's head in bytes unless the [Handshake] is
+	// told otherwise.
+	DefaultMaxHead = 8 << 10
+
+	maxFields = 100 // header lines of a request
+	headStep  = 256 // by so many bytes does the buffer of a head that trickles in grow
+)
+
+// A Verdict is what a [Handshake] makes of the bytes so far. All but Pending
+// are final.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Pending Verdict = iota // the head is not complete
+	Upgrade                // a WebSocket upgrade that passed every check: send Reply, go on with Rest
+	Plain                  // an HTTP request that asks for no WebSocket: Head is for an HTTP server
+	Refused                // not HTTP, or an upgrade with a mistake: send Reply and close
+)
+
+// String returns the verdict's name.
+func (v Verdict) String() string {
+	return [...]string{"Pending", "Upgrade", "Plain", "Refused"}[v]
+}
+
+// A Handshake reads the head of an HTTP/1.1 request (RFC 9112) and answers it
+// if it is a WebSocket's opening handshake (RFC 6455 4.2). Its zero value is
+// ready. A head that arrives in one chunk is never buffered.
+//
+// Any line is judged when its end is there, and the first byte at once, so that
+// what is not HTTP is refused without waiting for the end of a head that it
+// does not have.
+type Handshake struct {
+	// MaxHead bounds the head in bytes, its blank line included; 0 means
+	// [DefaultMaxHead]. A longer one is refused with 431.
+	MaxHead int
+
+	verdict Verdict
+	buffer  []byte // what has come, unless all of it came in one chunk
+	line    int    // where the line under way begins
+	scanned int    // bytes that were searched for that line's end
+	lines   int    // lines before it, the request line included
+	request Request
+	reply   []byte
+	rest    []byte
+}
+
+// Feed takes the next bytes of the connection. It does not change chunk, but
+// after Upgrade [Handshake.Rest] aliases it. Once the verdict is no longer
+// Pending, further bytes are not looked at.
+func (h *Handshake) Feed(chunk []byte) Verdict {
+	if h.verdict != Pending || len(chunk) == 0 {
+		return h.verdict
+	}
+	kept := len(h.buffer)
+	head := chunk
+	if kept > 0 {
+		// One byte over the limit is enough to know that it is passed.
+		h.keep(chunk[:min(len(chunk), h.maxHead()+1-kept)])
+		head = h.buffer
+	}
+	end, refused := h.scan(head)
+	switch {
+	case refused != nil:
+		h.refuse(refused)
+	case end > 0:
+		h.judge(head[:end], kept, chunk)
+	case kept == 0:
+		h.keep(chunk)
+	}
+	return h.verdict
+}
+
+// Request returns what the upgrade asked for. Valid after Upgrade.
+func (h *Handshake) Request() Request { return h.request }
+
+// Reply returns the bytes to send: after Upgrade the 101 response, after
+// Refused the error response, otherwise nil. They are the caller's.
+func (h *Handshake) Reply() []byte { return h.reply }
+
+// Rest returns what followed the head in the last chunk, the first bytes for
+// the [Assembler]. It aliases that chunk. Valid after Upgrade.
+func (h *Handshake) Rest() []byte { return h.rest }
+
+// Head returns everything that was fed, including what followed the head: a
+// copy, which is the caller's. Valid after Plain.
+func (h *Handshake) Head() []byte {
+	if h.verdict != Plain {
+		return nil
+	}
+	return h.buffer
+}
+
+// scan goes on from where it stopped in data, which begins with the request's
+// first byte. It returns the size of the head, 0 if that has not all come.
+func (h *Handshake) scan(data []byte) (size int, refused *refusal) {
+	if h.scanned == 0 {
+		if refused := checkFirstByte(data[0]); refused != nil {
+			return 0, refused
+		}
+	}
+	within := data[:min(len(data), h.maxHead())]
+	for {
+		n := bytes.IndexByte(within[h.scanned:], '\n')
+		if n < 0 {
+			h.scanned = len(within)
+			if len(data) > len(within) {
+				return 0, &refusal{431, fmt.Sprintf("the request's head is larger than %d bytes", h.maxHead())}
+			}
+			return 0, nil
+		}
+		end := h.scanned + n + 1
+		line := trimLineEnd(within[h.line:end])
+		if len(line) == 0 {
+			return end, nil
+		}
+		if refused := checkLine(line, h.lines); refused != nil {
+			return 0, refused
+		}
+		h.line, h.scanned = end, end
+		h.lines++
+	}
+}
+
+// judge gives the verdict on a complete head. The last chunk is known too, and
+// how many bytes came before it.
+func (h *Handshake) judge(head []byte, kept int, chunk []byte) {
+	f := parseFields(head)
+	if !f.websocket {
+		h.verdict = Plain
+		h.buffer = append(h.buffer[:kept:kept], chunk...)
+		return
+	}
+	refused := f.check()
+	if refused == nil {
+		h.reply, refused = f.accept(head)
+	}
+	if refused != nil {
+		h.refuse(refused)
+		return
+	}
+	h.verdict = Upgrade
+	h.request = f.request()
+	h.rest = chunk[len(head)-kept:]
+	h.buffer = nil
+}
+
+func (h *Handshake) refuse(r *refusal) {
+	h.verdict = Refused
+	h.reply = AppendRefusal(nil, r.status, r.message)
+	h.buffer = nil
+}
+
+// keep adds to the buffer, which grows in small steps: thousands of connections
+// may send their heads byte by byte.
+func (h *Handshake) keep(p []byte) {
+	if need := len(h.buffer) + len(p); need > cap(h.buffer) {
+		grown := make([]byte, len(h.buffer), (need+headStep-1)/headStep*headStep)
+		copy(grown, h.buffer)
+		h.buffer = grown
+	}
+	h.buffer = append(h.buffer, p...)
+}
+
+func (h *Handshake) maxHead() int {
+	if h.MaxHead <= 0 {
+		return DefaultMaxHead
+	}
+	return h.MaxHead
+}

@@ -1,0 +1,227 @@
+package frame
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/gobwas/ws"
+)
+
+// A Request is what an accepted upgrade asked for. Its strings are copies, as
+// the client wrote them: nothing is unescaped or lower-cased.
+type Request struct {
+	Path         string // never empty
+	Query        string // without the question mark
+	Host         string // never empty
+	Origin       string // empty if there was none
+	ForwardedFor string // the X-Forwarded-For lines, joined by ", "
+}
+
+// fields are the parts of a head that decide about an upgrade. They alias it.
+type fields struct {
+	method, target, version []byte
+
+	host, origin, key, wsVersion single
+	forwardedFor                 []byte
+	websocket                    bool // an Upgrade line names websocket
+	upgrade                      bool // a Connection line names upgrade
+	body                         bool
+	lists                        int // Upgrade and Connection lines
+	plainLists                   int // those that name one thing only
+}
+
+// single is a header field that may be there once.
+type single struct {
+	value []byte
+	count int
+}
+
+func (s *single) set(value []byte) {
+	s.value = value
+	s.count++
+}
+
+// parseFields reads a head whose lines were checked.
+func parseFields(head []byte) fields {
+	var f fields
+	for line := range bytes.Lines(head) {
+		line = trimLineEnd(line)
+		if f.method == nil {
+			f.method, f.target, f.version, _ = splitRequestLine(line)
+			continue
+		}
+		if name, value, ok := bytes.Cut(line, []byte{':'}); ok {
+			f.set(name, bytes.Trim(value, " \t"))
+		}
+	}
+	return f
+}
+
+// set takes a header field. Names know no case (RFC 9110 5.1).
+func (f *fields) set(name, value []byte) {
+	var lower [32]byte // holds the longest name below
+	if len(name) > len(lower) {
+		return
+	}
+	for i, c := range name {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		lower[i] = c
+	}
+	switch string(lower[:len(name)]) {
+	case "host":
+		f.host.set(value)
+	case "origin":
+		f.origin.set(value)
+	case "sec-websocket-key":
+		f.key.set(value)
+	case "sec-websocket-version":
+		f.wsVersion.set(value)
+	case "upgrade":
+		f.websocket = f.setList(value, "websocket") || f.websocket
+	case "connection":
+		f.upgrade = f.setList(value, "upgrade") || f.upgrade
+	case "content-length":
+		f.body = f.body || string(value) != "0"
+	case "transfer-encoding":
+		f.body = true
+	case "x-forwarded-for":
+		if f.forwardedFor != nil {
+			value = fmt.Appendf(nil, "%s, %s", f.forwardedFor, value)
+		}
+		f.forwardedFor = value
+	}
+}
+
+// setList looks for a token in a field that is a comma-separated list.
+func (f *fields) setList(value []byte, token string) (found bool) {
+	f.lists++
+	if strings.EqualFold(string(value), token) {
+		f.plainLists++
+		return true
+	}
+	for item := range bytes.SplitSeq(value, []byte{','}) {
+		if strings.EqualFold(string(bytes.Trim(item, " \t")), token) {
+			return true
+		}
+	}
+	return false
+}
+
+// check returns what is wrong with an upgrade, RFC 6455 4.2.1, or nil.
+func (f *fields) check() *refusal {
+	switch _, _, pathFound := f.splitTarget(); {
+	case string(f.version) == "HTTP/1.0":
+		return &refusal{505, "a WebSocket upgrade needs HTTP/1.1"}
+	case string(f.method) != "GET":
+		return &refusal{405, "a WebSocket upgrade must be a GET request"}
+	case !pathFound:
+		return badRequest("the request's target is not a path")
+	case f.host.count > 1:
+		return badRequest("Host is given more than once")
+	case len(f.host.value) == 0:
+		return badRequest("Host is missing")
+	case f.origin.count > 1:
+		return badRequest("Origin is given more than once")
+	case f.body:
+		return badRequest("a WebSocket upgrade must have no body")
+	case !f.upgrade:
+		return badRequest("Connection does not name upgrade")
+	case f.wsVersion.count > 1:
+		return badRequest("Sec-WebSocket-Version is given more than once")
+	case f.wsVersion.count == 0:
+		return &refusal{426, "Sec-WebSocket-Version is missing, it must be 13"}
+	case string(f.wsVersion.value) != "13":
+		return &refusal{426, "Sec-WebSocket-Version must be 13"}
+	case f.key.count > 1:
+		return badRequest("Sec-WebSocket-Key is given more than once")
+	case f.key.count == 0:
+		return badRequest("Sec-WebSocket-Key is missing")
+	case !validKey(f.key.value):
+		return badRequest("Sec-WebSocket-Key is not 16 bytes in base64")
+	}
+	return nil
+}
+
+// validKey reports whether key is 16 bytes in base64; gobwas/ws looks at its
+// length only.
+func validKey(key []byte) bool {
+	var nonce [18]byte // DecodedLen of 24 characters
+	if len(key) != 24 {
+		return false
+	}
+	n, err := base64.StdEncoding.Decode(nonce[:], key)
+	return err == nil && n == 16
+}
+
+// accept lets gobwas/ws have the final say on a head that passed check, and
+// returns its 101 response. We answer no extension and no subprotocol, which is
+// to decline them (RFC 6455 4.2.2).
+func (f *fields) accept(head []byte) (reply []byte, refused *refusal) {
+	if f.lists != 2 || f.plainLists != 2 {
+		head = f.plainHead(head)
+	}
+	var response bytes.Buffer
+	conn := struct {
+		io.Reader
+		io.Writer
+	}{bytes.NewReader(head), &response}
+	if _, err := (ws.Upgrader{}).Upgrade(conn); err != nil {
+		return nil, badRequest("not a WebSocket upgrade: " + err.Error())
+	}
+	return response.Bytes(), nil
+}
+
+// plainHead returns a copy of head in which the Upgrade and Connection lists
+// name only what matters. They may have several items and several lines (RFC
+// 9110 5.3), of which gobwas/ws takes only some.
+func (f *fields) plainHead(head []byte) []byte {
+	plain := make([]byte, 0, len(head)+64)
+	for line := range bytes.Lines(head) {
+		name, _, _ := bytes.Cut(line, []byte{':'})
+		switch {
+		case bytes.EqualFold(name, []byte("Upgrade")), bytes.EqualFold(name, []byte("Connection")):
+		case len(trimLineEnd(line)) == 0:
+			plain = append(plain, "Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"...)
+		default:
+			plain = append(plain, line...)
+		}
+	}
+	return plain
+}
+
+// splitTarget takes the request's target apart. It may be a path or, when it
+// came through a proxy, a whole URL, whose host then counts (RFC 9112 3.2.2).
+func (f *fields) splitTarget() (host, path string, ok bool) {
+	target := string(f.target)
+	if strings.HasPrefix(target, "/") {
+		return string(f.host.value), target, true
+	}
+	scheme, rest, ok := strings.Cut(target, "://")
+	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "ws") {
+		return "", "", false
+	}
+	end := strings.IndexAny(rest, "/?")
+	if end < 0 {
+		end = len(rest)
+	}
+	host, path = rest[:end], rest[end:]
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	return host, path, host != ""
+}
+
+func (f *fields) request() Request {
+	host, target, _ := f.splitTarget()
+	path, query, _ := strings.Cut(target, "?")
+	return Request{
+		Path: path, Query: query, Host: host,
+		Origin:       string(f.origin.value),
+		ForwardedFor: string(f.forwardedFor),
+	}
+}
