@@ -1,0 +1,104 @@
+package broadcast
+
+import "sync/atomic"
+
+// A Log is a broadcast: frames in the order in which they were appended,
+// numbered one by one. New makes one.
+//
+// Reserve, Commit, At and Trim are the appender's, one at a time. Everything
+// else may be called from anywhere.
+type Log struct {
+	tail     atomic.Pointer[segment]
+	retained atomic.Int64 // bytes of the buffers from oldest to tail
+
+	oldest   *segment // owned by the appender
+	reserved int      // owned by the appender; length of the frame being written
+	fresh    *segment // owned by the appender; holds the reserved frame if tail had no room
+}
+
+// New returns an empty Log whose first message gets the number after seq. It
+// costs about a hundred bytes until something is appended.
+func New(seq uint64) *Log {
+	l := &Log{oldest: newSegment(0, seq+1, 0)}
+	l.tail.Store(l.oldest)
+	return l
+}
+
+// Reserve returns n bytes, at least 1, for the caller to write the next frame
+// into, in place. Nobody sees them before Commit; another Reserve takes them
+// back. A frame has to be shorter than 4 GiB.
+func (l *Log) Reserve(n int) []byte {
+	s := l.tail.Load()
+	l.reserved, l.fresh = n, nil
+	messages, bytes := s.published()
+	if !s.fits(n) {
+		l.fresh = newSegment(s.base+uint64(bytes), s.first+uint64(messages), s.following(n))
+		s, bytes = l.fresh, 0
+	}
+	return s.buf[bytes : int(bytes)+n : int(bytes)+n]
+}
+
+// Commit publishes the reserved frame and returns its message's number.
+func (l *Log) Commit() (seq uint64) {
+	tail := l.tail.Load()
+	s := tail
+	if l.fresh != nil {
+		s = l.fresh
+	}
+	messages, bytes := s.published()
+	bytes += uint32(l.reserved)
+	s.ends[messages] = bytes
+	s.mark.Store(uint64(messages+1)<<32 | uint64(bytes))
+	if s != tail {
+		// The segment holds its first frame before anybody can get to it.
+		l.retained.Add(int64(len(s.buf)))
+		tail.next.Store(s)
+		l.tail.Store(s)
+	}
+	l.reserved, l.fresh = 0, nil
+	return s.first + uint64(messages)
+}
+
+// End returns the place after everything that is published.
+func (l *Log) End() Cursor {
+	s := l.tail.Load()
+	messages, bytes := s.published()
+	return Cursor{seg: s, off: bytes, index: messages}
+}
+
+// At returns the place before message seq, and whether the Log still reaches
+// back that far. The place after the last message is there too.
+func (l *Log) At(seq uint64) (Cursor, bool) {
+	if seq < l.oldest.first {
+		return Cursor{}, false
+	}
+	for s := l.oldest; s != nil; s = s.next.Load() {
+		messages, _ := s.published()
+		index := seq - s.first
+		switch {
+		case index == 0:
+			return Cursor{seg: s}, true
+		case index <= uint64(messages):
+			return Cursor{seg: s, off: s.ends[index-1], index: uint32(index)}, true
+		}
+	}
+	return Cursor{}, false
+}
+
+// Trim forgets the oldest segments as long as at least keep bytes stay.
+// Cursors in them remain valid.
+func (l *Log) Trim(keep int64) {
+	tail := l.tail.Load()
+	for l.oldest != tail {
+		size := int64(len(l.oldest.buf))
+		if l.retained.Load()-size < keep {
+			return
+		}
+		l.retained.Add(-size)
+		l.oldest = l.oldest.next.Load()
+	}
+}
+
+// Retained returns the bytes that the Log itself holds on to. What slow
+// cursors hold beyond that is not counted.
+func (l *Log) Retained() int64 { return l.retained.Load() }
