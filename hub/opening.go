@@ -1,0 +1,63 @@
+package hub
+
+import (
+	"lectern/frame"
+)
+
+// open takes bytes of the request's head.
+func (s *Session) open(chunk []byte) {
+	if s.shake == nil {
+		s.shake = &frame.Handshake{MaxHead: s.shard.hub.config.MaxHead}
+	}
+	shake := s.shake
+	switch shake.Feed(chunk) {
+	case frame.Refused:
+		s.respond(ReasonHandshake, shake.Reply())
+	case frame.Plain:
+		s.plain(shake.Head())
+	case frame.Upgrade:
+		s.upgrade(shake)
+	}
+}
+
+// plain hands a request that is not a WebSocket upgrade to the HTTP server.
+func (s *Session) plain(read []byte) {
+	h := s.shard.hub
+	if h.config.Plain == nil {
+		s.refuse(ReasonHandshake, 404, "this relay serves WebSockets only")
+		return
+	}
+	s.reason = ReasonPlain
+	if err := h.config.Plain(s.conn, read); err != nil {
+		if s.phase != gone { // the hand-over can also fail by losing the connection
+			s.refuse(ReasonPlain, 503, "the relay is short of descriptors; try again")
+		}
+		return
+	}
+	s.forget()
+}
+
+// upgrade finishes the handshake.
+func (s *Session) upgrade(shake *frame.Handshake) {
+	h := s.shard.hub
+	request := shake.Request()
+	protocol, ok := h.protocols[request.Path]
+	if !ok {
+		s.refuse(ReasonHandshake, 404, "no WebSocket is served at "+request.Path)
+		return
+	}
+	s.protocol = protocol
+	s.push(private{frame: shake.Reply(), kind: urgent})
+	s.shake = nil
+	s.enter(open)
+	if h.draining.Load() {
+		s.end(ReasonShutdown)
+		return
+	}
+	if n := h.upgraded.Add(1); n > int64(h.config.MaxConnections) {
+		s.report(&fault{code: "server_full", message: "the relay has all the connections it may have; try again later"})
+		s.end(ReasonServerFull)
+		return
+	}
+	s.decode(shake.Rest())
+}

@@ -1,0 +1,99 @@
+package hub
+
+import "slices"
+
+// An outbound holds the frames that are for one connection alone. Those with a
+// place in the room's order come last, in that order; the urgent ones, which
+// may overtake broadcasts, before them.
+type outbound struct {
+	items []private
+	bytes int // of all items, less what was sent of the first
+	sent  int // bytes of the first item that the socket has taken
+}
+
+// A private is a frame for one connection.
+type private struct {
+	frame []byte // shared with other connections, never changed
+	place uint64 // the Log's position that must have been sent before
+	kind  privateKind
+}
+
+type privateKind uint8
+
+const (
+	ordered  privateKind = iota // has a place in the room's order
+	farewell                    // the close frame: ordered, and nothing comes after it
+	urgent                      // may overtake
+	pong                        // urgent, and only the latest counts (RFC 6455 5.5.3)
+	rest                        // of a frame whose beginning was sent: nothing may come before it
+)
+
+// due returns the rest of the first item if it may go out when the Log was
+// sent up to position, and the position to send up to first otherwise.
+func (o *outbound) due(position uint64) (frame []byte, until uint64) {
+	first := &o.items[0]
+	if o.sent > 0 || first.kind > farewell || first.place <= position {
+		return first.frame[o.sent:], 0
+	}
+	return nil, first.place
+}
+
+// push queues p at its place.
+func (o *outbound) push(p private) {
+	at := len(o.items)
+	if p.kind > farewell {
+		for at = min(o.started(), at); at < len(o.items) && o.items[at].kind > farewell; at++ {
+			if p.kind == pong && o.items[at].kind == pong {
+				o.bytes += len(p.frame) - len(o.items[at].frame)
+				o.items[at] = p
+				return
+			}
+		}
+	}
+	o.items = slices.Insert(o.items, at, p)
+	o.bytes += len(p.frame)
+}
+
+// pushRest puts the rest of a half-sent frame of the Log before everything
+// else. Nothing of the outbound itself may be half-sent.
+func (o *outbound) pushRest(frame []byte) {
+	o.items = slices.Insert(o.items, 0, private{frame: frame, kind: rest})
+	o.bytes += len(frame)
+}
+
+// started returns how many items are half-sent, 0 or 1: they are never
+// overtaken.
+func (o *outbound) started() int {
+	if o.sent > 0 || len(o.items) > 0 && o.items[0].kind == rest {
+		return 1
+	}
+	return 0
+}
+
+// take notes that n bytes of the first item were sent.
+func (o *outbound) take(n int) {
+	o.sent += n
+	o.bytes -= n
+	if o.sent == len(o.items[0].frame) {
+		o.items[0] = private{}
+		o.items, o.sent = o.items[1:], 0
+	}
+}
+
+// keepStarted drops everything but an item that is half-sent, and reports
+// whether there is one.
+func (o *outbound) keepStarted() bool {
+	n := o.started()
+	clear(o.items[n:])
+	o.items = o.items[:n]
+	o.bytes = 0
+	if n > 0 {
+		o.bytes = len(o.items[0].frame) - o.sent
+	}
+	return n > 0
+}
+
+// parting reports whether the close frame is half-sent.
+func (o *outbound) parting() bool {
+	return o.sent > 0 && o.items[0].kind == farewell
+}

@@ -1,0 +1,285 @@
+package hub
+
+import (
+	"sync"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"lectern/frame"
+	"lectern/hub/broadcast"
+)
+
+// A phase is how far a connection has come. The phases follow one another in
+// this order; some are left out.
+//
+//	opening    request head complete -> open, or finishing with a refusal
+//	open       own close frame -> closing; peer's close frame -> over;
+//	           broken frame -> finishing
+//	closing    peer's close frame or the close timeout -> over
+//	finishing  peer's end, or the close timeout -> over
+//	over       drained -> the transport closes
+//	gone       the transport has closed
+type phase uint8
+
+const (
+	opening   phase = iota // the handshake is not finished
+	open                   // messages in both directions
+	closing                // our close frame is queued or sent, the peer's is awaited
+	finishing              // nothing is looked at any more; what the peer still sends is discarded
+	over                   // what is queued goes out, then the connection closes
+	gone
+)
+
+// The marks of a session.
+const (
+	markBlocked  uint8 = 1 << iota // the socket is full
+	markCaughtUp                   // has had everything, once: from here on its lag counts
+	markParked                     // waits for a history; no broadcasts meanwhile
+	markPinged                     // a ping went out since the last sign of life
+	markFromOut                    // what Next returned came from out, not from the Log
+	markAsked                      // asked is set
+	markHost                       // is its room's host, not a viewer
+)
+
+// A Session is the protocol state of one connection, without the connection.
+// Its methods may be called by its worker only.
+type Session struct {
+	shard    *shard           // immutable
+	conn     Conn             // immutable
+	protocol Protocol         // set when the handshake is finished
+	room     *Room            // nil when in none
+	cursor   broadcast.Cursor // place in the room's Log; zero for a host
+
+	shake *frame.Handshake // nil unless a request's head is incomplete
+	in    *frame.Assembler // nil unless a frame or message is incomplete
+	out   *outbound        // nil unless something is due to this connection alone
+
+	// In the worker's coarse time:
+	heard uint32 // when bytes last came
+	took  uint32 // when the socket last took bytes, or began not to
+	since uint32 // when the phase began
+	asked uint32 // when a history was last asked for
+
+	slot   int32 // place in the audience's members
+	phase  phase
+	marks  uint8
+	reason Reason
+}
+
+// assemblers are shared by all sessions; an idle one has none.
+var assemblers = sync.Pool{New: func() any { return new(frame.Assembler) }}
+
+func (s *Session) has(mark uint8) bool { return s.marks&mark != 0 }
+func (s *Session) set(mark uint8)      { s.marks |= mark }
+func (s *Session) clear(mark uint8)    { s.marks &^= mark }
+
+// past reports whether more than limit has gone by since the coarse time then.
+func (s *Session) past(then uint32, limit time.Duration) bool {
+	return time.Duration(s.shard.Now()-then)*time.Millisecond > limit
+}
+
+func (s *Session) enter(p phase) {
+	if s.phase == opening {
+		s.shard.hub.handshaking.Add(-1)
+	}
+	s.phase = p
+	s.since = s.shard.Now()
+}
+
+// Receive takes bytes from the peer, cut anywhere. The chunk is changed, and
+// not kept.
+func (s *Session) Receive(chunk []byte) {
+	s.heard = s.shard.Now()
+	s.clear(markPinged)
+	switch s.phase {
+	case opening:
+		s.open(chunk)
+	case open, closing:
+		s.decode(chunk)
+	}
+}
+
+// decode takes bytes of frames.
+func (s *Session) decode(chunk []byte) {
+	if len(chunk) == 0 {
+		return
+	}
+	if s.in == nil {
+		s.in = assemblers.Get().(*frame.Assembler)
+	}
+	in := s.in
+	in.Limit = s.protocol.Limit(s)
+	for message := range in.Feed(chunk) {
+		s.handle(message)
+		if s.phase != open && s.phase != closing {
+			break
+		}
+		in.Limit = s.protocol.Limit(s)
+	}
+	if err := in.Err(); err != nil && (s.phase == open || s.phase == closing) {
+		s.fail(err)
+	}
+	if s.in != nil && s.in.Idle() {
+		s.dropInput()
+	}
+}
+
+// dropInput gives the assembler back.
+func (s *Session) dropInput() {
+	if s.in != nil {
+		s.in.Reset()
+		assemblers.Put(s.in)
+		s.in = nil
+	}
+	s.shake = nil
+}
+
+// handle acts on one message or control frame.
+func (s *Session) handle(m frame.Message) {
+	switch {
+	case m.Op == ws.OpClose:
+		s.closedByPeer(m.Payload)
+	case s.phase != open:
+		// RFC 6455 5.5.1: after our close frame nothing is said any more.
+	case m.Op == ws.OpPing:
+		s.push(private{frame: frame.AppendFrame(nil, ws.OpPong, m.Payload), kind: pong})
+	case m.Op == ws.OpPong:
+	default:
+		s.shard.counters.received.Add(1)
+		s.protocol.Message(s, m)
+	}
+}
+
+// push queues a frame for this connection alone. Whoever pushes from outside
+// of the session's own methods flushes the connection afterwards.
+func (s *Session) push(p private) {
+	if s.phase > closing {
+		return
+	}
+	if s.out == nil {
+		s.out = new(outbound)
+	}
+	s.out.push(p)
+}
+
+// tell queues a text frame at its place in the room's order: after everything
+// that is published now.
+func (s *Session) tell(text []byte) {
+	s.push(private{frame: frame.AppendFrame(nil, ws.OpText, text), place: s.place()})
+}
+
+// place returns the present end of the room's order for this session.
+func (s *Session) place() uint64 {
+	if s.room == nil || s.has(markHost) {
+		return 0
+	}
+	end := s.room.log.End()
+	return end.Position()
+}
+
+// Next returns the bytes that are due now: private frames at a frame boundary
+// and in their order, else the Log from the cursor.
+func (s *Session) Next() []byte {
+	s.clear(markFromOut)
+	if s.out != nil {
+		if !s.cursor.AtBoundary() {
+			return s.cursor.Rest()
+		}
+		position := s.cursor.Position()
+		due, until := s.out.due(position)
+		if due != nil {
+			s.set(markFromOut)
+			return due
+		}
+		if s.has(markParked) {
+			return nil
+		}
+		p := s.cursor.Next()
+		return p[:min(uint64(len(p)), until-position)]
+	}
+	if s.has(markParked) {
+		return s.cursor.Rest()
+	}
+	p := s.cursor.Next()
+	if len(p) == 0 {
+		s.set(markCaughtUp)
+	}
+	return p
+}
+
+// Sent moves on by n bytes of what Next returned. With full the socket takes
+// no more for now.
+func (s *Session) Sent(n int, full bool) {
+	if n > 0 || !s.has(markBlocked) {
+		s.took = s.shard.Now()
+	}
+	if s.has(markFromOut) {
+		s.out.take(n)
+		if len(s.out.items) == 0 {
+			s.out = nil
+		}
+	} else if messages := s.cursor.Advance(n); messages > 0 {
+		s.shard.counters.delivered.Add(uint64(messages))
+	}
+	if full != s.has(markBlocked) {
+		s.block(full)
+	}
+}
+
+// block notes whether the socket is full.
+func (s *Session) block(full bool) {
+	s.marks ^= markBlocked
+	if s.room != nil && !s.has(markHost) {
+		s.room.audience(s.shard).block(s, full)
+	}
+}
+
+// Wants says what the session wants of its connection, see the transport.
+func (s *Session) Wants() (reading, writing bool) {
+	switch s.phase {
+	case opening, open, closing:
+		return s.out == nil || s.out.bytes <= s.shard.hub.config.MaxPrivate, true
+	case finishing:
+		return true, false
+	default:
+		return false, false
+	}
+}
+
+// Tick looks at the session's time limits.
+func (s *Session) Tick(uint32) {
+	config := &s.shard.hub.config
+	switch s.phase {
+	case opening:
+		if s.past(s.since, config.HandshakeTimeout) {
+			s.refuse(ReasonHandshakeSlow, 408, "the request's head took longer than "+config.HandshakeTimeout.String())
+		}
+	case open:
+		switch {
+		case s.has(markBlocked) && s.past(s.took, config.StallTimeout), s.lags():
+			s.end(ReasonTooSlow)
+		case s.past(s.heard, config.IdleTimeout):
+			s.end(ReasonIdle)
+		case !s.has(markPinged) && (s.past(s.heard, config.PingAfter) || s.past(s.took, config.PingAfter)):
+			s.set(markPinged)
+			s.push(private{frame: pingFrame, kind: urgent})
+		}
+	case closing, finishing, over:
+		if s.past(s.since, config.CloseTimeout) {
+			s.abandon()
+		}
+	}
+}
+
+// pingFrame is an empty ping.
+var pingFrame = frame.AppendFrame(nil, ws.OpPing, nil)
+
+// lags reports whether the session is too far behind the live stream.
+func (s *Session) lags() bool {
+	if s.room == nil || !s.has(markCaughtUp) || s.has(markHost|markParked) {
+		return false
+	}
+	end := s.room.log.End()
+	return end.Position()-s.cursor.Position() > uint64(s.shard.hub.config.LagLimit)
+}

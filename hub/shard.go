@@ -1,0 +1,45 @@
+package hub
+
+import (
+	"sync/atomic"
+
+	"github.com/valyala/fastjson"
+)
+
+// A Worker is what the hub needs of the thread that owns a share of the
+// connections.
+type Worker interface {
+	// Post has task run by the worker, again and again as long as it returns
+	// true. It may be called from anywhere and does not block.
+	Post(task func() (more bool))
+	// Spent reports whether a running task should return and go on later.
+	Spent() bool
+	// Now returns a coarse time in milliseconds. It may wrap around.
+	Now() uint32
+}
+
+// A Conn is what a [Session] needs of the transport that carries it.
+type Conn interface {
+	// Flush pulls what the session has due, as far as the socket takes it.
+	Flush()
+}
+
+// A shard is the hub's share on one worker.
+type shard struct {
+	Worker                   // immutable
+	hub      *Hub            // immutable
+	index    int             // immutable; place in hub.shards
+	parser   fastjson.Parser // owned by the worker
+	counters counters
+}
+
+// counters are written by one worker and read by anyone.
+type counters struct {
+	viewers   atomic.Int64  // in a room now
+	stalled   atomic.Int64  // of them, waiting for their sockets to drain
+	received  atomic.Uint64 // messages from clients
+	appended  atomic.Uint64 // of them, broadcasts
+	delivered atomic.Uint64 // broadcasts times viewers that got them
+	closes    [reasons]atomic.Uint64
+	_         [64]byte // apart from the next worker's
+}
