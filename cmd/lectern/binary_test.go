@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binaryPath is the relay that TestMain built.
+var binaryPath string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "lectern-test-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		binaryPath = filepath.Join(dir, "lectern")
+		if out, err := exec.Command("go", "build", "-o", binaryPath, ".").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// A binary is the real relay, running as a process of its own.
+type binary struct {
+	addr  string // host:port of the relay
+	admin string // host:port of the admin listener
+
+	t      testing.TB
+	cmd    *exec.Cmd
+	exited chan error
+
+	mu  sync.Mutex
+	log strings.Builder // guarded by mu; what it wrote to standard error
+}
+
+// startBinary starts the relay on free ports of the loopback interface, and
+// ends it with the test.
+func startBinary(t testing.TB, flags ...string) *binary {
+	t.Helper()
+	b := &binary{t: t, exited: make(chan error, 1)}
+	args := append([]string{"serve", "--addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0", "--log-format", "json"}, flags...)
+	b.cmd = exec.Command(binaryPath, args...)
+	stderr, err := b.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	started := make(chan bool, 1)
+	go func() {
+		b.read(stderr, started)
+		b.exited <- b.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = b.cmd.Process.Kill()
+		select {
+		case <-b.exited:
+		case <-time.After(10 * time.Second):
+			t.Error("the relay does not end")
+		}
+		if t.Failed() {
+			t.Logf("log of the relay:\n%s", b.logged())
+		}
+	})
+	select {
+	case ok := <-started:
+		if !ok {
+			t.Fatalf("the relay ended at once:\n%s", b.logged())
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the relay does not start")
+	}
+	return b
+}
+
+// read takes the log, and the addresses out of its first line.
+func (b *binary) read(stderr io.Reader, started chan<- bool) {
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		b.mu.Lock()
+		b.log.WriteString(lines.Text() + "\n")
+		b.mu.Unlock()
+		var line struct{ Msg, Addr, Admin string }
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "relay listens" {
+			b.addr, b.admin = line.Addr, line.Admin
+			started <- true
+		}
+	}
+	select {
+	case started <- false:
+	default:
+	}
+}
+
+func (b *binary) logged() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.log.String()
+}
+
+// url returns the relay's WebSocket URL with a path.
+func (b *binary) url(path string) string { return "ws://" + b.addr + path }
+
+// signal sends the process a signal.
+func (b *binary) signal(s syscall.Signal) {
+	b.t.Helper()
+	if err := b.cmd.Process.Signal(s); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// wait returns the exit code of the process.
+func (b *binary) wait(timeout time.Duration) int {
+	b.t.Helper()
+	select {
+	case err := <-b.exited:
+		b.exited <- err
+		return b.cmd.ProcessState.ExitCode()
+	case <-time.After(timeout):
+		b.t.Fatalf("the relay has not ended after %s", timeout)
+		return -1
+	}
+}
+
+// metric reads one figure from /metrics; the name is a sample's, with its
+// labels. A sample that is not there is an error.
+func (b *binary) metric(name string) float64 {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.admin+"/metrics", nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			v, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			return v
+		}
+	}
+	b.t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// eventually waits until check returns true.
+func eventually(t testing.TB, what string, check func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if check() {
+			return
+		}
+	}
+	t.Fatalf("it never came about that %s", what)
+}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"golang.org/x/sys/unix"
+)
+
+// reservedDescriptors are kept free of viewers: for the reactor, the listeners,
+// the log, and requests on their way to the HTTP server.
+const reservedDescriptors = 64
+
+// raiseDescriptors lets the process open as many descriptors as the system
+// allows it, and returns how many that is.
+func raiseDescriptors() (int, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("read the limit of open files: %w", err)
+	}
+	if limit.Cur < limit.Max {
+		limit.Cur = limit.Max
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			return 0, fmt.Errorf("raise the limit of open files to %d: %w", limit.Max, err)
+		}
+	}
+	return int(min(limit.Cur, math.MaxInt32)), nil
+}

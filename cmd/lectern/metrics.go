@@ -1,0 +1,90 @@
+package main
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"lectern/hub"
+	"lectern/netpoll"
+)
+
+// newRegistry returns the relay's metrics, and those of the Go runtime and the
+// process.
+func newRegistry(h *hub.Hub, pool *netpoll.Pool) *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collector{h, pool},
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return registry
+}
+
+// A collector reads the figures when it is asked for them; nothing is done per
+// message.
+type collector struct {
+	hub  *hub.Hub
+	pool *netpoll.Pool
+}
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("lectern_"+name, help, labels, nil)
+}
+
+var (
+	connectionsDesc = describe("connections", "Connections now, by phase.", "phase")
+	roomsDesc       = describe("rooms", "Rooms now.")
+	viewersDesc     = describe("viewers", "Viewers in rooms now.")
+	stalledDesc     = describe("viewers_stalled", "Viewers whose sockets are full now.")
+	logBytesDesc    = describe("log_bytes", "Bytes held by the rooms' logs now.")
+	messagesInDesc  = describe("messages_received_total", "Messages from clients.")
+	broadcastsDesc  = describe("broadcasts_total", "Messages from hosts that were relayed.")
+	messagesOutDesc = describe("messages_delivered_total", "Broadcasts times the viewers that got them.")
+	closesDesc      = describe("closes_total", "Ended connections, by reason.", "reason")
+
+	acceptedDesc = describe("accepted_total", "Connections accepted, by worker.", "worker")
+	bytesInDesc  = describe("received_bytes_total", "Bytes read from sockets, by worker.", "worker")
+	bytesOutDesc = describe("sent_bytes_total", "Bytes that sockets took, by worker.", "worker")
+	blockedDesc  = describe("sends_blocked_total", "Sends that met a full socket, by worker.", "worker")
+	turnsDesc    = describe("worker_turns_total", "Turns of the reactor, by worker.", "worker")
+	queueDesc    = describe("worker_queue", "Connections and tasks waiting for the next turn, by worker.", "worker")
+	ownedDesc    = describe("worker_connections", "Connections now, by worker.", "worker")
+)
+
+// Describe says that the metrics are found by asking for them.
+func (c collector) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, to) }
+
+// Collect sends the figures as they are now.
+func (c collector) Collect(to chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	s := c.hub.Stats()
+	gauge(connectionsDesc, float64(s.Handshaking), "handshake")
+	gauge(connectionsDesc, float64(s.Connections-s.Handshaking), "open")
+	gauge(roomsDesc, float64(s.Rooms))
+	gauge(viewersDesc, float64(s.Viewers))
+	gauge(stalledDesc, float64(s.Stalled))
+	gauge(logBytesDesc, float64(s.LogBytes))
+	count(messagesInDesc, s.Received)
+	count(broadcastsDesc, s.Broadcasts)
+	count(messagesOutDesc, s.Delivered)
+	for _, why := range hub.Reasons() {
+		count(closesDesc, s.Closes[why], why.String())
+	}
+	for i, w := range c.pool.Workers() {
+		s, worker := w.Stats(), strconv.Itoa(i)
+		count(acceptedDesc, s.Accepted, worker)
+		count(bytesInDesc, s.BytesIn, worker)
+		count(bytesOutDesc, s.BytesOut, worker)
+		count(blockedDesc, s.Blocked, worker)
+		count(turnsDesc, s.Turns, worker)
+		gauge(queueDesc, float64(s.Queue), worker)
+		gauge(ownedDesc, float64(s.Conns), worker)
+	}
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"lectern/hub"
+	"lectern/netpoll"
+)
+
+// A relay is everything that runs while the process serves.
+type relay struct {
+	log      *slog.Logger
+	config   *serveCommand
+	pool     *netpoll.Pool
+	hub      *hub.Hub
+	listener *netpoll.Listener
+	plain    *handover    // connections on their way to web
+	web      *http.Server // plain HTTP on the relay's own port
+	admin    *http.Server // nil without an admin address
+	adminOn  net.Listener
+}
+
+// newRelay opens the listeners. Nothing is served before run.
+func newRelay(config *serveCommand, log *slog.Logger) (*relay, error) {
+	limit, err := raiseDescriptors()
+	if err != nil {
+		return nil, err
+	}
+	if fits := limit - reservedDescriptors; config.MaxConnections == 0 {
+		config.MaxConnections = max(1, fits)
+	} else if config.MaxConnections > fits {
+		log.Warn("fewer descriptors than connections", "max_connections", config.MaxConnections, "descriptors", limit, "viewers", fits)
+	}
+
+	r := &relay{log: log, config: config}
+	r.pool, err = netpoll.New(netpoll.Config{
+		Workers: config.Workers,
+		Failed:  func(err error) { log.Error("reactor", "error", err) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := r.listen(); err != nil {
+		return nil, errors.Join(err, r.pool.Close())
+	}
+
+	workers := make([]hub.Worker, len(r.pool.Workers()))
+	for i, w := range r.pool.Workers() {
+		workers[i] = w
+	}
+	r.plain = newHandover(r.listener.Addr())
+	hubConfig := config.hubConfig()
+	hubConfig.Plain = r.plain.take
+	r.hub = hub.New(hubConfig, workers)
+
+	r.web = newServer(r.publicHandler(), log)
+	r.web.SetKeepAlivesEnabled(false) // a proxy's next request on it could be an upgrade
+	if r.adminOn != nil {
+		r.admin = newServer(r.adminHandler(), log)
+	}
+	log.Info("relay listens",
+		"addr", r.listener.Addr().String(), "admin", r.adminAddr(), "version", version, "workers", len(workers),
+		"descriptors", limit, "viewers", min(config.MaxConnections, limit-reservedDescriptors))
+	return r, nil
+}
+
+func (r *relay) listen() (err error) {
+	ctx := context.Background()
+	if r.listener, err = netpoll.Listen(ctx, r.config.Addr, r.config.socketOptions()); err != nil {
+		return fmt.Errorf("--addr: %w", err)
+	}
+	if r.config.AdminAddr == "" {
+		return nil
+	}
+	if r.adminOn, err = new(net.ListenConfig).Listen(ctx, "tcp", r.config.AdminAddr); err != nil {
+		return errors.Join(fmt.Errorf("--admin-addr (may be empty): %w", err), r.listener.Close())
+	}
+	return nil
+}
+
+// adminAddr returns the address of the admin listener, empty if there is none.
+func (r *relay) adminAddr() string {
+	if r.adminOn == nil {
+		return ""
+	}
+	return r.adminOn.Addr().String()
+}
+
+// run serves until ctx ends or something fails, then drains and stops
+// everything.
+func (r *relay) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var all sync.WaitGroup
+	serve := func(what string, f func() error) {
+		all.Go(func() {
+			if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+				cancel(fmt.Errorf("%s: %w", what, err))
+			}
+		})
+	}
+	workers := indexed(r.pool.Workers())
+	serve("relay", func() error {
+		return r.pool.Serve(r.listener, func(w *netpoll.Worker, c *netpoll.Conn) netpoll.Session {
+			return r.hub.NewSession(workers[w], c)
+		})
+	})
+	serve("http", func() error { return r.web.Serve(r.plain) })
+	if r.admin != nil {
+		serve("admin", func() error { return r.admin.Serve(r.adminOn) })
+	}
+	all.Go(func() { giveBackMemory(ctx, r.hub) })
+
+	<-ctx.Done()
+	err := context.Cause(ctx)
+	if errors.Is(err, context.Canceled) {
+		err = nil // a signal, or the caller, asked for it
+	}
+	err = errors.Join(err, r.stop())
+	cancel(nil)
+	all.Wait()
+	return err
+}
+
+// stop says goodbye to everybody, within the drain timeout.
+func (r *relay) stop() error {
+	began := time.Now()
+	r.log.Info("relay drains", "connections", r.hub.Connections(), "timeout", r.config.DrainTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), r.config.DrainTimeout)
+	defer cancel()
+	r.hub.Drain()
+	errs := []error{r.listener.Close()}
+	cut := r.pool.Drain(ctx)
+	errs = append(errs, r.web.Shutdown(ctx), r.plain.Close())
+	if r.admin != nil {
+		errs = append(errs, r.admin.Shutdown(ctx))
+	}
+	errs = append(errs, r.pool.Close())
+	r.log.Info("relay ended", "drained_in", time.Since(began).Round(time.Millisecond), "cut_off", cut)
+	return errors.Join(errs...)
+}
+
+// indexed maps each worker to its place.
+func indexed(workers []*netpoll.Worker) map[*netpoll.Worker]int {
+	places := make(map[*netpoll.Worker]int, len(workers))
+	for i, w := range workers {
+		places[w] = i
+	}
+	return places
+}
