@@ -44,7 +44,7 @@ func (c *Cursor) Advance(n int) (messages int) {
 
 // AtBoundary reports whether the place is between two frames.
 func (c *Cursor) AtBoundary() bool {
-	return c.off == 0 || c.off == c.seg.ends[c.index-1]
+	return c.off == 0 || c.index > 0 && c.off == c.seg.ends[c.index-1]
 }
 
 // Rest returns what is left of the frame that the place is in the middle of,

@@ -11,6 +11,8 @@ type Log struct {
 	tail     atomic.Pointer[segment]
 	retained atomic.Int64 // bytes of the buffers from oldest to tail
 
+	smallest, largest int // immutable; bounds of a segment's size
+
 	oldest   *segment // owned by the appender
 	reserved int      // owned by the appender; length of the frame being written
 	fresh    *segment // owned by the appender; holds the reserved frame if tail had no room
@@ -19,7 +21,7 @@ type Log struct {
 // New returns an empty Log whose first message gets the number after seq. It
 // costs about a hundred bytes until something is appended.
 func New(seq uint64) *Log {
-	l := &Log{oldest: newSegment(0, seq+1, 0)}
+	l := &Log{oldest: newSegment(0, seq+1, 0), smallest: minSegment, largest: maxSegment}
 	l.tail.Store(l.oldest)
 	return l
 }
@@ -32,10 +34,16 @@ func (l *Log) Reserve(n int) []byte {
 	l.reserved, l.fresh = n, nil
 	messages, bytes := s.published()
 	if !s.fits(n) {
-		l.fresh = newSegment(s.base+uint64(bytes), s.first+uint64(messages), s.following(n))
+		l.fresh = newSegment(s.base+uint64(bytes), s.first+uint64(messages), l.following(s, n))
 		s, bytes = l.fresh, 0
 	}
 	return s.buf[bytes : int(bytes)+n : int(bytes)+n]
+}
+
+// following returns the size of the segment after s whose first frame has n
+// bytes.
+func (l *Log) following(s *segment, n int) int {
+	return max(n, min(max(2*len(s.buf), l.smallest), l.largest))
 }
 
 // Commit publishes the reserved frame and returns its message's number.

@@ -50,12 +50,6 @@ func (s *segment) fits(n int) bool {
 	return int(messages) < len(s.ends) && n <= len(s.buf)-int(bytes)
 }
 
-// following returns the size of the segment after s whose first frame has n
-// bytes.
-func (s *segment) following(n int) int {
-	return max(n, min(max(2*len(s.buf), minSegment), maxSegment))
-}
-
 // message returns the index of the message that the byte at off belongs to,
 // among those from index low up to high.
 func (s *segment) message(off, low, high uint32) uint32 {
