@@ -180,7 +180,7 @@ func (a *Assembler) takeData(piece Piece) (message Message, complete bool) {
 func (a *Assembler) beginFrame(piece Piece) {
 	if piece.Op != ws.OpContinuation {
 		a.op = piece.Op
-		a.declared, a.skip, a.text = 0, false, validator{}
+		a.declared, a.skip = 0, false // text is between characters: no message ends otherwise
 	}
 	a.declared += piece.Length
 	if a.declared > a.limit {

@@ -28,9 +28,9 @@ type fields struct {
 	forwardedFor                 []byte
 	websocket                    bool // an Upgrade line names websocket
 	upgrade                      bool // a Connection line names upgrade
-	body                         bool
-	lists                        int // Upgrade and Connection lines
-	plainLists                   int // those that name one thing only
+	body                         bool // one follows, or may
+	lists                        int  // Upgrade and Connection lines
+	plainLists                   int  // those that name nothing but websocket or upgrade
 }
 
 // single is a header field that may be there once.
@@ -44,7 +44,8 @@ func (s *single) set(value []byte) {
 	s.count++
 }
 
-// parseFields reads a head whose lines were checked.
+// parseFields reads a head whose lines were checked. It takes only what decides
+// about an upgrade: any other field is the business of nobody here.
 func parseFields(head []byte) fields {
 	var f fields
 	for line := range bytes.Lines(head) {
@@ -62,7 +63,7 @@ func parseFields(head []byte) fields {
 
 // set takes a header field. Names know no case (RFC 9110 5.1).
 func (f *fields) set(name, value []byte) {
-	var lower [32]byte // holds the longest name below
+	var lower [32]byte // holds every name below
 	if len(name) > len(lower) {
 		return
 	}
@@ -85,11 +86,11 @@ func (f *fields) set(name, value []byte) {
 		f.websocket = f.setList(value, "websocket") || f.websocket
 	case "connection":
 		f.upgrade = f.setList(value, "upgrade") || f.upgrade
-	case "content-length":
+	case "content-length": // a body's bytes would be taken for frames
 		f.body = f.body || string(value) != "0"
 	case "transfer-encoding":
 		f.body = true
-	case "x-forwarded-for":
+	case "x-forwarded-for": // each proxy may have added a line
 		if f.forwardedFor != nil {
 			value = fmt.Appendf(nil, "%s, %s", f.forwardedFor, value)
 		}
@@ -112,7 +113,9 @@ func (f *fields) setList(value []byte, token string) (found bool) {
 	return false
 }
 
-// check returns what is wrong with an upgrade, RFC 6455 4.2.1, or nil.
+// check returns what is wrong with an upgrade, RFC 6455 4.2.1, or nil. A field
+// that decides something must be there once: two servers that each pick another
+// one of two are a hole.
 func (f *fields) check() *refusal {
 	switch _, _, pathFound := f.splitTarget(); {
 	case string(f.version) == "HTTP/1.0":
@@ -147,8 +150,8 @@ func (f *fields) check() *refusal {
 	return nil
 }
 
-// validKey reports whether key is 16 bytes in base64; gobwas/ws looks at its
-// length only.
+// validKey reports whether key is 16 bytes in base64 (RFC 6455 4.1); gobwas/ws
+// looks at its length only.
 func validKey(key []byte) bool {
 	var nonce [18]byte // DecodedLen of 24 characters
 	if len(key) != 24 {
@@ -196,6 +199,7 @@ func (f *fields) plainHead(head []byte) []byte {
 
 // splitTarget takes the request's target apart. It may be a path or, when it
 // came through a proxy, a whole URL, whose host then counts (RFC 9112 3.2.2).
+// There is no user in it: RFC 9110 4.2.4.
 func (f *fields) splitTarget() (host, path string, ok bool) {
 	target := string(f.target)
 	if strings.HasPrefix(target, "/") {
@@ -213,7 +217,7 @@ func (f *fields) splitTarget() (host, path string, ok bool) {
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
 	}
-	return host, path, host != ""
+	return host, path, host != "" && !strings.Contains(host, "@")
 }
 
 func (f *fields) request() Request {

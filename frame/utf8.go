@@ -4,7 +4,8 @@ import "unicode/utf8"
 
 // A validator checks UTF-8 (RFC 3629) that comes in parts. Its zero value is
 // between two characters. It fails at the first byte that no valid text can
-// have at its place, without waiting for the rest of the character.
+// have at its place, without waiting for the rest of the character: a peer that
+// sends bad text is told so at once (RFC 6455 8.1).
 type validator struct {
 	need   uint8 // continuation bytes that the character under way lacks
 	lo, hi uint8 // the range that the next of them must lie in
@@ -13,13 +14,15 @@ type validator struct {
 // feed takes the next part and reports whether the text can still become valid.
 // The validator must not be used after it said no.
 func (v *validator) feed(p []byte) bool {
-	for v.need > 0 && len(p) > 0 {
-		if !v.step(p[0]) {
+	for ; v.need > 0 && len(p) > 0; p = p[1:] {
+		if p[0] < v.lo || p[0] > v.hi {
 			return false
 		}
-		p = p[1:]
+		v.need--
+		v.lo, v.hi = 0x80, 0xBF
 	}
-	// Everything but a character that the part cuts off goes the fast way.
+	// All but a character that the part cuts off goes the fast way. Only the
+	// beginning of a valid one counts as cut off: see utf8.FullRune.
 	whole := len(p)
 	for i := len(p) - 1; i >= max(0, len(p)-utf8.UTFMax+1); i-- {
 		if utf8.RuneStart(p[i]) {
@@ -29,54 +32,39 @@ func (v *validator) feed(p []byte) bool {
 			break
 		}
 	}
-	if !utf8.Valid(p[:whole]) {
-		return false
+	if whole < len(p) {
+		v.begin(p[whole:])
 	}
-	for _, b := range p[whole:] {
-		if !v.step(b) {
-			return false
-		}
-	}
-	return true
+	return utf8.Valid(p[:whole])
 }
 
 // done reports whether the text may end here: in no character's middle.
 func (v *validator) done() bool { return v.need == 0 }
 
-// step takes one byte. The table is that of RFC 3629 4: it leaves no room for
-// overlong forms, surrogates and what lies beyond U+10FFFF.
-func (v *validator) step(b byte) bool {
-	if v.need > 0 {
-		ok := v.lo <= b && b <= v.hi
-		v.need--
-		v.lo, v.hi = 0x80, 0xBF
-		return ok
-	}
+// begin takes the first bytes of a character, and notes what must follow. Some
+// leading bytes narrow the range of the second (RFC 3629 4), which leaves no
+// room for overlong forms, surrogates and what lies beyond U+10FFFF.
+func (v *validator) begin(p []byte) {
 	v.lo, v.hi = 0x80, 0xBF
-	switch {
-	case b < 0x80:
-	case b < 0xC2:
-		return false
-	case b < 0xE0:
-		v.need = 1
-	case b < 0xF0:
-		v.need = 2
-		switch b {
-		case 0xE0:
-			v.lo = 0xA0
-		case 0xED:
-			v.hi = 0x9F
-		}
-	case b < 0xF5:
+	switch lead := p[0]; {
+	case lead >= 0xF0:
 		v.need = 3
-		switch b {
-		case 0xF0:
-			v.lo = 0x90
-		case 0xF4:
-			v.hi = 0x8F
-		}
+	case lead >= 0xE0:
+		v.need = 2
 	default:
-		return false
+		v.need = 1
 	}
-	return true
+	if v.need -= uint8(len(p) - 1); len(p) > 1 {
+		return
+	}
+	switch p[0] {
+	case 0xE0:
+		v.lo = 0xA0
+	case 0xED:
+		v.hi = 0x9F
+	case 0xF0:
+		v.lo = 0x90
+	case 0xF4:
+		v.hi = 0x8F
+	}
 }
