@@ -169,9 +169,10 @@ func (s *Session) tell(text []byte) {
 	s.push(private{frame: frame.AppendFrame(nil, ws.OpText, text), place: s.place()})
 }
 
-// place returns the present end of the room's order for this session.
+// place returns the present end of the room's order for this session. Without
+// a place in the Log there is nothing to wait for.
 func (s *Session) place() uint64 {
-	if s.room == nil || s.has(markHost) {
+	if s.room == nil || s.cursor.IsZero() {
 		return 0
 	}
 	end := s.room.log.End()
