@@ -480,6 +480,29 @@ func TestHistoryReachesAViewerInTheMiddleOfAFrame(t *testing.T) {
 	v.hears(`{"type":"command","data":"a long first message"}`, "pong ", `{"type":"history","commands":[]}`, `{"type":"command","data":3}`)
 }
 
+func TestHalfAFrameIsFinishedBeforeTheCloseFrame(t *testing.T) {
+	for name, ask := range map[string]bool{"from the log": false, "after a history": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newTestRelay(t, 1, Config{HistoryTimeout: time.Hour})
+			host, code := r.host(0)
+			v := r.viewer(0, code)
+			v.room = 20
+			host.say(`{"type":"command","data":"a long first message"}`)
+			host.say(`{"type":"command","data":2}`)
+			r.run()
+			if ask {
+				v.say(`{"type":"history_request"}`)
+				r.run()
+				host.say(`{"type":"history","commands":[]}`)
+				r.run()
+			}
+			v.frame(ws.OpClose, "\x03\xe8")
+			v.drain(plenty)
+			v.hears(`{"type":"command","data":"a long first message"}`, "close 1000")
+		})
+	}
+}
+
 func TestSlowViewerIsClosedAtTheFrameBoundary(t *testing.T) {
 	const limit = 1 << 20
 	r := newTestRelay(t, 1, Config{LagLimit: limit, MaxHostMessage: 1000})

@@ -55,18 +55,19 @@ func (s *Session) closedByPeer(payload []byte) {
 	s.enter(over)
 }
 
-// fail ends a connection whose peer broke the protocol.
+// fail ends a connection whose peer broke the protocol. What is due goes out
+// before the close frame: it answers what came before the mistake.
 func (s *Session) fail(err error) {
 	if s.phase == open {
+		place := s.place()
 		s.reason = ReasonProtocol
 		s.leave()
-		s.cut()
 		// The reason is for a person; the code is what counts.
 		reason := err.Error()
 		if e := (*frame.Error)(nil); errors.As(err, &e) {
 			reason = e.Reason
 		}
-		s.push(private{frame: frame.AppendClose(nil, frame.CloseCode(err), reason), kind: farewell})
+		s.push(private{frame: frame.AppendClose(nil, frame.CloseCode(err), reason), place: place, kind: farewell})
 	}
 	s.enter(finishing)
 }

@@ -67,6 +67,10 @@ type Session struct {
 	reason Reason
 }
 
+// maxPongs is how many frames may wait for one connection before of further
+// pings only the latest is answered.
+const maxPongs = 16
+
 // assemblers are shared by all sessions; an idle one has none.
 var assemblers = sync.Pool{New: func() any { return new(frame.Assembler) }}
 
@@ -143,7 +147,11 @@ func (s *Session) handle(m frame.Message) {
 	case s.phase != open:
 		// RFC 6455 5.5.1: after our close frame nothing is said any more.
 	case m.Op == ws.OpPing:
-		s.push(private{frame: frame.AppendFrame(nil, ws.OpPong, m.Payload), kind: pong})
+		kind := urgent
+		if s.out != nil && len(s.out.items) >= maxPongs {
+			kind = pong
+		}
+		s.push(private{frame: frame.AppendFrame(nil, ws.OpPong, m.Payload), kind: kind})
 	case m.Op == ws.OpPong:
 	default:
 		s.shard.counters.received.Add(1)
@@ -219,6 +227,9 @@ func (s *Session) Sent(n int, full bool) {
 		s.out.take(n)
 		if len(s.out.items) == 0 {
 			s.out = nil
+			if s.phase > open {
+				s.cursor = broadcast.Cursor{} // nothing follows a close frame
+			}
 		}
 	} else if messages := s.cursor.Advance(n); messages > 0 {
 		s.shard.counters.delivered.Add(uint64(messages))
