@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -77,8 +78,9 @@ func (o SocketOptions) set(fd int) error {
 
 // A Listener is a listening TCP socket. Listen makes one.
 type Listener struct {
-	file *os.File
-	addr net.Addr
+	file   *os.File
+	addr   net.Addr
+	closed atomic.Bool
 }
 
 // Listen opens a TCP listener whose connections carry the options. The backlog
@@ -111,7 +113,10 @@ func (l *Listener) Addr() net.Addr { return l.addr }
 
 // Close stops listening, which ends [Pool.Serve]. A second Close returns an
 // os.ErrClosed.
-func (l *Listener) Close() error { return l.file.Close() }
+func (l *Listener) Close() error {
+	l.closed.Store(true)
+	return l.file.Close()
+}
 
 // Serve accepts connections from l and spreads them over the workers. It
 // returns when l or the pool is closed: nil for either, or the error that made
@@ -153,6 +158,8 @@ func (p *Pool) Serve(l *Listener, open OpenFunc) error {
 				select {
 				case <-time.After(acceptRetry):
 				case <-p.stop:
+				}
+				if l.closed.Load() {
 					return true
 				}
 			default:
@@ -164,7 +171,7 @@ func (p *Pool) Serve(l *Listener, open OpenFunc) error {
 	if fatal != nil {
 		return fmt.Errorf("serve %s: %w", l.addr, fatal)
 	}
-	if err != nil && !errors.Is(err, os.ErrClosed) {
+	if err != nil && !l.closed.Load() {
 		return fmt.Errorf("serve %s: %w", l.addr, err)
 	}
 	return nil
