@@ -310,6 +310,31 @@ func TestCloseHandshake(t *testing.T) {
 	}
 }
 
+// TestAnswersComeBeforeTheCloseFrame sends everything in one chunk.
+func TestAnswersComeBeforeTheCloseFrame(t *testing.T) {
+	for name, c := range map[string]struct {
+		last   []byte
+		answer string
+	}{
+		"close frame":    {appendFrameMasked(nil, ws.OpClose, "\x03\xe8"), "close 1000"},
+		"protocol error": {[]byte{0x81, 0x00}, "close 1002"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newTestRelay(t, 1, Config{})
+			p := r.connect(0)
+			all := append([]byte(testHead), newMasked(`{"type":"dance"}`)...)
+			all = appendFrameMasked(all, ws.OpPing, "there?")
+			p.bytes(append(all, c.last...))
+			head, rest, _ := strings.Cut(string(p.wire), "\r\n\r\n")
+			if !strings.HasPrefix(head, "HTTP/1.1 101 ") {
+				t.Fatalf("the handshake was answered %q", head)
+			}
+			p.wire = []byte(rest)
+			p.hears(`{"type":"error","error":"unknown_type"*`, "pong there?", c.answer)
+		})
+	}
+}
+
 func TestKeepalive(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
 	p := r.dial(0)

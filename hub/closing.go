@@ -40,7 +40,8 @@ func (s *Session) closedEvent(why Reason) []byte {
 }
 
 // closedByPeer answers a close frame, whose payload the assembler has checked.
-// Whoever says goodbye does not want to hear what is still due.
+// Whoever says goodbye does not want to hear what is still due of the room, but
+// the answers to what it said before, not least the handshake's.
 func (s *Session) closedByPeer(payload []byte) {
 	if s.phase == open {
 		s.reason = ReasonClient
@@ -85,17 +86,22 @@ func (s *Session) respond(why Reason, response []byte) {
 	s.enter(finishing)
 }
 
-// cut gives up everything that is due but the rest of the frame that the
-// session is in the middle of.
+// cut gives up the Log and what has a place in its order, but for the rest of
+// the frame that the session is in the middle of.
 func (s *Session) cut() {
 	half := s.cursor.Rest()
 	s.cursor = broadcast.Cursor{}
-	if s.out != nil && !s.out.keepStarted() {
-		s.out = nil
+	if s.out != nil {
+		s.out.dropPlaced()
 	}
 	if half != nil {
-		s.out = new(outbound)
+		if s.out == nil {
+			s.out = new(outbound)
+		}
 		s.out.pushRest(half)
+	}
+	if s.out != nil && len(s.out.items) == 0 {
+		s.out = nil
 	}
 }
 

@@ -25,7 +25,6 @@ const (
 	farewell                    // the close frame: ordered, and nothing comes after it
 	urgent                      // may overtake
 	pong                        // urgent, and only the latest counts (RFC 6455 5.5.3)
-	rest                        // of a frame whose beginning was sent: nothing may come before it
 )
 
 // due returns the rest of the first item if it may go out when the Log was
@@ -55,16 +54,17 @@ func (o *outbound) push(p private) {
 }
 
 // pushRest puts the rest of a half-sent frame of the Log before everything
-// else. Nothing of the outbound itself may be half-sent.
+// else, where nothing overtakes it: what is urgent comes after what was urgent
+// before. Nothing of the outbound itself may be half-sent.
 func (o *outbound) pushRest(frame []byte) {
-	o.items = slices.Insert(o.items, 0, private{frame: frame, kind: rest})
+	o.items = slices.Insert(o.items, 0, private{frame: frame, kind: urgent})
 	o.bytes += len(frame)
 }
 
 // started returns how many items are half-sent, 0 or 1: they are never
 // overtaken.
 func (o *outbound) started() int {
-	if o.sent > 0 || len(o.items) > 0 && o.items[0].kind == rest {
+	if o.sent > 0 {
 		return 1
 	}
 	return 0
@@ -80,17 +80,20 @@ func (o *outbound) take(n int) {
 	}
 }
 
-// keepStarted drops everything but an item that is half-sent, and reports
-// whether there is one.
-func (o *outbound) keepStarted() bool {
+// dropPlaced drops what waits for its place in the room's order, and the close
+// frame, unless it is half-sent.
+func (o *outbound) dropPlaced() {
 	n := o.started()
-	clear(o.items[n:])
-	o.items = o.items[:n]
-	o.bytes = 0
-	if n > 0 {
-		o.bytes = len(o.items[0].frame) - o.sent
+	kept := o.items[:n]
+	for _, p := range o.items[n:] {
+		if p.kind == farewell || p.kind == ordered && p.place > 0 {
+			o.bytes -= len(p.frame)
+		} else {
+			kept = append(kept, p)
+		}
 	}
-	return n > 0
+	clear(o.items[len(kept):])
+	o.items = kept
 }
 
 // parting reports whether the close frame is half-sent.

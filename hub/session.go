@@ -67,8 +67,8 @@ type Session struct {
 	reason Reason
 }
 
-// maxPongs is how many frames may wait for one connection before of further
-// pings only the latest is answered.
+// maxPongs is how many frames may wait for one connection, while its socket is
+// not full, before of further pings only the latest is answered.
 const maxPongs = 16
 
 // assemblers are shared by all sessions; an idle one has none.
@@ -148,7 +148,7 @@ func (s *Session) handle(m frame.Message) {
 		// RFC 6455 5.5.1: after our close frame nothing is said any more.
 	case m.Op == ws.OpPing:
 		kind := urgent
-		if s.out != nil && len(s.out.items) >= maxPongs {
+		if s.has(markBlocked) || s.out != nil && len(s.out.items) >= maxPongs {
 			kind = pong
 		}
 		s.push(private{frame: frame.AppendFrame(nil, ws.OpPong, m.Payload), kind: kind})
