@@ -55,7 +55,7 @@ type Conn struct {
 	session Session // immutable after open returned
 	fd      int32   // owned by the worker; -1 once closed
 	slot    int32   // owned by the worker; place in worker.conns
-	events  uint32  // owned by the worker; events not yet looked at
+	events  events  // owned by the worker; events not yet looked at
 
 	queued   bool // owned by the worker; is in worker.ready
 	hungUp   bool // owned by the worker; a hang-up or error event was seen
@@ -65,20 +65,19 @@ type Conn struct {
 
 // notify is the epoll callback: it only notes the events and queues the
 // connection.
-func (c *Conn) notify(events uint32) {
-	if events == eventClosed {
-		return
+func (c *Conn) notify(e events) {
+	if e != eventClosed {
+		c.ready(e)
 	}
-	c.ready(events)
 }
 
 // ready queues the connection for this or the worker's next turn.
-func (c *Conn) ready(events uint32) {
+func (c *Conn) ready(e events) {
 	if c.fd < 0 {
 		return
 	}
-	c.events |= events
-	if events&eventHangup != 0 {
+	c.events |= e
+	if e&eventHangup != 0 {
 		c.hungUp = true
 	}
 	if !c.queued {
@@ -91,12 +90,12 @@ func (c *Conn) ready(events uint32) {
 // serve looks at the events that came since the last visit.
 func (c *Conn) serve() {
 	c.queued = false
-	events := c.events
+	e := c.events
 	c.events = 0
 	if c.fd < 0 {
 		return
 	}
-	if events&(eventRead|eventHangup) != 0 {
+	if e&(eventRead|eventHangup) != 0 {
 		c.receive()
 	}
 	c.Flush()

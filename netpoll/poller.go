@@ -11,15 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// An events is a set of epoll's events.
+type events = easygo.EpollEvent
+
 // The events of epoll_ctl(2) that a Conn looks at.
 const (
-	eventRead   = uint32(easygo.EPOLLIN)
-	eventWrite  = uint32(easygo.EPOLLOUT)
-	eventHangup = uint32(easygo.EPOLLRDHUP | easygo.EPOLLHUP | easygo.EPOLLERR)
+	eventRead   events = easygo.EPOLLIN
+	eventWrite  events = easygo.EPOLLOUT
+	eventHangup events = easygo.EPOLLRDHUP | easygo.EPOLLHUP | easygo.EPOLLERR
 
 	// eventClosed is what easygo passes to every callback when the epoll
 	// itself is closed. It is not a bit of the kernel's.
-	eventClosed = 0x20
+	eventClosed events = 0x20
 )
 
 // A poller is an epoll instance and the goroutine that waits on it. It is the
@@ -41,10 +44,8 @@ func newPoller(failed func(error)) (poller, error) {
 
 // add registers fd, edge-triggered, for everything. The callback may run
 // before add returns.
-func (p poller) add(fd int, callback func(events uint32)) error {
-	err := p.epoll.Add(fd, easygo.EPOLLIN|easygo.EPOLLOUT|easygo.EPOLLRDHUP|easygo.EPOLLET, func(e easygo.EpollEvent) {
-		callback(uint32(e))
-	})
+func (p poller) add(fd int, callback func(events)) error {
+	err := p.epoll.Add(fd, easygo.EPOLLIN|easygo.EPOLLOUT|easygo.EPOLLRDHUP|easygo.EPOLLET, callback)
 	if err != nil {
 		// easygo keeps its entry even if epoll_ctl failed.
 		return errors.Join(fmt.Errorf("register descriptor %d: %w", fd, err), ignoreMissing(p.epoll.Del(fd)))

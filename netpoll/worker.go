@@ -117,8 +117,8 @@ func (w *Worker) signal() {
 }
 
 // turn is what the worker does each time it is woken. It knows nothing of how.
-func (w *Worker) turn(events uint32) {
-	if events == eventClosed {
+func (w *Worker) turn(e events) {
+	if e == eventClosed {
 		return
 	}
 	w.signalled.Store(false)
