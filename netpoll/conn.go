@@ -119,6 +119,7 @@ func (c *Conn) receive() {
 			c.close(os.NewSyscallError("recv", errno))
 			return
 		case n == 0:
+			c.Flush() // it may have shut down its own side only, after a last question
 			c.close(io.EOF)
 			return
 		}

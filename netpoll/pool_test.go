@@ -267,6 +267,37 @@ func TestFinishShutsDownAndReadsToTheEnd(t *testing.T) {
 	}
 }
 
+// TestLastQuestionIsAnswered has a peer ask and shut down its side at once.
+func TestLastQuestionIsAnswered(t *testing.T) {
+	s := serve(t, Config{}, SocketOptions{}, nil)
+	for range 50 {
+		c := s.dial(t)
+		if _, err := c.Write([]byte("question")); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.CloseWrite()
+		if got, err := io.ReadAll(c); err != nil || string(got) != "question" {
+			t.Fatalf("heard %q, %v", got, err)
+		}
+	}
+}
+
+func TestARoundOfTicksComesToEverybody(t *testing.T) {
+	for _, conns := range []int{1, 3, 4, 5, 17, 1000} {
+		var s scan
+		visited, left := 0, conns
+		for range tickParts {
+			s.begin(left)
+			n := min(s.left, left)
+			visited += n
+			left -= n // each one closes as it is visited
+		}
+		if visited != conns {
+			t.Errorf("%d of %d visited", visited, conns)
+		}
+	}
+}
+
 func TestOverClosesWhenDrained(t *testing.T) {
 	s := serve(t, Config{}, SocketOptions{}, func(e *echo) {
 		e.onBytes = func(e *echo, p []byte) { e.due, e.reading, e.writing = make([]byte, 5<<20), false, false }

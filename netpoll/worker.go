@@ -129,7 +129,7 @@ func (w *Worker) turn(e events) {
 	w.serveReady()
 	w.runTasks()
 	if w.tickDue.Swap(false) && w.scan.left == 0 {
-		w.scan.left = (len(w.conns) + tickParts - 1) / tickParts
+		w.scan.begin(len(w.conns))
 		w.tasks.push(w.tick)
 	}
 
@@ -207,7 +207,22 @@ func (w *Worker) remove(c *Conn) {
 }
 
 // scan is the place of the rotating visit to all connections.
-type scan struct{ next, left int }
+type scan struct {
+	next int // in conns
+	left int // to be visited in this part
+	part int // of the round
+	size int // of a part, from when the round began
+}
+
+// begin starts the next part. All parts of a round are as large as the first,
+// so that a round comes to everybody although those visited may close.
+func (s *scan) begin(conns int) {
+	if s.part == 0 {
+		s.size = (conns + tickParts - 1) / tickParts
+	}
+	s.part = (s.part + 1) % tickParts
+	s.left = s.size
+}
 
 // tick visits the connections whose turn it is.
 func (w *Worker) tick() (more bool) {
@@ -216,8 +231,11 @@ func (w *Worker) tick() (more bool) {
 			w.scan.next = 0
 		}
 		w.scan.left--
-		w.conns[w.scan.next].tick(w.Now())
-		w.scan.next++
+		c := w.conns[w.scan.next]
+		c.tick(w.Now())
+		if w.scan.next < len(w.conns) && w.conns[w.scan.next] == c {
+			w.scan.next++ // if it has closed, another one is in its place
+		}
 		if w.Spent() {
 			return w.scan.left > 0
 		}
