@@ -110,6 +110,7 @@ func (h *Hub) remove(r *Room) {
 type Stats struct {
 	Connections int64 // all of them, whatever their phase
 	Handshaking int64 // of them, not yet WebSockets
+	Open        int64 // of them, WebSockets; the rest are requests that were refused
 	Rooms       int
 	Viewers     int64
 	Stalled     int64             // viewers whose sockets are full
@@ -125,6 +126,7 @@ func (h *Hub) Stats() Stats {
 	t := Stats{
 		Connections: h.connections.Load(),
 		Handshaking: h.handshaking.Load(),
+		Open:        h.upgraded.Load(),
 		Closes:      make(map[Reason]uint64, reasons),
 	}
 	for _, s := range h.shards {

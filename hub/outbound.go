@@ -41,12 +41,14 @@ func (o *outbound) due(position uint64) (frame []byte, until uint64) {
 func (o *outbound) push(p private) {
 	at := len(o.items)
 	if p.kind > farewell {
-		for at = min(o.started(), at); at < len(o.items) && o.items[at].kind > farewell; at++ {
-			if p.kind == pong && o.items[at].kind == pong {
-				o.bytes += len(p.frame) - len(o.items[at].frame)
-				o.items[at] = p
-				return
-			}
+		first := min(o.started(), at)
+		for at > first && o.items[at-1].kind <= farewell {
+			at--
+		}
+		if last := at - 1; p.kind == pong && last >= first && o.items[last].kind == pong {
+			o.bytes += len(p.frame) - len(o.items[last].frame)
+			o.items[last] = p
+			return
 		}
 	}
 	o.items = slices.Insert(o.items, at, p)
