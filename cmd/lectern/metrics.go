@@ -66,7 +66,8 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	}
 	s := c.hub.Stats()
 	gauge(connectionsDesc, float64(s.Handshaking), "handshake")
-	gauge(connectionsDesc, float64(s.Connections-s.Handshaking), "open")
+	gauge(connectionsDesc, float64(s.Open), "open")
+	gauge(connectionsDesc, float64(max(0, s.Connections-s.Handshaking-s.Open)), "refused")
 	gauge(roomsDesc, float64(s.Rooms))
 	gauge(viewersDesc, float64(s.Viewers))
 	gauge(stalledDesc, float64(s.Stalled))
