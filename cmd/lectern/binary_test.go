@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +23,12 @@ import (
 var binaryPath string
 
 func TestMain(m *testing.M) {
+	if arguments := os.Getenv(receiversEnv); arguments != "" {
+		if err := receive(arguments); err != nil {
+			fmt.Fprintln(os.Stderr, "receivers:", err)
+			os.Exit(1)
+		}
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "lectern-test-")
 		if err != nil {
@@ -55,9 +62,16 @@ type binary struct {
 // ends it with the test.
 func startBinary(t testing.TB, flags ...string) *binary {
 	t.Helper()
+	return startBinaryUnder(t, nil, flags...)
+}
+
+// startBinaryUnder starts the relay as the last arguments of another command.
+func startBinaryUnder(t testing.TB, command []string, flags ...string) *binary {
+	t.Helper()
 	b := &binary{t: t, exited: make(chan error, 1)}
-	args := append([]string{"serve", "--addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0", "--log-format", "json"}, flags...)
-	b.cmd = exec.Command(binaryPath, args...)
+	args := append(slices.Clone(command), binaryPath, "serve", "--addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0", "--log-format", "json")
+	args = append(args, flags...)
+	b.cmd = exec.Command(args[0], args[1:]...)
 	stderr, err := b.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

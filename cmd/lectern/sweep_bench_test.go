@@ -1,0 +1,292 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
+
+	"lectern/frame"
+	"lectern/hub"
+	"lectern/netpoll"
+)
+
+// BenchmarkSweep compares what it costs to deliver a broadcast through the hub
+// and the reactor with the bare loop of send calls that nobody can do without,
+// in turns: the same payload, as many sockets, and receivers in processes of
+// their own. The figures are processor time of this process, user and system,
+// for each delivery. The next message is not published before the last viewer's
+// socket has taken the one before, so that no send carries two.
+func BenchmarkSweep(b *testing.B) {
+	message := fmt.Appendf(nil, `{"type":"command","data":"%s"}`, strings.Repeat("x", 220))
+	for _, viewers := range []int{1000, 5000} {
+		b.Run(fmt.Sprint(viewers), func(b *testing.B) {
+			raw := newRawLoop(b, viewers, frame.AppendFrame(nil, ws.OpText, message))
+			hall := newHall(b, viewers, string(message))
+			var spent [2]time.Duration
+			b.ResetTimer()
+			for i := range 2 * b.N {
+				// raw, hall, hall, raw, ...: neither is always the first.
+				which, before := (i+1)/2%2, processorTime()
+				if which == 0 {
+					raw.send()
+				} else {
+					hall.publish()
+				}
+				spent[which] += processorTime() - before
+			}
+			deliveries := float64(b.N * viewers)
+			b.ReportMetric(float64(spent[0])/deliveries, "raw-ns/delivery")
+			b.ReportMetric(float64(spent[1])/deliveries, "sweep-ns/delivery")
+			b.ReportMetric(float64(spent[1])/float64(spent[0]), "sweep/raw")
+		})
+	}
+}
+
+// A rawLoop is as many sockets as there are viewers, and nothing around them.
+type rawLoop struct {
+	fds  []int
+	text []byte
+}
+
+func newRawLoop(b *testing.B, viewers int, text []byte) *rawLoop {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	r := &rawLoop{fds: make([]int, viewers), text: text}
+	accepted := make(chan error, 1)
+	go func() {
+		for i := range r.fds {
+			c, err := l.Accept()
+			if err != nil {
+				accepted <- err
+				return
+			}
+			r.fds[i] = descriptorOf(c.(*net.TCPConn))
+		}
+		accepted <- nil
+	}()
+	b.Cleanup(startReceivers(b, viewers, l.Addr().String(), ""))
+	if err := <-accepted; err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		for _, fd := range r.fds {
+			_ = unix.Close(fd)
+		}
+	})
+	return r
+}
+
+// send sends one message to everybody.
+func (r *rawLoop) send() {
+	for i, fd := range r.fds {
+		for rawSend(fd, r.text) == syscall.EAGAIN {
+			time.Sleep(time.Microsecond)
+		}
+		if i%256 == 255 {
+			runtime.Gosched()
+		}
+	}
+}
+
+// A hall is a room full of viewers. Its host is a session without a socket, so
+// that only the deliveries cost anything.
+type hall struct {
+	hub     *hub.Hub
+	worker  *netpoll.Worker
+	host    *hub.Session
+	viewers int
+	message string
+}
+
+func newHall(b *testing.B, viewers int, message string) *hall {
+	b.Helper()
+	pool, err := netpoll.New(netpoll.Config{Workers: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := &hall{worker: pool.Workers()[0], viewers: viewers, message: message}
+	r.hub = hub.New(hub.Config{}, []hub.Worker{r.worker})
+	l, err := netpoll.Listen(context.Background(), "127.0.0.1:0", netpoll.SocketOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = pool.Close() })
+	go func() {
+		_ = pool.Serve(l, func(_ *netpoll.Worker, c *netpoll.Conn) netpoll.Session { return r.hub.NewSession(0, c) })
+	}()
+
+	var created struct{ Code string }
+	onWorker(r.worker, func() bool {
+		r.host = r.hub.NewSession(0, silent{})
+		r.host.Receive([]byte(upgradeRequest("/")))
+		r.host.Receive(masked(`{"type":"create"}`))
+		for p := r.host.Next(); len(p) > 0; p = r.host.Next() {
+			if at := bytes.IndexByte(p, '{'); at >= 0 {
+				_ = json.Unmarshal(p[at:], &created)
+			}
+			r.host.Sent(len(p), false)
+		}
+		return false
+	})
+	b.Cleanup(startReceivers(b, viewers, l.Addr().String(), created.Code))
+	for r.hub.Stats().Viewers < int64(viewers) {
+		time.Sleep(time.Millisecond)
+	}
+	return r
+}
+
+// publish has the host say one message, and waits until it is delivered.
+func (r *hall) publish() {
+	goal := r.hub.Stats().Delivered + uint64(r.viewers)
+	text := masked(r.message)
+	onWorker(r.worker, func() (more bool) {
+		if text != nil {
+			r.host.Receive(text)
+			text = nil
+		}
+		return r.hub.Stats().Delivered < goal
+	})
+}
+
+func rawSend(fd int, p []byte) syscall.Errno {
+	_, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	return errno
+}
+
+type silent struct{}
+
+func (silent) Flush() {}
+
+func masked(text string) []byte {
+	return frame.AppendMasked(nil, ws.OpText, true, [4]byte{1, 2, 3, 4}, []byte(text))
+}
+
+// onWorker has f run by the worker until it returns false, and waits for that.
+func onWorker(w *netpoll.Worker, f func() (more bool)) {
+	done := make(chan struct{})
+	w.Post(func() bool {
+		if f() {
+			return true
+		}
+		close(done)
+		return false
+	})
+	<-done
+}
+
+func processorTime() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// startReceivers starts a process with connections that read and throw away.
+// With a code they are viewers of that room, else they send one byte.
+func startReceivers(b *testing.B, n int, addr, code string) (stop func()) {
+	b.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s %s", receiversEnv, n, addr, code))
+	cmd.Stderr = os.Stderr
+	ready, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := io.ReadFull(ready, make([]byte, 1)); err != nil {
+		b.Fatal("the receivers do not start:", err)
+	}
+	return func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+}
+
+const receiversEnv = "LECTERN_TEST_RECEIVERS"
+
+// receive is the process that startReceivers starts.
+func receive(arguments string) error {
+	var n int
+	var addr, code string
+	if _, err := fmt.Sscan(arguments, &n, &addr, &code); err != nil && err != io.EOF {
+		return err
+	}
+	hello := "x"
+	if code != "" {
+		hello = upgradeRequest("/") + string(masked(`{"type":"join","code":"`+code+`"}`))
+	}
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	for range n {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(c, strings.NewReader(hello)); err != nil {
+			return err
+		}
+		fd := descriptorOf(c.(*net.TCPConn))
+		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stdout.Write([]byte{1}); err != nil {
+		return err
+	}
+	events, buf := make([]unix.EpollEvent, 1024), make([]byte, 64<<10)
+	for {
+		n, err := unix.EpollWait(epoll, events, -1)
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+		for _, e := range events[:max(0, n)] {
+			_, _, _ = syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(e.Fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), unix.MSG_DONTWAIT, 0, 0)
+		}
+	}
+}
+
+// descriptorOf duplicates a connection's descriptor and closes the original.
+func descriptorOf(c *net.TCPConn) int {
+	file, err := c.File()
+	if err != nil {
+		panic(err)
+	}
+	fd, err := unix.Dup(int(file.Fd()))
+	if err != nil {
+		panic(err)
+	}
+	_ = file.Close()
+	_ = c.Close()
+	if err := unix.SetNonblock(fd, true); err != nil {
+		panic(err)
+	}
+	return fd
+}
