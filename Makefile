@@ -1,0 +1,55 @@
+# `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BIN      ?= bin/lectern
+ARGS     ?=
+FUZZTIME ?= 30s
+BENCH    ?= .
+
+# What `lectern version` tells; there may be no git, or no checkout.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+
+CLIENTS := cmd/lectern/testdata/clients
+REPORT  := ./cmd/lectern/testdata/testreport
+
+.PHONY: help build run test clients check fuzz bench clean
+
+help: ## Tell what can be made.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/lectern.
+	CGO_ENABLED=0 go build -buildvcs=false -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o $(BIN) ./cmd/lectern
+
+run: build ## Start a relay on localhost:8765; ARGS= adds flags of `lectern serve`.
+	@exec $(BIN) serve --addr 127.0.0.1:8765 $(ARGS)
+
+test: clients ## Fetch what the tests need, then run them all.
+	CGO_ENABLED=0 go run $(REPORT) -count=1 ./...
+
+clients: ## Fetch the foreign WebSocket clients that the tests use.
+	@bash $(CLIENTS)/install.sh
+
+check: clients ## Check the format, vet, lint, and run all tests with -race.
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not as gofmt has it:"; echo "$$unformatted"; exit 1; fi
+	go vet ./... $(REPORT)
+	go tool staticcheck ./... $(REPORT)
+	go run $(REPORT) -race -shuffle=on -count=1 ./...
+
+fuzz: ## Run every fuzz target for FUZZTIME (30s).
+	@for package in $$(go list ./...); do \
+		listed=$$(go test -run '^$$' -list '^Fuzz' $$package); \
+		for target in $$(grep '^Fuzz' <<<"$$listed" || true); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+bench: ## Run the Go benchmarks that match BENCH (all).
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+clean: ## Remove what was built and fetched.
+	rm -rf bin $(CLIENTS)/node_modules

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Fetches the WebSocket clients that the tests run against the relay: Python's
+# websockets as a Debian package, Node's ws by npm into this folder. It says what
+# it may or can not install here, and the tests then skip what needs it. With
+# CI=true that is an error.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+missing=0
+not_installed() { # WHAT WHY
+	echo "NOT INSTALLED: $1: $2. The tests that need it will be skipped."
+	missing=1
+}
+
+# The Debian package is for the system's own python3, which need not be the
+# first one in PATH.
+have_websockets() {
+	local python
+	for python in /usr/bin/python3 python3; do
+		if "$python" -c 'import websockets' 2>/dev/null; then return 0; fi
+	done
+	return 1
+}
+
+apt_install() { # PACKAGE
+	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -q --no-install-recommends "$1"
+}
+
+install_websockets() {
+	if ! command -v apt-get >/dev/null; then
+		not_installed python3-websockets "this system has no apt-get"
+	elif [ "$(id -u)" != 0 ]; then
+		not_installed python3-websockets "only root may run apt-get install"
+	elif ! apt_install python3-websockets 2>/dev/null && ! { apt-get update -q && apt_install python3-websockets; }; then
+		not_installed python3-websockets "apt-get failed, see above"
+	elif ! have_websockets; then
+		not_installed python3-websockets "python3 cannot import it"
+	fi
+}
+
+# npm leaves its own copy of the lock in node_modules when it has finished.
+have_ws() {
+	[ -e node_modules/ws/package.json ] && [ node_modules/.package-lock.json -nt package-lock.json ]
+}
+
+install_ws() {
+	if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+		not_installed "Node's ws" "this system has no node, or no npm"
+	elif ! npm ci --ignore-scripts --prefer-offline --no-audit --no-fund --no-update-notifier --loglevel=error; then
+		not_installed "Node's ws" "npm failed, see above"
+	fi
+}
+
+have_websockets || install_websockets
+have_ws || install_ws
+
+if [ "$missing" = 1 ] && [ "${CI:-}" = true ]; then
+	echo "CI=true: nothing may be missing." >&2
+	exit 1
+fi
