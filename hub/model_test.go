@@ -26,7 +26,6 @@ type listener struct {
 	started bool // has heard joined
 	over    bool // has heard the close frame
 	slow    bool // has been told that it is too slow
-	pings   int  // pongs outstanding
 }
 
 // A modelRoom is a host and the numbers that it has broadcast.

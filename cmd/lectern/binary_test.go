@@ -19,6 +19,10 @@ import (
 	"time"
 )
 
+// buildFlags are how the relay is built: with the race detector if the tests
+// are, and without asking git for a revision.
+var buildFlags = []string{"build", "-buildvcs=false"}
+
 // binaryPath is the relay that TestMain built.
 var binaryPath string
 
@@ -37,7 +41,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binaryPath = filepath.Join(dir, "lectern")
-		if out, err := exec.Command("go", "build", "-o", binaryPath, ".").CombinedOutput(); err != nil {
+		if out, err := exec.Command("go", append(buildFlags, "-o", binaryPath, ".")...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 			return 1
 		}

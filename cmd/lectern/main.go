@@ -30,7 +30,7 @@ func main() {
 		kong.Name("lectern"),
 		kong.Description("A WebSocket relay for one speaker and a hall of listeners."),
 		kong.DefaultEnvars("LECTERN"),
-		kong.UsageOnError(),
+		kong.ShortUsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
 	if err := k.Run(); err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // serveCommand holds the relay's options. A number or time of zero means the
-// default that the help tells.
+// default that the help tells, but for the drain timeout: zero waits for nobody.
 type serveCommand struct {
 	Addr      string `default:"127.0.0.1:8765" help:"Address to listen on, for WebSockets and plain HTTP."`
 	AdminAddr string `default:"127.0.0.1:8766" help:"Address for /metrics and /health; empty for none."`

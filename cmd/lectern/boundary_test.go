@@ -1,0 +1,149 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// root is the module's folder, seen from this package's.
+const root = "../.."
+
+// borders say what each package may not import, and which of our own it may.
+// What is forbidden is so with everything below it.
+var borders = map[string]struct {
+	ours      []string
+	forbidden []string
+}{
+	"cmd/lectern":   {ours: []string{"bench", "frame", "hub", "netpoll"}},
+	"bench":         {ours: []string{"frame", "netpoll"}},
+	"netpoll":       {},
+	"hub":           {ours: []string{"frame", "hub/broadcast"}, forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
+	"hub/broadcast": {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
+	"frame":         {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync", "context"}},
+}
+
+// confined are the dependencies that only some files may import.
+var confined = map[string][]string{
+	"github.com/mailru/easygo":     {"netpoll/poller.go"},
+	"github.com/valyala/fastjson":  {"hub/classroom.go", "hub/request.go", "hub/shard.go"},
+	"github.com/alecthomas/kong":   {"cmd/lectern/main.go"},
+	"github.com/coder/websocket":   {}, // a foreign client for the tests
+	"github.com/gorilla/websocket": {},
+}
+
+func TestBoundaries(t *testing.T) {
+	sources := importsOf(t)
+	for file, imports := range sources {
+		folder := filepath.ToSlash(filepath.Dir(file))
+		border, ok := borders[folder]
+		if !ok {
+			t.Errorf("%s: no borders are drawn for the package", file)
+		}
+		for _, path := range imports {
+			if own, ok := strings.CutPrefix(path, "lectern/"); ok && !slices.Contains(border.ours, own) {
+				t.Errorf("%s imports %s", file, path)
+			}
+			for _, forbidden := range border.forbidden {
+				if within(path, forbidden) {
+					t.Errorf("%s imports %s", file, path)
+				}
+			}
+			for dependency, files := range confined {
+				if within(path, dependency) && !slices.Contains(files, file) {
+					t.Errorf("%s imports %s, which only %q may", file, path, files)
+				}
+			}
+		}
+	}
+	for folder := range borders {
+		if !slices.ContainsFunc(sourceNames(sources), func(file string) bool { return filepath.Dir(file) == folder }) {
+			t.Errorf("borders are drawn for %s, which has no sources", folder)
+		}
+	}
+}
+
+// within reports whether path is the package or module tree, or below it.
+func within(path, tree string) bool { return path == tree || strings.HasPrefix(path, tree+"/") }
+
+func sourceNames(sources map[string][]string) []string {
+	names := make([]string, 0, len(sources))
+	for name := range sources {
+		names = append(names, name)
+	}
+	return names
+}
+
+// importsOf returns what each Go file of the module but the tests imports, for
+// whatever system it is.
+func importsOf(t *testing.T) map[string][]string {
+	t.Helper()
+	sources := make(map[string][]string)
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && path != root && elsewhere(path) {
+			return filepath.SkipDir
+		}
+		if entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		sources[filepath.ToSlash(name)] = []string{}
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			sources[filepath.ToSlash(name)] = append(sources[filepath.ToSlash(name)], imported)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sources
+}
+
+// elsewhere reports whether a folder is no part of the module, as go has it.
+func elsewhere(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, "go.mod"))
+	name := filepath.Base(folder)
+	return err == nil || strings.HasPrefix(name, ".") || name == "testdata" || name == "node_modules"
+}
+
+// TestOtherSystemsAreToldWhy builds the reactor for a system without epoll.
+func TestOtherSystemsAreToldWhy(t *testing.T) {
+	t.Parallel()
+	build := exec.Command("go", "build", "./netpoll")
+	build.Dir = root
+	build.Env = append(os.Environ(), "GOOS=darwin", "GOARCH=arm64", "CGO_ENABLED=0")
+	said, err := build.CombinedOutput()
+	if err == nil {
+		t.Fatal("the reactor was built for another system")
+	}
+	problems := 0
+	for line := range strings.Lines(string(said)) {
+		if !strings.HasPrefix(line, "#") {
+			problems++
+		}
+	}
+	if problems != 1 || !strings.Contains(string(said), "Lectern_runs_on_Linux_only") {
+		t.Errorf("go build said\n%swant one line that says that Lectern runs on Linux only", said)
+	}
+}
