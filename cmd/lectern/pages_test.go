@@ -1,0 +1,216 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"lectern/hub"
+)
+
+// tableRows returns the rows of a page's tables by their first cell, in which
+// code is marked.
+func tableRows(text string) map[string][]string {
+	rows := make(map[string][]string)
+	for line := range strings.Lines(text) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		first := strings.TrimSpace(cells[0])
+		if strings.HasPrefix(line, "| `") && len(cells) > 1 {
+			rows[strings.Trim(first, "`")] = cells[1:]
+		}
+	}
+	return rows
+}
+
+// TestPagesTellTheFlags compares the tables of flags with their declaration.
+func TestPagesTellTheFlags(t *testing.T) {
+	flags := make(map[string]*kong.Flag)
+	readme := tableRows(page(t, "README.md"))
+	for _, flag := range serveFlags(t) {
+		if flag.Name == "help" {
+			continue
+		}
+		flags["--"+flag.Name] = flag
+		if readme["--"+flag.Name] == nil {
+			t.Errorf("README.md lacks --%s", flag.Name)
+		}
+	}
+	for _, name := range []string{"README.md", "PROTOCOL.md"} {
+		for row, cells := range tableRows(page(t, name)) {
+			if !strings.HasPrefix(row, "--") {
+				continue
+			}
+			flag := flags[row]
+			if flag == nil {
+				t.Errorf("%s has a flag %s, which there is not", name, row)
+				continue
+			}
+			if got, want := strings.TrimSpace(cells[0]), shownDefault(flag); got != want {
+				t.Errorf("%s: the default of %s is %s, not %s", name, row, want, got)
+			}
+		}
+	}
+}
+
+func shownDefault(flag *kong.Flag) string {
+	switch {
+	case flag.Default != "":
+		return "`" + flag.Default + "`"
+	case flag.IsBool():
+		return "`false`"
+	default:
+		return "none"
+	}
+}
+
+func TestReadmeTellsTheMetrics(t *testing.T) {
+	t.Parallel()
+	b := startBinary(t)
+	response, err := http.Get("http://" + b.admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := regexp.MustCompile(`(?m)^(lectern_[a-z_]+)(?:\{([a-z]+)=)?`).FindAllStringSubmatch(string(body), -1)
+	names := make(map[string]bool)
+	for _, sample := range served {
+		name := sample[1]
+		if sample[2] != "" {
+			name += "{" + sample[2] + "}"
+		}
+		names[name] = true
+	}
+	if len(names) < 10 {
+		t.Fatalf("only %d metrics", len(names))
+	}
+	readme := page(t, "README.md")
+	rows := tableRows(readme)
+	for name := range names {
+		if rows[name] == nil {
+			t.Errorf("README.md lacks %s", name)
+		}
+	}
+	for row := range rows {
+		if strings.HasPrefix(row, "lectern_") && !names[row] {
+			t.Errorf("README.md has a metric %s, which there is not", row)
+		}
+	}
+	for _, why := range hub.Reasons() {
+		if !strings.Contains(readme, "`"+why.String()+"`") {
+			t.Errorf("README.md lacks the reason %s", why)
+		}
+	}
+}
+
+// TestProtocolPage compares the page with the sources of package hub: the rules
+// by their types, and the faults by their codes.
+func TestProtocolPage(t *testing.T) {
+	text := page(t, "PROTOCOL.md")
+	types, errors := protocolNames(t)
+	if len(types) < 7 || len(errors) < 10 {
+		t.Fatalf("found only the types %q and the errors %q", types, errors)
+	}
+	for _, name := range types {
+		if !strings.Contains(text, `{"type":"`+name+`"`) {
+			t.Errorf("PROTOCOL.md lacks the type %s", name)
+		}
+	}
+	_, section, _ := strings.Cut(text, "\n## Errors")
+	section, _, _ = strings.Cut(section, "\n## ")
+	rows := tableRows(section)
+	for _, name := range errors {
+		if rows[name] == nil {
+			t.Errorf("PROTOCOL.md lacks the error %s", name)
+		}
+	}
+	for row := range rows {
+		if !slices.Contains(errors, row) {
+			t.Errorf("PROTOCOL.md has an error %s, which there is not", row)
+		}
+	}
+}
+
+// protocolNames returns the keys of the variable rules and the codes of all
+// fault literals.
+func protocolNames(t *testing.T) (types, errors []string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, "hub", "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.ValueSpec:
+				if n.Names[0].Name == "rules" {
+					types = append(types, literalKeys(n.Values[0])...)
+				}
+			case *ast.CompositeLit:
+				if name, ok := n.Type.(*ast.Ident); ok && name.Name == "fault" {
+					errors = append(errors, literalField(n, "code")...)
+				}
+			}
+			return true
+		})
+	}
+	return types, errors
+}
+
+// literalKeys returns the string keys of a map literal.
+func literalKeys(e ast.Expr) (keys []string) {
+	literal, ok := e.(*ast.CompositeLit)
+	if !ok {
+		return nil
+	}
+	for _, element := range literal.Elts {
+		if pair, ok := element.(*ast.KeyValueExpr); ok {
+			keys = append(keys, unquoted(pair.Key)...)
+		}
+	}
+	return keys
+}
+
+// literalField returns the string that a struct literal gives a field.
+func literalField(literal *ast.CompositeLit, field string) []string {
+	for _, element := range literal.Elts {
+		if pair, ok := element.(*ast.KeyValueExpr); ok {
+			if name, ok := pair.Key.(*ast.Ident); ok && name.Name == field {
+				return unquoted(pair.Value)
+			}
+		}
+	}
+	return nil
+}
+
+func unquoted(e ast.Expr) []string {
+	literal, ok := e.(*ast.BasicLit)
+	if !ok || literal.Kind != token.STRING {
+		return nil
+	}
+	text, err := strconv.Unquote(literal.Value)
+	if err != nil {
+		return nil
+	}
+	return []string{text}
+}
