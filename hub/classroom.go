@@ -140,7 +140,9 @@ func join(s *Session, r request, _ []byte) *fault {
 	if room == nil || !room.join(s) {
 		return &fault{code: "room_not_found", message: "there is no open room with this code"}
 	}
-	s.tell(withCode("joined", c))
+	// Its place is the cursor's, not the Log's present end: the host may have
+	// spoken since the cursor was taken.
+	s.push(private{frame: frame.AppendFrame(nil, ws.OpText, withCode("joined", c)), place: s.cursor.Position()})
 	if ask {
 		return historyRequested(s, r, nil)
 	}

@@ -337,6 +337,42 @@ func TestRoomsComeAndGoAtOnce(t *testing.T) {
 	}
 }
 
+// TestJoinedComesFirst has viewers join while their host, on another worker,
+// never stops talking.
+func TestJoinedComesFirst(t *testing.T) {
+	busy, workers := startBusyWorkers(2)
+	r := &testRelay{t: t, hub: New(Config{}, workers)}
+	var host *peer
+	busy[0].do(func() {
+		host = r.dial(0)
+		host.say(`{"type":"create"}`)
+	})
+	code := host.session.room.code.String()
+	var over atomic.Bool
+	var speaking sync.WaitGroup
+	speaking.Go(func() {
+		for !over.Load() {
+			busy[0].do(func() { host.say(`{"type":"command","data":1}`) })
+		}
+	})
+	for range 3000 {
+		busy[1].do(func() {
+			v := r.dial(1)
+			v.say(`{"type":"join","code":"` + code + `"}`)
+			if all := v.frames(); len(all) == 0 || !strings.HasPrefix(all[0], `{"type":"joined"`) {
+				t.Errorf("the first that a viewer hears is %q", all[:min(1, len(all))])
+			}
+			v.reset()
+		})
+	}
+	over.Store(true)
+	speaking.Wait()
+	for _, w := range busy {
+		w.stop.Store(true)
+		w.done.Wait()
+	}
+}
+
 // TestRoomClosesWhileThousandsJoin checks that each of them is either let in,
 // and then told of the end, or told that there is no such room.
 func TestRoomClosesWhileThousandsJoin(t *testing.T) {
