@@ -127,14 +127,17 @@ func (p *Pool) Serve(l *Listener, open OpenFunc) error {
 		return fmt.Errorf("serve %s: %w", l.addr, err)
 	}
 	served := make(chan struct{})
-	p.wg.Go(func() {
+	defer close(served)
+	if !p.goUnlessClosed(func() {
 		select {
 		case <-p.stop:
 		case <-served:
 		}
 		_ = l.Close()
-	})
-	defer close(served)
+	}) {
+		_ = l.Close()
+		return nil
+	}
 
 	var fatal error
 	short := false // descriptors have run out, and Failed was told

@@ -39,6 +39,9 @@ type Pool struct {
 	once    sync.Once
 	wg      sync.WaitGroup // the ticker and the accept loops
 	closing error          // what the first Close returned
+
+	mu     sync.Mutex
+	closed bool // guarded by mu; no accept loop begins any more
 }
 
 // New starts the workers of a pool.
@@ -87,6 +90,17 @@ func (p *Pool) ticker() {
 			return
 		}
 	}
+}
+
+// goUnlessClosed runs f in a goroutine that Close waits for, unless Close was
+// called.
+func (p *Pool) goUnlessClosed(f func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.wg.Go(f)
+	}
+	return !p.closed
 }
 
 // Adopt gives the descriptor of a socket, which must be non-blocking, to the
@@ -154,6 +168,9 @@ func (p *Pool) Drain(ctx context.Context) (cut int) {
 // It must not be called by a worker. Further calls return what the first did.
 func (p *Pool) Close() error {
 	p.once.Do(func() {
+		p.mu.Lock()
+		p.closed = true
+		p.mu.Unlock()
 		close(p.stop)
 		p.wg.Wait()
 		ended, cancel := context.WithCancel(context.Background())

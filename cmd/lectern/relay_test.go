@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"syscall"
@@ -105,6 +106,21 @@ func TestShutdownSaysGoodbyeAndExitsZero(t *testing.T) {
 	}
 	if code := b.wait(10 * time.Second); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+// TestSignalDuringTheStart ends the relay before anything of it had begun.
+func TestSignalDuringTheStart(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 200 {
+		r, err := newRelay(&serveCommand{Addr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0"}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.run(ended); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
