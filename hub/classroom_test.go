@@ -574,6 +574,23 @@ func TestViewerWithinTheLagLimitGetsEverything(t *testing.T) {
 	v.hears(append(want, `{"type":"command","data":"more"}`)...)
 }
 
+// TestWhoWaitsForTheRelayIsNotTooSlow has a viewer's tick come before the sweep
+// that would have sent it everything.
+func TestWhoWaitsForTheRelayIsNotTooSlow(t *testing.T) {
+	r := newTestRelay(t, 2, Config{LagLimit: 1 << 20, MaxHostMessage: 100_000})
+	host, code := r.host(0)
+	v := r.viewer(1, code)
+	var want []string
+	for i := range 15 {
+		want = append(want, fmt.Sprintf(`{"type":"command","data":"%d %s"}`, i, strings.Repeat("x", 90_000)))
+		host.say(want[i])
+	}
+	v.tick()
+	if got := len(v.frames()); got != len(want) || v.session.phase != open {
+		t.Errorf("heard %d messages of %d, phase %d", got, len(want), v.session.phase)
+	}
+}
+
 func TestStalledViewerIsClosedInTime(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
 	host, code := r.host(0)

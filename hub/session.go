@@ -269,7 +269,8 @@ func (s *Session) Tick(uint32) {
 		}
 	case open:
 		switch {
-		case s.has(markBlocked) && s.past(s.took, config.StallTimeout), s.lags():
+		// Who is behind with room in its socket waits for this relay.
+		case s.has(markBlocked) && (s.past(s.took, config.StallTimeout) || s.lags()):
 			s.end(ReasonTooSlow)
 		case s.past(s.heard, config.IdleTimeout):
 			s.end(ReasonIdle)
