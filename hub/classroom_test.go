@@ -555,6 +555,60 @@ func TestSlowViewerIsClosedAtTheFrameBoundary(t *testing.T) {
 	}
 }
 
+// TestNobodyEscapesTheLagLimit is about viewers who take a byte now and then, so
+// that they never stall, and never have had everything.
+func TestNobodyEscapesTheLagLimit(t *testing.T) {
+	const limit = 1 << 20
+	for name, begin := range map[string]func(host, v *peer, code string){
+		"a full socket at the join": func(_, v *peer, code string) {
+			v.room = 0
+			v.say(`{"type":"join","code":"` + code + `"}`)
+		},
+		"a history that does not come": func(host, v *peer, code string) {
+			v.say(`{"type":"join","code":"` + code + `","history":true}`)
+			host.say(`{"type":"command","data":"meanwhile"}`)
+			v.room = 0
+			time.Sleep(time.Minute)
+			synctest.Wait()
+		},
+		"histories that do not come": func(host, v *peer, code string) {
+			v.say(`{"type":"join","code":"` + code + `","history":true}`)
+			v.room = 10
+			for range 20 {
+				host.say(`{"type":"command","data":"` + strings.Repeat("x", 90_000) + `"}`)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				host.relay.pass(time.Minute)
+				v.session.heard, v.session.took = v.session.shard.Now(), v.session.shard.Now()
+				v.say(`{"type":"history_request"}`)
+				host.relay.run()
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newTestRelay(t, 1, Config{LagLimit: limit, MaxHostMessage: 100_000})
+				host, code := r.host(0)
+				v := r.dial(0)
+				begin(host, v, code)
+				for range 60 {
+					host.say(`{"type":"command","data":"` + strings.Repeat("x", 90_000) + `"}`)
+					v.frame(ws.OpPong, "")
+					v.drain(1)
+					time.Sleep(time.Second)
+					synctest.Wait()
+					r.pass(time.Second, v)
+				}
+				if v.session.phase == open || v.session.reason != ReasonTooSlow {
+					end := v.session.room.log.End()
+					t.Errorf("still there, %d bytes behind; the limit is %d", end.Position()-v.session.cursor.Position(), limit)
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
 func TestViewerWithinTheLagLimitGetsEverything(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
 	host, code := r.host(0)

@@ -99,7 +99,7 @@ func (r *Room) historyLate(question uint32) {
 	if late {
 		r.unpark(question, func(s *Session) {
 			// What came meanwhile is a backlog to catch up with, not a lag.
-			s.clear(markCaughtUp)
+			s.excuse()
 			s.report(&fault{code: "history_unavailable", message: "the host did not answer in time", re: "history_request"})
 		})
 	}

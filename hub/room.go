@@ -74,7 +74,8 @@ func (r *Room) join(s *Session) bool {
 	r.mu.Unlock()
 
 	s.room = r
-	s.clear(markCaughtUp | markHost | markParked)
+	s.clear(markHost | markParked)
+	s.excused = 0
 	a.add(s)
 	return true
 }

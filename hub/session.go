@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -33,13 +34,12 @@ const (
 
 // The marks of a session.
 const (
-	markBlocked  uint8 = 1 << iota // the socket is full
-	markCaughtUp                   // has had everything, once: from here on its lag counts
-	markParked                     // waits for a history; no broadcasts meanwhile
-	markPinged                     // a ping went out since the last sign of life
-	markFromOut                    // what Next returned came from out, not from the Log
-	markAsked                      // asked is set
-	markHost                       // is its room's host, not a viewer
+	markBlocked uint8 = 1 << iota // the socket is full
+	markParked                    // waits for a history; no broadcasts meanwhile
+	markPinged                    // a ping went out since the last sign of life
+	markFromOut                   // what Next returned came from out, not from the Log
+	markAsked                     // asked is set
+	markHost                      // is its room's host, not a viewer
 )
 
 // A Session is the protocol state of one connection, without the connection.
@@ -61,10 +61,11 @@ type Session struct {
 	since uint32 // when the phase began
 	asked uint32 // when a history was last asked for
 
-	slot   int32 // place in the audience's members
-	phase  phase
-	marks  uint8
-	reason Reason
+	slot    int32 // place in the audience's members
+	phase   phase
+	marks   uint8
+	reason  Reason
+	excused uint8 // lag limits that it may be behind beyond the first, until it has caught up
 }
 
 // maxPongs is how many frames may wait for one connection, while its socket is
@@ -212,7 +213,7 @@ func (s *Session) Next() []byte {
 	}
 	p := s.cursor.Next()
 	if len(p) == 0 {
-		s.set(markCaughtUp)
+		s.excused = 0
 	}
 	return p
 }
@@ -290,9 +291,24 @@ var pingFrame = frame.AppendFrame(nil, ws.OpPing, nil)
 
 // lags reports whether the session is too far behind the live stream.
 func (s *Session) lags() bool {
-	if s.room == nil || !s.has(markCaughtUp) || s.has(markHost|markParked) {
+	if s.room == nil || s.has(markHost|markParked) {
 		return false
 	}
+	return s.behind() > s.lagLimit()*(1+uint64(s.excused))
+}
+
+// behind returns how many bytes of its room's Log the session has not had.
+func (s *Session) behind() uint64 {
 	end := s.room.log.End()
-	return end.Position()-s.cursor.Position() > uint64(s.shard.hub.config.LagLimit)
+	return end.Position() - s.cursor.Position()
+}
+
+func (s *Session) lagLimit() uint64 { return uint64(s.shard.hub.config.LagLimit) }
+
+// excuse lets the session be behind by what was kept from it, until it has
+// caught up. It is not excused twice, or it could hold on to the Log for ever.
+func (s *Session) excuse() {
+	if s.excused == 0 {
+		s.excused = uint8(min(math.MaxUint8, (s.behind()+s.lagLimit()-1)/s.lagLimit()))
+	}
 }
