@@ -355,6 +355,28 @@ func TestKeepalive(t *testing.T) {
 	}
 }
 
+func TestWhoIsNotReadFromIsNotIdleWhileItTakesBytes(t *testing.T) {
+	r := newTestRelay(t, 1, Config{HistoryTimeout: time.Hour, MaxPrivate: 1000})
+	host, code := r.host(0)
+	v := r.viewer(0, code)
+	v.room = 0
+	v.say(`{"type":"history_request"}`)
+	host.hears(`{"type":"history_request"}`)
+	history := `{"type":"history","commands":["` + strings.Repeat("x", 10_000) + `"]}`
+	host.say(history)
+	r.run()
+	for range 40 { // 400 s
+		if reading, _ := v.session.Wants(); reading {
+			v.frame(ws.OpPong, "")
+		}
+		r.pass(10*time.Second, v)
+		v.drain(300)
+	}
+	if got := v.frames(); v.session.phase != open || len(got) == 0 || got[0] != history {
+		t.Errorf("phase %d, reason %s after %d messages", v.session.phase, v.session.reason, len(got))
+	}
+}
+
 func TestHandshakeTimeout(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
 	silent, slow := r.connect(0), r.connect(0)

@@ -225,6 +225,9 @@ func (s *Session) Sent(n int, full bool) {
 		s.took = s.shard.Now()
 	}
 	if s.has(markFromOut) {
+		if reading, _ := s.Wants(); !reading && n > 0 {
+			s.heard = s.took // what it says is not read now, so that it takes bytes is its sign of life
+		}
 		s.out.take(n)
 		if len(s.out.items) == 0 {
 			s.out = nil
