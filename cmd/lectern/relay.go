@@ -137,13 +137,23 @@ func (r *relay) stop() error {
 	r.hub.Drain()
 	errs := []error{r.listener.Close()}
 	cut := r.pool.Drain(ctx)
-	errs = append(errs, r.web.Shutdown(ctx), r.plain.Close())
+	errs = append(errs, end(ctx, r.web), r.plain.Close())
 	if r.admin != nil {
-		errs = append(errs, r.admin.Shutdown(ctx))
+		errs = append(errs, end(ctx, r.admin))
 	}
 	errs = append(errs, r.pool.Close())
 	r.log.Info("relay ended", "drained_in", time.Since(began).Round(time.Millisecond), "cut_off", cut)
 	return errors.Join(errs...)
+}
+
+// end lets an HTTP server finish its requests, until ctx ends: those that take
+// longer are cut off, which is no error.
+func end(ctx context.Context, server *http.Server) error {
+	err := server.Shutdown(ctx)
+	if ctx.Err() != nil {
+		err = server.Close()
+	}
+	return err
 }
 
 // indexed maps each worker to its place.

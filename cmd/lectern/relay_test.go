@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -130,6 +131,37 @@ func TestShutdownIsBounded(t *testing.T) {
 	b.signal(syscall.SIGINT)
 	if code := b.wait(5 * time.Second); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+// TestShutdownCutsHTTPOffInTime checks that requests which do not end neither
+// hold the relay up nor change its exit code.
+func TestShutdownCutsHTTPOffInTime(t *testing.T) {
+	for name, request := range map[string]string{
+		"relay, body that does not come":   "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n",
+		"admin, half a head":               "GET /met",
+		"admin, connection without a word": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := startBinary(t, "--drain-timeout", "500ms")
+			addr := b.addr
+			if strings.HasPrefix(name, "admin") {
+				addr = b.admin
+			}
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := io.WriteString(c, request); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(200 * time.Millisecond) // for it to get there
+			b.signal(syscall.SIGTERM)
+			if code := b.wait(5 * time.Second); code != 0 {
+				t.Errorf("exit code %d, want 0", code)
+			}
+		})
 	}
 }
 
