@@ -414,6 +414,20 @@ func TestShutdownTellsWhenToComeBack(t *testing.T) {
 	}
 }
 
+func TestUpgradeWhileDrainingIsCounted(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	late := r.connect(0)
+	r.hub.Drain()
+	late.bytes([]byte(testHead))
+	if got := r.hub.Stats().Open; got != 1 {
+		t.Errorf("%d are open while one is told that the relay ends", got)
+	}
+	late.reset()
+	if got := r.hub.Stats(); got.Open != 0 || got.Connections != 0 {
+		t.Errorf("%d are open of %d when nobody is there", got.Open, got.Connections)
+	}
+}
+
 func TestRoomOfAVanishedHostSaysShutdownWhileDraining(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
 	host, code := r.host(0)

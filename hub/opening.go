@@ -50,11 +50,12 @@ func (s *Session) upgrade(shake *frame.Handshake) {
 	s.push(private{frame: shake.Reply(), kind: urgent})
 	s.shake = nil
 	s.enter(open)
+	n := h.upgraded.Add(1)
 	if h.draining.Load() {
 		s.end(ReasonShutdown)
 		return
 	}
-	if n := h.upgraded.Add(1); n > int64(h.config.MaxConnections) {
+	if n > int64(h.config.MaxConnections) {
 		s.report(&fault{code: "server_full", message: "the relay has all the connections it may have; try again later"})
 		s.end(ReasonServerFull)
 		return
