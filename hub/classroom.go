@@ -162,6 +162,9 @@ func relay(s *Session, r request, payload []byte) *fault {
 }
 
 func historyRequested(s *Session, _ request, _ []byte) *fault {
+	if s.has(markParked) {
+		return &fault{code: "too_fast", message: "the history was asked for, and has not come yet"}
+	}
 	every := s.shard.hub.config.HistoryEvery
 	if s.has(markAsked) && !s.past(s.asked, every) {
 		return &fault{code: "too_fast", message: "the history may be asked for once in " + every.String()}

@@ -513,6 +513,20 @@ func TestHistoryTimeoutLosesNothing(t *testing.T) {
 	})
 }
 
+func TestWhoWaitsForTheHistoryCannotAskForItAgain(t *testing.T) {
+	r := newTestRelay(t, 1, Config{HistoryTimeout: time.Hour, HistoryEvery: time.Second})
+	host, code := r.host(0)
+	v := r.viewer(0, code)
+	v.say(`{"type":"history_request"}`)
+	r.pass(3 * time.Second)
+	v.say(`{"type":"history_request"}`)
+	v.hears(`{"type":"error","error":"too_fast"*`)
+	host.hears(`{"type":"history_request"}`)
+	host.say(`{"type":"history","commands":[]}`)
+	host.say(`{"type":"command","data":1}`)
+	v.hears(`{"type":"history","commands":[]}`, `{"type":"command","data":1}`)
+}
+
 func TestRoomThatClosesLetsTheParkedGo(t *testing.T) {
 	r := newTestRelay(t, 2, Config{HistoryTimeout: time.Hour})
 	host, code := r.host(0)
