@@ -210,6 +210,24 @@ func checkCounts(t *testing.T, r *testRelay, rooms int, viewers, connections int
 	}
 }
 
+func TestASilentRoomHoldsNothing(t *testing.T) {
+	r := newTestRelay(t, 2, Config{})
+	host, code := r.host(0)
+	v, slow := r.viewer(1, code), r.viewer(1, code)
+	slow.room = 1000
+	large := `{"type":"command","data":"` + strings.Repeat("x", 1<<20-100) + `"}`
+	host.say(large)
+	v.hears(large)
+	r.pass(3*time.Second, host, v)
+	if n := r.hub.Stats().LogBytes; n != 0 {
+		t.Errorf("a silent room holds %d bytes", n)
+	}
+	host.say(`{"type":"command","data":2}`)
+	v.hears(`{"type":"command","data":2}`)
+	slow.drain(plenty)
+	slow.hears(large, `{"type":"command","data":2}`)
+}
+
 func TestHostVanishing(t *testing.T) {
 	for name, vanish := range map[string]func(*peer){
 		"reset":          (*peer).reset,

@@ -22,6 +22,7 @@ type Room struct {
 	host    *Session // guarded by mu; nil once the room is closed
 	viewers int      // guarded by mu
 	asking  asking   // guarded by mu
+	aged    uint64   // guarded by mu; the Log's end when age was last called
 }
 
 func newRoom(h *Hub, host *Session) *Room {
@@ -51,6 +52,18 @@ func (r *Room) broadcast(from *Session, payload []byte) {
 			a.wake()
 		}
 	}
+}
+
+// age is called about once a second. A room in which nothing was said since the
+// last time keeps nothing for those who have had everything.
+func (r *Room) age() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	end := r.log.End()
+	if end.Position() == r.aged {
+		r.log.Release()
+	}
+	r.aged = end.Position()
 }
 
 // join lets a viewer in: it gets what is broadcast from now on. It reports

@@ -266,6 +266,9 @@ func (s *Session) Wants() (reading, writing bool) {
 // Tick looks at the session's time limits.
 func (s *Session) Tick(uint32) {
 	config := &s.shard.hub.config
+	if s.has(markHost) {
+		s.room.age()
+	}
 	switch s.phase {
 	case opening:
 		if s.past(s.since, config.HandshakeTimeout) {

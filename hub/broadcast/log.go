@@ -5,7 +5,7 @@ import "sync/atomic"
 // A Log is a broadcast: frames in the order in which they were appended,
 // numbered one by one. New makes one.
 //
-// Reserve, Commit, At and Trim are the appender's, one at a time. Everything
+// Reserve, Commit, At, Trim and Release are the appender's, one at a time. Everything
 // else may be called from anywhere.
 type Log struct {
 	tail     atomic.Pointer[segment]
@@ -105,6 +105,20 @@ func (l *Log) Trim(keep int64) {
 		l.retained.Add(-size)
 		l.oldest = l.oldest.next.Load()
 	}
+}
+
+// Release gives up the last segment, which Trim keeps: the next frame begins a
+// new one. Cursors in it remain valid, and hold it until they move on.
+func (l *Log) Release() {
+	s := l.tail.Load()
+	messages, bytes := s.published()
+	if messages == 0 {
+		return
+	}
+	fresh := newSegment(s.base+uint64(bytes), s.first+uint64(messages), 0)
+	s.next.Store(fresh)
+	l.tail.Store(fresh)
+	l.Trim(0)
 }
 
 // Retained returns the bytes that the Log itself holds on to. What slow

@@ -111,6 +111,35 @@ func TestTrimKeepsWhatItIsToldAndCursorsStayValid(t *testing.T) {
 	}
 }
 
+func TestAReleasedLogHoldsNothingAndGoesOn(t *testing.T) {
+	l := New(0)
+	l.Release()
+	behind := l.End()
+	var want []byte
+	for i := range uint64(20) {
+		frame := numbered(i, 5000)
+		want = append(want, frame...)
+		if seq := appendFrame(l, frame); seq != i+1 {
+			t.Fatalf("message %d has the number %d", i+1, seq)
+		}
+		if i%3 == 0 {
+			l.Release()
+			l.Release()
+			if n := l.Retained(); n != 0 {
+				t.Errorf("%d bytes are held", n)
+			}
+		}
+	}
+	read, messages := drain(&behind, 1000)
+	if messages != 20 || !bytes.Equal(read, want) {
+		t.Errorf("read %d messages, %d bytes", messages, len(read))
+	}
+	end := l.End()
+	if behind.Position() != end.Position() || behind.Seq() != 20 {
+		t.Errorf("at %d, message %d", behind.Position(), behind.Seq())
+	}
+}
+
 func TestTrimmedSegmentsAreFreed(t *testing.T) {
 	l := New(0)
 	appendFrame(l, make([]byte, 1000))
