@@ -19,6 +19,10 @@ import (
 // have run out, before it asks the kernel again.
 const acceptRetry = 100 * time.Millisecond
 
+// shortageOver is how long descriptors must have sufficed for the next shortage
+// to be a new one, of which Failed is told.
+const shortageOver = time.Minute
+
 // SocketOptions are set on a listener and inherited by what it accepts. The
 // zero value of each field means its default.
 type SocketOptions struct {
@@ -140,13 +144,12 @@ func (p *Pool) Serve(l *Listener, open OpenFunc) error {
 	}
 
 	var fatal error
-	short := false // descriptors have run out, and Failed was told
+	var short time.Time // when descriptors were last found to have run out
 	err = raw.Read(func(fd uintptr) (done bool) {
 		for {
 			conn, errno := accept(int(fd))
 			switch errno {
 			case 0:
-				short = false
 				w := p.leastBusy()
 				w.stats.accepted.Add(1)
 				w.Adopt(conn, open)
@@ -154,8 +157,10 @@ func (p *Pool) Serve(l *Listener, open OpenFunc) error {
 				return false // wait for the next one
 			case syscall.EINTR, syscall.ECONNABORTED, syscall.EPROTO:
 			case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
-				if !short {
-					short = true
+				// They come free and run out again one by one: that is one shortage.
+				now := time.Now()
+				told := !short.IsZero() && now.Sub(short) < shortageOver
+				if short = now; !told {
 					p.failed(fmt.Errorf("accept on %s waits: %w", l.addr, os.NewSyscallError("accept4", errno)))
 				}
 				select {
