@@ -1,0 +1,310 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// upgraded answers a handshake.
+func upgraded(conn net.Conn) (*bufio.Reader, error) {
+	in := bufio.NewReader(conn)
+	req, err := http.ReadRequest(in)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha1.Sum([]byte(req.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	_, err = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+
+		base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n")
+	return in, err
+}
+
+// reset closes a connection without a word of TCP's.
+func reset(conn net.Conn) {
+	_ = conn.(*net.TCPConn).SetLinger(0)
+	_ = conn.Close()
+}
+
+// brokenServer serves hosts as the topic preset wants it, and viewers as badly
+// as it is told to. The first connection is the host's.
+func brokenServer(t *testing.T, viewer func(net.Conn)) (url string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.Map
+	var group sync.WaitGroup
+	var n atomic.Int64
+	group.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Store(conn, true)
+			if n.Add(1) > 1 {
+				group.Go(func() { viewer(conn) })
+				continue
+			}
+			group.Go(func() {
+				if in, err := upgraded(conn); err == nil {
+					_, _ = io.Copy(io.Discard, in)
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		conns.Range(func(c, _ any) bool { _ = c.(net.Conn).Close(); return true })
+		group.Wait()
+	})
+	return "ws://" + l.Addr().String() + "/"
+}
+
+// TestBrokenServers has a server break in each stage: the bench ends by itself
+// and says what happened to how many.
+func TestBrokenServers(t *testing.T) {
+	t.Parallel()
+	const viewers = 10
+	after101 := func(then string) func(net.Conn) {
+		return func(conn net.Conn) {
+			if _, err := upgraded(conn); err == nil {
+				_, _ = io.WriteString(conn, then)
+			}
+		}
+	}
+	for name, test := range map[string]struct {
+		viewer func(net.Conn)
+		stage  Stage
+		reason string
+	}{
+		"answers 503": {func(conn net.Conn) {
+			_, _ = http.ReadRequest(bufio.NewReader(conn))
+			_, _ = io.WriteString(conn, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+		}, StageHandshake, "HTTP 503"},
+		"resets the handshake":  {func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)); reset(conn) }, StageHandshake, "connection reset by peer"},
+		"closes the handshake":  {func(conn net.Conn) { _, _ = http.ReadRequest(bufio.NewReader(conn)); _ = conn.Close() }, StageHandshake, "closed without a word"},
+		"never answers":         {func(net.Conn) {}, StageHandshake, "no answer in time"},
+		"speaks something else": {func(conn net.Conn) { _, _ = io.WriteString(conn, "220 mail.example.org ESMTP\r\n") }, StageHandshake, "not WebSocket"},
+		"answers with a wrong key": {func(conn net.Conn) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 Yes\r\nSec-WebSocket-Accept: x\r\n\r\n")
+		}, StageHandshake, "not WebSocket"},
+		"sends an endless head":      {func(conn net.Conn) { _, _ = io.WriteString(conn, "HTTP/1.1 101 "+strings.Repeat("x", 2*maxHead)) }, StageHandshake, "not WebSocket"},
+		"sends garbage":              {after101("\xff\xff\xff\xff\xff\xff"), StageFirst, "not WebSocket"},
+		"sends a masked frame":       {after101("\x81\x81abcd!"), StageFirst, "not WebSocket"},
+		"declares a frame too large": {after101("\x82\x7f\x00\x00\x10\x00\x00\x00\x00\x00"), StageFirst, "not WebSocket"},
+		"closes with a code":         {after101("\x88\x02\x03\xf5"), StageFirst, "close frame 1013"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := small(brokenServer(t, test.viewer))
+			o.Template, _ = Preset("topic")
+			o.Viewers, o.Timeout = viewers, 2*time.Second
+			begun := time.Now()
+			res, err := runSmall(t, Fanout{}, o)
+			if !errors.Is(err, ErrFailed) {
+				t.Errorf("the error is %v", err)
+			}
+			if took := time.Since(begun); took > 10*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			got := countFaults(res, "viewer", test.stage, test.reason)
+			if got != viewers {
+				t.Errorf("%d of %d viewers: %+v", got, viewers, res.Faults)
+			}
+		})
+	}
+}
+
+func countFaults(res *Result, who string, stage Stage, reason string) (n int) {
+	for _, f := range res.Faults {
+		if f.Who == who && f.Stage == stage && f.Reason == reason {
+			n += f.Count
+		}
+	}
+	return n
+}
+
+func TestServerRefuses(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "ws://" + l.Addr().String() + "/"
+	_ = l.Close()
+	res, err := runSmall(t, Fanout{}, small(url))
+	if !errors.Is(err, ErrFailed) || countFaults(res, "host", StageConnect, "connection refused") != 1 {
+		t.Errorf("%v: %+v", err, res.Faults)
+	}
+}
+
+func TestServerRefusesJoins(t *testing.T) {
+	t.Parallel()
+	r := &relay{refuse: "room_full"}
+	o := small(r.start(t))
+	res, err := runSmall(t, Fanout{}, o)
+	if !errors.Is(err, ErrFailed) || countFaults(res, "viewer", StageJoin, "refused") != o.Viewers {
+		t.Errorf("%v: %+v", err, res.Faults)
+	}
+	if !strings.Contains(res.Faults[0].Example, "room_full") {
+		t.Errorf("the example is %q", res.Faults[0].Example)
+	}
+}
+
+// TestServerClosesHalf has half of the viewers closed in the middle: the
+// others are served to the end, and the loss is told apart from messages that
+// are missing.
+func TestServerClosesHalf(t *testing.T) {
+	t.Parallel()
+	r := &relay{}
+	r.before = func(n int) {
+		if n != 100 {
+			return
+		}
+		for _, rm := range r.rooms {
+			for _, v := range rm.viewers[:len(rm.viewers)/2] {
+				_ = v.conn.CloseNow()
+			}
+		}
+	}
+	o := small(r.start(t))
+	o.Rate, o.Duration = 200, time.Second
+	res, err := runSmall(t, Fanout{}, o)
+	if !errors.Is(err, ErrFailed) {
+		t.Errorf("the error is %v", err)
+	}
+	p := res.Phases[0]
+	if p.Gone != o.Viewers/2 || p.Missing != 0 || p.Delivered+p.Lost != p.Expected || p.Lost < uint64(p.Gone)*90 {
+		t.Errorf("%d gone, %d missing, %d delivered and %d lost of %d", p.Gone, p.Missing, p.Delivered, p.Lost, p.Expected)
+	}
+	if n := countFaults(res, "viewer", StageLive, "closed without a word"); n != o.Viewers/2 {
+		t.Errorf("%+v", res.Faults)
+	}
+}
+
+// TestServerDies has everything end in the middle.
+func TestServerDies(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{rooms: map[string]*relayRoom{}}
+	conns := make(chan net.Conn, 100)
+	srv := &http.Server{Handler: r, ConnState: func(c net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			conns <- c
+		}
+	}}
+	served := make(chan struct{})
+	go func() {
+		_ = srv.Serve(l)
+		close(served)
+	}()
+	t.Cleanup(func() { <-served })
+	r.before = func(n int) {
+		if n == 100 {
+			_ = srv.Close()
+			for len(conns) > 0 {
+				reset(<-conns)
+			}
+		}
+	}
+	o := small("ws://" + l.Addr().String() + "/")
+	o.Rate, o.Duration = 200, 20*time.Second
+	begun := time.Now()
+	res, err := runSmall(t, Fanout{}, o)
+	if !errors.Is(err, ErrFailed) {
+		t.Errorf("the error is %v", err)
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("it took %v to see that nobody was left", took)
+	}
+	if p := res.Phases[0]; p.Gone != o.Viewers {
+		t.Errorf("%d of %d gone: %+v", p.Gone, o.Viewers, res.Faults)
+	}
+}
+
+// TestServerGoesSilent has the relay take everything and deliver nothing.
+func TestServerGoesSilent(t *testing.T) {
+	t.Parallel()
+	r := &relay{deliver: func(_, n int, m []byte) [][]byte {
+		if n >= 50 {
+			return nil
+		}
+		return [][]byte{m}
+	}}
+	o := small(r.start(t))
+	o.Rate, o.Duration, o.Drain = 100, time.Second, 500*time.Millisecond
+	res, err := runSmall(t, Fanout{}, o)
+	if !errors.Is(err, ErrFailed) || res.Phases[0].Missing != uint64(50*o.Viewers) {
+		t.Errorf("%v: %+v", err, res.Phases[0].Trouble)
+	}
+}
+
+func TestInterruptGivesResultsSoFar(t *testing.T) {
+	t.Parallel()
+	r := &relay{}
+	o := small(r.start(t))
+	o.Rate, o.Duration = 100, time.Minute
+	ctx, cancel := context.WithTimeout(context.Background(), 1500*time.Millisecond)
+	defer cancel()
+	begun := time.Now()
+	res, err := Run(ctx, Fanout{}, o, io.Discard)
+	if !errors.Is(err, ErrInterrupted) {
+		t.Errorf("the error is %v", err)
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("it took %v to end", took)
+	}
+	p := res.Phases[0]
+	if !res.Interrupted || p.Delivered == 0 || p.Delivered != p.Expected || p.Trouble != (Trouble{}) {
+		t.Errorf("interrupted %t, %d of %d delivered, %+v", res.Interrupted, p.Delivered, p.Expected, p.Trouble)
+	}
+}
+
+// TestInterruptIsNoOtherFault has only the interruption reported.
+func TestInterruptIsNoOtherFault(t *testing.T) {
+	t.Parallel()
+	r := &relay{}
+	o := small(r.start(t))
+	o.Rate, o.Duration = 50, time.Minute
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	res, _ := Run(ctx, Fanout{}, o, io.Discard)
+	if len(res.Problems) != 1 || res.Problems[0] != ErrInterrupted.Error() {
+		t.Errorf("%q", res.Problems)
+	}
+}
+
+// TestLossDuringTheWarmUpIsAFault has a viewer closed before anything is
+// measured.
+func TestLossDuringTheWarmUpIsAFault(t *testing.T) {
+	t.Parallel()
+	r := &relay{warm: func(n int, rm *relayRoom) {
+		if n == 20 {
+			_ = rm.viewers[0].conn.CloseNow()
+		}
+	}}
+	o := small(r.start(t))
+	o.Rate, o.Duration, o.Warmup = 100, 500*time.Millisecond, 500*time.Millisecond
+	res, err := runSmall(t, Fanout{}, o)
+	if !errors.Is(err, ErrFailed) || countFaults(res, "viewer", StageLive, "closed without a word") != 1 {
+		t.Errorf("%v: %+v", err, res.Faults)
+	}
+	if p := res.Phases[0]; p.Viewers != o.Viewers-1 || p.Missing != 0 {
+		t.Errorf("%d viewers, %d missing", p.Viewers, p.Missing)
+	}
+}

@@ -1,0 +1,117 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrNobody says that no viewer joined.
+var ErrNobody = errors.New("no viewer joined")
+
+// connect has n more viewers connect and join, and notes how that went.
+func (r *runner) connect(ctx context.Context, name string, n int) (Connect, error) {
+	c := r.crowd
+	start := time.Now()
+	sampler := startSampler(r.options.PID, start, time.Second, func() uint64 { return uint64(c.lanes.joined()) })
+	joinedBefore, failedBefore, lostBefore, unmadeBefore := c.lanes.joined(), c.lanes.failed(), c.lanes.lost(), c.unmade
+	begin := r.clock.now()
+	if err := c.lanes.do(func(l *lane) { l.joins = newSeries(begin, 0) }); err != nil {
+		return Connect{}, err
+	}
+	bar := r.show.bar(name, int64(n))
+	watch := repeat(100*time.Millisecond, func() {
+		bar.set(int64(c.lanes.joined()-joinedBefore), fmt.Sprintf("%d failed", c.lanes.failed()-failedBefore))
+	})
+	err := c.connect(ctx, n)
+	watch()
+	out := Connect{Name: name, Wanted: n, Seconds: time.Since(start).Seconds()}
+	out.Server, out.Bench, _, _ = sampler.finish()
+	out.Joined = c.lanes.joined() - joinedBefore
+	out.Failed = c.lanes.failed() - failedBefore + c.unmade - unmadeBefore
+	joins := newHistogram()
+	err = errors.Join(err, c.lanes.do(func(l *lane) { joins.Merge(l.joins.merged()) }))
+	out.Join = distribution(joins)
+	out.PerSecond = float64(out.Joined) / out.Seconds
+	if out.Server != nil && out.Joined > 0 {
+		out.CPUEach = out.Server.CPU * 1e6 / float64(out.Joined)
+	}
+	bar.close(fmt.Sprintf("%s in %.2f s, %.0f a second", count(out.Joined, "viewer"), out.Seconds, out.PerSecond))
+	r.result.Connects = append(r.result.Connects, out)
+	if out.Failed > 0 {
+		r.problem("%d of %s did not join", out.Failed, count(n, "viewer"))
+	}
+	if lost := c.lanes.lost() - lostBefore; lost > 0 {
+		r.problem("%s lost the connection while others joined", count(lost, "viewer"))
+	}
+	if err == nil && out.Joined == 0 {
+		err = ErrNobody
+	}
+	return out, err
+}
+
+// probeEvery is the time between two messages that only show that the way is
+// open.
+const probeEvery = 100 * time.Millisecond
+
+// probe publishes until every viewer has seen something, so that each stream
+// has a beginning before anything is counted. Viewers that see nothing within
+// the timeout are a problem.
+func (r *runner) probe(ctx context.Context) error {
+	c := r.crowd
+	if len(r.hosts) == 0 {
+		return nil
+	}
+	for _, h := range r.hosts {
+		h.begin(kindWarm)
+	}
+	silent := func() int { return c.lanes.joined() - c.lanes.lost() - c.lanes.anchored() }
+	deadline := time.Now().Add(r.options.Timeout)
+	for {
+		for _, h := range r.hosts {
+			h.publish(ctx, load{kind: kindWarm, start: r.clock.now(), rate: 1, count: 1})
+			if err := h.err(); err != nil {
+				return stageError{StagePublish, err}
+			}
+		}
+		if err := sleep(ctx, probeEvery); err != nil {
+			return err
+		}
+		if silent() <= 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			break
+		}
+	}
+	n := silent()
+	r.problem("%s got nothing within %v of joining", count(n, "viewer"), r.options.Timeout)
+	r.hostly.merge(Fault{whoViewer, StageFirst, "no message in time", n, ""})
+	if c.lanes.anchored() == 0 {
+		return fmt.Errorf("%w: nothing that was published reached any viewer", ErrFailed)
+	}
+	return nil
+}
+
+// repeat calls f at an interval until the function that it returns is called.
+func repeat(interval time.Duration, f func()) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		t := time.NewTicker(interval)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				f()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
+}

@@ -1,0 +1,196 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"lectern/netpoll"
+)
+
+// A crowd is all viewers of a run: it connects them, lets them go and knows
+// how many there are.
+type crowd struct {
+	options   Options   // immutable
+	clock     *ticker   // immutable
+	handshake handshake // immutable
+	url       *url.URL  // immutable
+	target    target    // immutable
+	raw       bool      // immutable; no WebSocket: frames follow the connection at once
+	rooms     []*room   // immutable
+	lanes     lanes     // immutable
+
+	pool    *netpoll.Pool  // immutable; nil for wss
+	pumps   sync.WaitGroup // the goroutines of viewers over TLS
+	closing atomic.Bool    // no connection may begin any more
+	onWay   chan struct{}  // a token for each connection between its start and its joining
+	started int            // owned by the coordinator; viewers that were begun so far
+	dialled faultLog       // owned by the coordinator; what never became a connection
+	unmade  int            // owned by the coordinator; how many of those
+}
+
+// newCrowd prepares a crowd; nobody connects yet.
+func newCrowd(o Options, clock *ticker, workers int) (*crowd, error) {
+	u, err := url.Parse(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	c := &crowd{options: o, clock: clock, handshake: newHandshake(u, o), url: u, onWay: make(chan struct{}, o.Window)}
+	if c.target, err = resolve(u, o); err != nil {
+		return nil, err
+	}
+	if u.Scheme == "wss" {
+		for range workers * secureLanes {
+			c.lanes = append(c.lanes, &lane{clock: clock})
+		}
+		return c, nil
+	}
+	if c.pool, err = netpoll.New(netpoll.Config{Workers: workers}); err != nil {
+		return nil, fmt.Errorf("start the bench's reactor: %w", err)
+	}
+	for _, w := range c.pool.Workers() {
+		c.lanes = append(c.lanes, &lane{worker: w, clock: clock})
+	}
+	return c, nil
+}
+
+// arrived gives back the token of a connection that has joined or failed.
+func (c *crowd) arrived() {
+	select {
+	case <-c.onWay:
+	default:
+	}
+}
+
+// connect begins n more viewers, spread over the rooms, and returns when all
+// have joined or failed, or ctx ends.
+func (c *crowd) connect(ctx context.Context, n int) error {
+	begun := time.Now()
+	for i := range n {
+		if c.options.ConnectRate > 0 {
+			at := begun.Add(time.Duration(float64(i) / c.options.ConnectRate * float64(time.Second)))
+			if err := sleep(ctx, time.Until(at)); err != nil {
+				return err
+			}
+		}
+		select {
+		case c.onWay <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		c.begin(ctx)
+	}
+	// Each stage has its limit, so this ends.
+	for c.pending() > 0 {
+		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pending returns how many viewers are on their way.
+func (c *crowd) pending() int {
+	return c.started - c.unmade - int(c.lanes.sum(func(l *lane) int64 { return l.joined.Load() + l.failed.Load() }))
+}
+
+// begin starts one viewer.
+func (c *crowd) begin(ctx context.Context) {
+	index := c.started
+	c.started++
+	v := &viewer{crowd: c, lane: c.lanes[index%len(c.lanes)], room: c.rooms[index%len(c.rooms)], index: int32(index), reads: true}
+	v.began = c.clock.now()
+	v.since = v.began
+	if c.pool == nil {
+		c.pumps.Go(func() { v.pump(ctx) })
+		return
+	}
+	fd, err := c.target.dial(index)
+	if err != nil {
+		c.unmade++
+		reason, example := explain(err)
+		c.dialled.note(whoViewer, StageConnect, reason, example)
+		c.arrived()
+		return
+	}
+	v.lane.worker.Adopt(fd, func(_ *netpoll.Worker, conn *netpoll.Conn) netpoll.Session {
+		v.attach(conn)
+		return v
+	})
+}
+
+// attach gives the viewer its connection and has it send the handshake.
+func (v *viewer) attach(c conn) {
+	v.conn = c
+	v.lane.viewers = append(v.lane.viewers, v)
+	switch {
+	case v.crowd.closing.Load():
+		v.state = ended
+	case v.crowd.raw:
+		v.join()
+	default:
+		v.out = []byte(fill(v.crowd.handshake.request, v.room.name, int(v.index)))
+	}
+}
+
+// drop closes the connections of all viewers at once, which is no fault, and
+// forgets them and their number.
+func (c *crowd) drop() error {
+	err := c.lanes.do(func(l *lane) {
+		for _, v := range l.viewers {
+			if v.state != ended {
+				v.state = ended
+				v.conn.Abort()
+			}
+		}
+		l.viewers = nil
+		for _, n := range []*atomic.Int64{&l.joined, &l.failed, &l.lost, &l.anchored} {
+			n.Store(0)
+		}
+	})
+	c.started, c.unmade = 0, 0
+	for len(c.onWay) > 0 {
+		c.arrived()
+	}
+	return err
+}
+
+// close ends all connections and the reactor.
+func (c *crowd) close() error {
+	c.closing.Store(true)
+	err := c.drop()
+	c.pumps.Wait()
+	if c.pool != nil {
+		err = c.pool.Close()
+	}
+	return err
+}
+
+// faults returns what happened to the viewers so far.
+func (c *crowd) faults() ([]Fault, error) {
+	var all faultLog
+	all.mergeAll(c.dialled.faults)
+	err := c.lanes.do(func(l *lane) { all.mergeAll(l.faults.faults) })
+	return all.sorted(), err
+}
+
+// sleep waits for d, or for ctx to end.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+var _ netpoll.Session = (*viewer)(nil)
+var _ conn = (*netpoll.Conn)(nil)

@@ -1,0 +1,114 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// A display shows how a run goes: a bar on a terminal, a line now and then
+// otherwise.
+type display struct {
+	out      io.Writer // immutable
+	terminal bool      // immutable
+}
+
+// plainEvery is the time between two lines where there is no terminal.
+const plainEvery = 5 * time.Second
+
+func newDisplay(out io.Writer) *display {
+	d := &display{out: out}
+	if f, ok := out.(*os.File); ok {
+		d.terminal = term.IsTerminal(int(f.Fd()))
+	}
+	return d
+}
+
+// say prints a line.
+func (d *display) say(format string, args ...any) { fmt.Fprintf(d.out, format+"\n", args...) }
+
+// A bar is one part of a run on its way.
+type bar struct {
+	show *display
+	name string
+	all  int64
+
+	mu   sync.Mutex               // held for what follows
+	bar  *progressbar.ProgressBar // nil without a terminal
+	last time.Time                // of the last plain line
+}
+
+// bar begins a part that is over when its value reaches all.
+func (d *display) bar(name string, all int64) *bar {
+	b := &bar{show: d, name: name, all: all, last: time.Now()}
+	if d.terminal {
+		b.bar = progressbar.NewOptions64(all, progressbar.OptionSetWriter(d.out), progressbar.OptionSetDescription(name),
+			progressbar.OptionSetWidth(24), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+	}
+	return b
+}
+
+// set shows the value and the running figures.
+func (b *bar) set(value int64, figures string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.bar != nil {
+		b.bar.Describe(b.name + ": " + figures)
+		_ = b.bar.Set64(min(value, b.all-1)) // at its end the bar would be cleared
+		return
+	}
+	if time.Since(b.last) >= plainEvery {
+		b.last = time.Now()
+		b.show.say("%s: %d %%, %s", b.name, 100*value/max(b.all, 1), figures)
+	}
+}
+
+// close ends the part with a line that says what came of it.
+func (b *bar) close(outcome string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.bar != nil {
+		_ = b.bar.Clear()
+	}
+	b.show.say("%s: %s", b.name, outcome)
+}
+
+// grouped writes a number with commas between thousands.
+func grouped(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// micros writes microseconds for people.
+func micros(us int64) string {
+	switch {
+	case us < 1000:
+		return fmt.Sprintf("%d us", us)
+	case us < 1e6:
+		return fmt.Sprintf("%.3g ms", float64(us)/1e3)
+	default:
+		return fmt.Sprintf("%.3g s", float64(us)/1e6)
+	}
+}
+
+// size writes bytes for people.
+func size(n int64) string {
+	switch abs := max(n, -n); {
+	case abs < 10<<10:
+		return fmt.Sprintf("%d B", n)
+	case abs < 10<<20:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	default:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+}

@@ -1,0 +1,23 @@
+// Package bench is the load test behind `lectern bench`: it opens rooms and
+// viewers on a WebSocket relay, publishes at a fixed rate and tells how late
+// each delivery was, what was missing and what it cost the server.
+//
+// It knows the wire and nothing else of the relay: what it sends to open, to
+// join and to publish are templates, so it measures any server that relays one
+// connection's messages to many. It does not measure echo, requests or HTTP.
+//
+// # Truth
+//
+// The load is an open loop: message k is due at start + k/rate whatever the
+// server does, and its latency counts from that moment. A server that stops
+// for a second so shows a second in the tail. Every message carries a
+// [stamp] with its number, the time it was due and a checksum; every viewer's
+// stream is checked for missing, repeated, reordered and damaged messages.
+//
+// # How it stays out of the way
+//
+// Viewers live on the reactor of package netpoll, one recv for each readable
+// event. What a viewer should see next is kept once for its room, as the very
+// bytes of the frame, so that checking a delivery is one comparison of memory;
+// only what differs is parsed. Each worker counts into a [lane] of its own.
+package bench

@@ -1,0 +1,65 @@
+package bench
+
+import (
+	"context"
+	"time"
+)
+
+// Fanout publishes at a fixed rate to viewers who all read.
+type Fanout struct{}
+
+func (Fanout) name() string { return "fanout" }
+
+func (Fanout) defaults() Options {
+	return Options{Viewers: 1000, Rate: 50, Size: 256, Duration: 10 * time.Second}
+}
+
+func (Fanout) check(Options) error { return nil }
+
+func (Fanout) run(ctx context.Context, r *runner) error {
+	if err := r.assemble(ctx); err != nil {
+		return err
+	}
+	_, err := r.measure(ctx, plan{name: "fanout", rate: r.options.Rate, duration: r.options.Duration, drain: r.options.Drain})
+	return err
+}
+
+// assemble opens the rooms, connects all viewers and makes sure that the way
+// is open.
+func (r *runner) assemble(ctx context.Context) error {
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	if _, err := r.connect(ctx, "connect", r.options.Viewers); err != nil {
+		return err
+	}
+	if err := r.probe(ctx); err != nil {
+		return err
+	}
+	return r.warmUp(ctx)
+}
+
+// warmUp publishes what is not measured.
+func (r *runner) warmUp(ctx context.Context) error {
+	if r.options.Warmup <= 0 || len(r.hosts) == 0 {
+		return ctx.Err()
+	}
+	rate := max(r.options.Rate, 2/r.options.Warmup.Seconds())
+	_, err := r.phase(ctx, plan{name: "warm-up", rate: rate, duration: r.options.Warmup, warm: true, drain: r.options.Drain})
+	return err
+}
+
+// measure runs a phase, keeps it in the result and judges it.
+func (r *runner) measure(ctx context.Context, p plan) (Phase, error) {
+	out, err := r.phase(ctx, p)
+	r.result.Phases = append(r.result.Phases, out)
+	if ctx.Err() != nil {
+		r.result.Interrupted = true // so it is no fault that less was published
+	}
+	r.judgePhase(out)
+	if r.options.PID != 0 && out.Server == nil {
+		r.problem("%s: the server's process %d has ended, or cannot be read any more", p.name, r.options.PID)
+	}
+	r.suspect(out)
+	return out, err
+}

@@ -1,0 +1,183 @@
+package bench
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sample returns the result of an invented fanout; every latency is the same.
+func sample(viewers, latency int64) *Result {
+	s := newSeries(0, 0)
+	for range viewers * 100 {
+		s.record(0, latency)
+	}
+	started := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	n := uint64(viewers * 100)
+	p := Phase{Name: "fanout", Started: started, Viewers: int(viewers), Rooms: 1, Rate: 50, Size: 256, Seconds: 2, Published: 100, Planned: 100,
+		Expected: n, Delivered: n, PerSecond: float64(n) / 2, Latency: distribution(s.merged()), Spread: spread([]int64{latency}, []int64{latency}),
+		Server: &Usage{CPU: 1, Cores: 0.5, RSSBefore: 1 << 20, RSSAfter: 2 << 20, RSSPeak: 3 << 20}, CPUEach: 1e9 / float64(n),
+		Interval: 1, Series: []Point{{At: 1, Delivered: float64(n) / 2, P50: latency, P99: latency, Max: latency}, {At: 2, Delivered: float64(n) / 2, Max: latency}}}
+	c := Connect{Name: "connect", Wanted: int(viewers), Joined: int(viewers), Seconds: 1, PerSecond: float64(viewers), Join: p.Latency}
+	return &Result{Version: resultVersion, Scenario: "fanout", Label: "sample", Started: started, Ended: started.Add(time.Minute),
+		Options: Options{Viewers: int(viewers), Rooms: 1, Rate: 50, Size: 256}, Connects: []Connect{c}, Phases: []Phase{p}}
+}
+
+func TestFilesRoundTrip(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "r.json")
+	a := sample(10, 1000)
+	a.Problems = []string{"something"}
+	if err := WriteFile(name, a); err != nil {
+		t.Fatal(err)
+	}
+	b, err := ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Phases[0].Latency != a.Phases[0].Latency || !b.Started.Equal(a.Started) || b.Problems[0] != "something" || b.Options.Viewers != 10 {
+		t.Errorf("%+v", b)
+	}
+	for content, want := range map[string]error{"{": ErrFile, "{}": ErrFile, `{"version":99,"scenario":"fanout"}`: ErrFile} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadFile(name); !errors.Is(err, want) {
+			t.Errorf("%q: %v", content, err)
+		}
+	}
+}
+
+func TestMerge(t *testing.T) {
+	a, b := sample(10, 1000), sample(30, 5000)
+	b.Phases[0].Missing, b.Phases[0].Delivered = 2, b.Phases[0].Delivered-2
+	b.Problems = []string{"fanout: 2 missing"}
+	b.Faults = []Fault{{"viewer", StageLive, "closed", 2, ""}}
+	b.Phases[0].Started = b.Phases[0].Started.Add(time.Second)
+	before := a.Phases[0].Latency
+	sum, err := Merge(a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := sum.Phases[0]
+	if p.Viewers != 40 || p.Expected != 4000 || p.Delivered != 3998 || p.Missing != 2 || sum.Merged != 2 || sum.Options.Viewers != 40 {
+		t.Errorf("%+v", p)
+	}
+	if p.Latency.Count != 4000 || p.Latency.P50 < 4995 || p.Latency.P50 > 5005 || p.Latency.Max < 4995 {
+		t.Errorf("latency %+v", p.Latency)
+	}
+	if h, err := p.Latency.decode(); err != nil || h.ValueAtPercentile(24) > 1001 {
+		t.Errorf("the first quarter is %v, %v", h.ValueAtPercentile(24), err)
+	}
+	if p.Series[0].Delivered != 500 || p.Series[1].Delivered != 500+1500 {
+		t.Errorf("series %+v", p.Series)
+	}
+	if p.CPUEach != 1e9/3998 || sum.Connects[0].Joined != 40 || len(sum.Faults) != 1 || !errors.Is(sum.Failed(), ErrFailed) {
+		t.Errorf("%+v", sum)
+	}
+	if a.Phases[0].Latency != before || a.Phases[0].Viewers != 10 || a.Phases[0].Series[1].Delivered != 500 {
+		t.Error("merging changed what was merged")
+	}
+	other := sample(1, 1)
+	other.Scenario = "storm"
+	for name, results := range map[string][]*Result{"one": {a}, "others": {a, other}, "phases": {a, {Scenario: "fanout"}}} {
+		if _, err := Merge(results...); !errors.Is(err, ErrMerge) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestCompare(t *testing.T) {
+	a, b := sample(10, 1000), sample(10, 2500)
+	b.Scenario = "limit"
+	b.Phases[0].Name = "limit"
+	b.Phases[0].CPUEach /= 2
+	b.Problems = []string{"something is missing"}
+	var out bytes.Buffer
+	if err := WriteComparison(&out, a, b); err != nil {
+		t.Fatal(err)
+	}
+	text := out.String()
+	for _, want := range []string{
+		`A: sample fanout +B: sample limit +ratio`,
+		`latency p99 +(999 us|1 ms|1000 us) +2\.5 ms +2\.50`,
+		`server CPU a delivery +1000000 ns +500000 ns +0\.50`,
+		`missing +0 +0 +1\.00`,
+		`sample limit FAILED: something is missing`,
+	} {
+		if !regexp.MustCompile(want).MatchString(text) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+// TestPageStandsAlone looks for anything that a browser would fetch.
+func TestPageStandsAlone(t *testing.T) {
+	a, b := sample(10, 1000), sample(10, 2500)
+	a.Warnings = []string{"<script>alert(1)</script>"}
+	for name, results := range map[string][]*Result{"one": {a}, "two": {a, b}} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "p.html")
+			if err := WritePage(file, results...); err != nil {
+				t.Fatal(err)
+			}
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := string(data)
+			if outside := regexp.MustCompile(`<(script|img|iframe)[^>]*src=|<link|@import|url\(`).FindString(text[strings.Index(text, "<body>"):]); outside != "" {
+				t.Errorf("the page fetches %q", outside)
+			}
+			if strings.Contains(text, "<script>alert(1)") {
+				t.Error("a text of the result is not escaped")
+			}
+			for _, title := range []string{"Latency by percentile", "Latency over time", "Deliveries over time", "Viewers, from the best", "Server over time", "echarts.init"} {
+				if !strings.Contains(text, title) {
+					t.Errorf("the page has no %q", title)
+				}
+			}
+		})
+	}
+}
+
+func TestReportSaysFirstWhatIsWrong(t *testing.T) {
+	res := sample(10, 1000)
+	res.Problems = []string{"fanout: 3 of 1,000 messages missing"}
+	res.Faults = []Fault{{"viewer", StageJoin, "refused", 3, `{"error":"room_full"}`}}
+	var out bytes.Buffer
+	if err := res.WriteText(&out); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(strings.TrimSpace(out.String()), "FAILED: fanout: 3 of 1,000 messages missing") {
+		t.Errorf("it begins with\n%.200s", out.String())
+	}
+	for _, want := range []string{"room_full", "refused", "latency p50", "server CPU a delivery"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	cpu, err := parseStat([]byte("42 (a ) b) c) S 1 1 1 0 -1 4194560 100 0 0 0 250 150 0 0 20 0 5 0 100 1000 50"))
+	if err != nil || cpu != 4 {
+		t.Errorf("%v, %v", cpu, err)
+	}
+	for _, bad := range []string{"", "1 (x) S 1", "1 (x) S 1 1 1 0 -1 4194560 100 0 0 0 a b 0 0"} {
+		if _, err := parseStat([]byte(bad)); err == nil {
+			t.Errorf("%q is no stat", bad)
+		}
+	}
+	own, err := readProcess(os.Getpid())
+	if err != nil || own.rss < 1<<20 {
+		t.Errorf("%+v, %v", own, err)
+	}
+	if _, err := readProcess(1 << 30); !errors.Is(err, ErrNoProcess) {
+		t.Errorf("the error is %v", err)
+	}
+}

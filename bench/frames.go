@@ -1,0 +1,171 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+)
+
+// parse is the slow way: it takes the frame that the chunk begins with, or goes
+// on with one that is not complete, and returns the rest of the chunk.
+func (v *viewer) parse(chunk []byte, now int64) (rest []byte) {
+	if v.partial == nil {
+		f, used, _, err := parseFrame(chunk)
+		switch {
+		case err != nil:
+			v.end(explain(err))
+			return nil
+		case used == 0:
+			v.keep(chunk)
+			return nil
+		}
+		v.frame(f, chunk[:used], now)
+		return chunk[used:]
+	}
+	// Only as much is taken as the one frame needs.
+	for {
+		f, used, need, err := parseFrame(*v.partial)
+		if err != nil {
+			v.end(explain(err))
+			return nil
+		}
+		if used > 0 {
+			whole := *v.partial
+			v.partial = nil
+			v.frame(f, whole, now)
+			return chunk
+		}
+		n := min(need-len(*v.partial), len(chunk))
+		if n == 0 {
+			return nil
+		}
+		*v.partial = append(*v.partial, chunk[:n]...)
+		chunk = chunk[n:]
+	}
+}
+
+// frame acts on one frame. raw is all of it.
+func (v *viewer) frame(f serverFrame, raw []byte, now int64) {
+	switch f.op {
+	case opPing:
+		v.say(opPong, f.payload)
+	case opPong:
+	case opClose:
+		v.closed(f.payload)
+	case opContinuation:
+		if v.message == nil {
+			v.end(explain(fmt.Errorf("%w: a continuation of nothing", errGarbage)))
+			return
+		}
+		if len(*v.message)+len(f.payload) > maxFrame {
+			v.end(explain(fmt.Errorf("%w: a message of more than %d bytes", errGarbage, maxFrame)))
+			return
+		}
+		*v.message = append(*v.message, f.payload...)
+		if f.fin {
+			whole := *v.message
+			v.message = nil
+			v.text(whole, len(whole), now)
+		}
+	default:
+		if !f.fin {
+			part := bytes.Clone(f.payload)
+			v.message = &part
+			return
+		}
+		v.text(f.payload, len(raw), now)
+	}
+}
+
+// closed acts on the server's close frame.
+func (v *viewer) closed(payload []byte) {
+	reason := "close frame without a code"
+	var text string
+	if len(payload) >= 2 {
+		reason = fmt.Sprintf("close frame %d", binary.BigEndian.Uint16(payload))
+		text = string(payload[2:])
+	}
+	v.end(reason, text)
+	v.out = nil
+	v.say(opClose, payload[:min(len(payload), 2)])
+}
+
+// text acts on a message: published ones that it holds are counted, one or
+// many; otherwise it is an answer to the join, a ping, or something else.
+func (v *viewer) text(b []byte, size int, now int64) {
+	if v.stamps(b, now) {
+		return
+	}
+	t := &v.crowd.options.Template
+	if t.Ping != "" && string(b) == t.Ping {
+		v.say(opText, []byte(t.Pong))
+		return
+	}
+	if v.state == joining {
+		switch {
+		case bytes.Contains(b, []byte(t.Joined)):
+			v.join()
+		case t.Refused != "" && bytes.Contains(b, []byte(t.Refused)):
+			v.end("refused", string(b[:min(len(b), 200)]))
+		}
+		return
+	}
+	// A frame just as long as a message, but without a stamp, is one whose
+	// stamp was damaged.
+	if e := v.expected(); e != nil && len(e.frame) == size {
+		v.damagedAll()
+		return
+	}
+	v.lane.others++
+}
+
+func (v *viewer) expected() *entry {
+	if v.room.record == nil || v.next == 0 {
+		return nil
+	}
+	return v.room.record.at(v.next)
+}
+
+// stamps counts the published messages that b holds and says whether there was
+// any.
+func (v *viewer) stamps(b []byte, now int64) (any bool) {
+	message := b
+	for {
+		i := bytes.Index(b, []byte(marker))
+		if i < 0 {
+			return any
+		}
+		any = true
+		b = b[i:]
+		s, verdict := parseStamp(b)
+		switch {
+		case verdict == allDamaged:
+			v.damagedAll()
+			b = b[len(marker):]
+			continue
+		case s.room == v.room.tag || v.room.remote:
+			if v.room.remote && s.kind == kindTrue && v.lane.first == 0 {
+				v.lane.first = s.due
+			}
+			v.accept(s, verdict == intact && v.verbatim(s.seq, message), now)
+		}
+		b = b[min(max(s.size, stampLen), len(b)):]
+	}
+}
+
+// damagedAll counts a message that cannot even be told from others.
+func (v *viewer) damagedAll() {
+	st := v.trouble()
+	st.damaged++
+	st.unknown++
+}
+
+// verbatim reports whether a message is what was published, as far as the
+// record knows: the checksum does not cover the envelope.
+func (v *viewer) verbatim(seq uint32, message []byte) bool {
+	if v.room.record == nil {
+		return true
+	}
+	e := v.room.record.at(seq)
+	return e == nil || bytes.Equal(message, e.text())
+}

@@ -1,0 +1,220 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A host is the connection that opens a room and publishes in it. There are
+// few, so each has a goroutine that reads and another that publishes.
+type host struct {
+	crowd *crowd
+	room  *room
+	conn  net.Conn
+
+	mu      sync.Mutex // held to write, and for what follows
+	faults  faultLog   // guarded by mu
+	closing bool       // guarded by mu; the bench ends it
+	broken  error      // guarded by mu; nothing more can be published
+
+	reader sync.WaitGroup
+	buf    []byte // owned by the reader; not yet complete
+	seq    uint32 // owned by the publisher; number of the last message
+}
+
+// A stageError is an error at a stage.
+type stageError struct {
+	stage Stage
+	err   error
+}
+
+func (e stageError) Error() string { return fmt.Sprintf("%s: %v", e.stage, e.err) }
+func (e stageError) Unwrap() error { return e.err }
+
+var errRefused = errors.New("refused")
+
+// openHost connects, opens the room and keeps reading until close.
+func openHost(ctx context.Context, c *crowd, r *room) (*host, error) {
+	conn, err := c.dialNet(ctx, r.index)
+	if err != nil {
+		return nil, stageError{StageConnect, err}
+	}
+	h := &host{crowd: c, room: r, conn: conn}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
+	err = h.open()
+	if !stop() || err != nil {
+		_ = conn.Close()
+		if err == nil {
+			err = stageError{StageJoin, ctx.Err()}
+		}
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Time{})
+	h.reader.Go(h.read)
+	return h, nil
+}
+
+// open does the handshake and, if the template has one, the opening.
+func (h *host) open() error {
+	_ = h.conn.SetDeadline(time.Now().Add(h.crowd.options.Timeout))
+	request := fill(h.crowd.handshake.request, h.room.name, 0)
+	if _, err := h.conn.Write([]byte(request)); err != nil {
+		return stageError{StageHandshake, err}
+	}
+	for {
+		used, err := h.crowd.handshake.answer(h.buf)
+		if err == nil && used > 0 {
+			h.buf = h.buf[used:]
+			break
+		}
+		if err == nil {
+			err = h.fill()
+		}
+		if err != nil {
+			return stageError{StageHandshake, err}
+		}
+	}
+	t := &h.crowd.options.Template
+	_ = h.conn.SetDeadline(time.Now().Add(h.crowd.options.Timeout))
+	if t.Open != "" {
+		if err := h.send(opText, []byte(fill(t.Open, h.room.name, 0))); err != nil {
+			return stageError{StageJoin, err}
+		}
+	}
+	if t.Opened == "" {
+		return nil
+	}
+	opened := regexp.MustCompile(t.Opened) // Template.check has compiled it
+	for {
+		text, err := h.message()
+		if err != nil {
+			return stageError{StageJoin, err}
+		}
+		if m := opened.FindSubmatch(text); m != nil {
+			if len(m) > 1 {
+				h.room.name = string(m[1])
+			}
+			return nil
+		}
+		if t.Refused != "" && bytes.Contains(text, []byte(t.Refused)) {
+			return stageError{StageJoin, fmt.Errorf("%w: %s", errRefused, text[:min(len(text), 200)])}
+		}
+	}
+}
+
+// fill reads more into buf.
+func (h *host) fill() error {
+	if cap(h.buf)-len(h.buf) < 4096 {
+		h.buf = append(make([]byte, 0, 2*len(h.buf)+8192), h.buf...)
+	}
+	n, err := h.conn.Read(h.buf[len(h.buf):cap(h.buf)])
+	h.buf = h.buf[:len(h.buf)+n]
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// message reads the next text, and answers pings in between. Fragments come
+// one by one: what hosts are told fits into a frame.
+func (h *host) message() ([]byte, error) {
+	for {
+		f, used, _, err := parseFrame(h.buf)
+		if err != nil {
+			return nil, err
+		}
+		if used == 0 {
+			if err := h.fill(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		h.buf = h.buf[used:]
+		switch f.op {
+		case opPing:
+			if err := h.send(opPong, f.payload); err != nil {
+				return nil, err
+			}
+		case opPong:
+		case opClose:
+			return nil, fmt.Errorf("closed by the server: %q", f.payload)
+		default:
+			return f.payload, nil
+		}
+	}
+}
+
+// read looks at what the server tells the host until the connection ends.
+func (h *host) read() {
+	t := &h.crowd.options.Template
+	for {
+		text, err := h.message()
+		if err != nil {
+			h.fail(err)
+			return
+		}
+		switch {
+		case t.Ping != "" && string(text) == t.Ping:
+			_ = h.send(opText, []byte(t.Pong))
+		case t.Refused != "" && bytes.Contains(text, []byte(t.Refused)) && !bytes.Contains(text, []byte(marker)):
+			h.mu.Lock()
+			h.faults.note(whoHost, StagePublish, errRefused.Error(), string(text[:min(len(text), 200)]))
+			h.mu.Unlock()
+		}
+	}
+}
+
+// fail notes that the connection ended, once, unless the bench ended it.
+func (h *host) fail(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closing || h.broken != nil {
+		return
+	}
+	h.broken = err
+	reason, example := explain(err)
+	h.faults.note(whoHost, StagePublish, reason, example)
+}
+
+// err returns why nothing more can be published.
+func (h *host) err() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.broken
+}
+
+// send writes one frame.
+func (h *host) send(op byte, payload []byte) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, err := h.conn.Write(appendClientFrame(nil, op, payload))
+	return err
+}
+
+// close ends the room, if the template says how, and the connection.
+func (h *host) close() []Fault {
+	h.mu.Lock()
+	h.closing = true
+	broken := h.broken != nil
+	h.mu.Unlock()
+	if finish := h.crowd.options.Template.Finish; finish != "" && !broken {
+		_ = h.conn.SetWriteDeadline(time.Now().Add(time.Second))
+		_ = h.send(opText, []byte(fill(finish, h.room.name, 0)))
+	}
+	_ = h.conn.Close()
+	h.reader.Wait()
+	return h.faults.faults
+}
+
+// around returns what stands before and after the payload in a message.
+func (h *host) around() (before, after string) {
+	before, after, _ = strings.Cut(fill(h.crowd.options.Template.Publish, h.room.name, 0), payloadMark)
+	return before, after
+}

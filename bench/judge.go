@@ -1,0 +1,99 @@
+package bench
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+)
+
+// judgePhase makes problems of what is wrong with a phase.
+func (r *runner) judgePhase(p Phase) {
+	for _, text := range p.wrong() {
+		r.problem("%s: %s", p.Name, text)
+	}
+	if p.Published < p.Planned && !r.result.Interrupted {
+		r.problem("%s: only %s of %s were published", p.Name, grouped(int64(p.Published)), count(p.Planned, "message"))
+	}
+}
+
+// judgeFaults makes a problem of what happened to connections outside of any
+// measured phase. Where connections are meant to break that is none.
+func (r *runner) judgeFaults() {
+	if len(r.result.Problems) > 0 || r.result.Scenario == (Saturate{}).name() {
+		return
+	}
+	for _, f := range r.result.Faults {
+		if f.Who != whoStalled {
+			r.problem("%d times: %s, stage %s: %s", f.Count, f.Who, f.Stage, f.Reason)
+		}
+	}
+}
+
+// wrong returns what is wrong with the deliveries of a phase, worst first.
+func (p Phase) wrong() (out []string) {
+	for _, t := range []struct {
+		n    uint64
+		what string
+	}{{p.Missing, "missing"}, {p.Repeated, "repeated"}, {p.Reordered, "out of order"}, {p.Damaged, "damaged"}} {
+		if t.n > 0 {
+			out = append(out, fmt.Sprintf("%s of %s %s", grouped(int64(t.n)), count(p.Expected, "message"), t.what))
+		}
+	}
+	if p.Gone > 0 {
+		text := fmt.Sprintf("%s of %s lost the connection", grouped(int64(p.Gone)), count(p.Viewers, "viewer"))
+		if p.Lost > 0 {
+			text += ", and with it " + count(p.Lost, "message")
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+// brief is a phase in a line.
+func (p Phase) brief() string {
+	if p.Delivered == 0 && p.Latency.Count == 0 && p.Expected == 0 {
+		return "done"
+	}
+	verdict := "all there"
+	if wrong := p.wrong(); len(wrong) > 0 {
+		verdict = strings.Join(wrong, "; ")
+	}
+	return fmt.Sprintf("%s a second, p50 %s, p99 %s, max %s: %s", grouped(int64(p.PerSecond)), micros(p.Latency.P50), micros(p.Latency.P99), micros(p.Latency.Max), verdict)
+}
+
+// The signs that the bench itself was the bottleneck.
+const (
+	busyMachine = 0.95 // share of all processors in use
+	busyBench   = 0.90 // share of the processors that the bench alone had in use
+	busyOthers  = 0.25 // processors that neither bench nor server had in use
+
+	// A host that is late by more than lateShare of the 99th percentile, and
+	// more than lateFloor microseconds, has made the latencies worse itself.
+	lateShare = 0.25
+	lateFloor = 2000
+)
+
+// suspect warns when a phase says more of the bench than of the server.
+func (r *runner) suspect(p Phase) {
+	cpus := float64(runtime.NumCPU())
+	switch {
+	case p.Bench.Cores > busyBench*cpus:
+		r.warn("%s: the bench itself used %.2f of %.0f processors: it was the bottleneck, the server may do better", p.Name, p.Bench.Cores, cpus)
+	case p.Busy > busyMachine && p.Server != nil && p.Bench.CPU > p.Server.CPU:
+		r.warn("%s: the machine was busy (%.0f %%) and the bench used more of it (%.2f processors) than the server (%.2f): latencies are the bench's as much as the server's",
+			p.Name, 100*p.Busy, p.Bench.Cores, p.Server.Cores)
+	}
+	if p.Early > 0 {
+		r.warn("%s: %s came before they were due: the clocks of the machines differ, and latencies are wrong by as much", p.Name, count(p.Early, "message"))
+	}
+	others := p.Busy*cpus - p.Bench.Cores
+	if p.Server != nil {
+		others -= p.Server.Cores
+	}
+	if p.Server != nil && others > busyOthers {
+		r.warn("%s: other processes of this machine used %.2f processors: the latencies are theirs too", p.Name, others)
+	}
+	if late := p.SendLate.P99; late > lateFloor && float64(late) > lateShare*float64(p.Latency.P99) {
+		r.warn("%s: the bench published late (p99 %s) because it, or the server, held the host up: that is in the latencies", p.Name, micros(late))
+	}
+}

@@ -1,0 +1,139 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Options say what load to make and where. The zero value of each field means
+// the default that is named, or the scenario's own where it says so.
+type Options struct {
+	Label    string        `json:"label,omitempty"` // what is measured, for comparisons; default lectern, or the template's name
+	URL      string        `json:"url"`             // default ws://127.0.0.1:8765/; {room} in it stands for the room
+	Viewers  int           `json:"viewers"`         // all rooms together; default: the scenario's
+	Rooms    int           `json:"rooms"`           // each has a host of its own; default 1
+	Rate     float64       `json:"rate"`            // messages a second in each room; default: the scenario's
+	Size     int           `json:"size"`            // bytes of a message as its host sends it, envelope included; default 256
+	Duration time.Duration `json:"duration_ns"`     // of the measured part, or of one step; default: the scenario's
+	Warmup   time.Duration `json:"warmup_ns"`       // published before, checked but not measured; default 1 s, negative for none
+	Template Template      `json:"template"`        // default: the preset classroom
+	RoomName string        `json:"room,omitempty"`  // join this room, which another process opened; no host, nothing is published
+	Clock    Clock         `json:"clock,omitempty"` // what the stamps count in; default Monotonic
+
+	ConnectRate float64       `json:"connect_rate,omitempty"` // new connections a second; default: as fast as the server takes them
+	Window      int           `json:"window,omitempty"`       // connections on their way at once; default 1000
+	Sources     []string      `json:"sources,omitempty"`      // local addresses to connect from; default: the system's choice, on loopback as many as the ports need
+	StartAt     time.Time     `json:"start_at,omitzero"`      // when to begin to publish; default: when all have joined
+	Timeout     time.Duration `json:"timeout_ns,omitempty"`   // limit of each stage of a connection; default 10 s
+	Drain       time.Duration `json:"drain_ns,omitempty"`     // how long to wait for late messages after the last was due; default 10 s
+
+	Headers  []string `json:"headers,omitempty"`  // "Name: value" lines for the handshake
+	Insecure bool     `json:"insecure,omitempty"` // wss: do not check the certificate
+
+	PID           int      `json:"pid,omitempty"`    // process to read CPU and memory of
+	Serve         bool     `json:"serve,omitempty"`  // start the server, and end it afterwards
+	ServerCommand []string `json:"server,omitempty"` // what Serve starts, {addr} stands for host:port; default: this program's serve
+}
+
+// The limits of what can be asked for.
+const (
+	maxViewers  = 10_000_000
+	maxRate     = 10_000_000
+	maxSize     = 8 << 20
+	maxDuration = 24 * time.Hour
+)
+
+// ErrOptions is wrapped by every error about options that make no sense.
+var ErrOptions = errors.New("cannot run with these options")
+
+// withDefaults fills what is zero, first from the scenario's own defaults.
+func (o Options) withDefaults(scenario Options) Options {
+	def(&o.URL, "ws://127.0.0.1:8765/")
+	def(&o.Viewers, scenario.Viewers)
+	def(&o.Rooms, 1)
+	def(&o.Rate, scenario.Rate)
+	def(&o.Size, scenario.Size)
+	def(&o.Size, 256)
+	def(&o.Duration, scenario.Duration)
+	def(&o.Warmup, time.Second)
+	def(&o.Clock, Monotonic)
+	def(&o.Window, 1000)
+	def(&o.Timeout, 10*time.Second)
+	def(&o.Drain, 10*time.Second)
+	o.Warmup = max(o.Warmup, 0)
+	if o.Template == (Template{}) {
+		o.Template = presets["classroom"]
+	}
+	return o
+}
+
+func def[T comparable](p *T, value T) {
+	var zero T
+	if *p == zero {
+		*p = value
+	}
+}
+
+// check refuses what cannot be run, with the reason.
+func (o Options) check() error {
+	u, err := url.Parse(o.URL)
+	switch {
+	case err != nil:
+		return refuse("the URL %q does not parse: %v", o.URL, err)
+	case u.Scheme != "ws" && u.Scheme != "wss":
+		return refuse("the URL %q is neither ws:// nor wss://", o.URL)
+	case u.Hostname() == "":
+		return refuse("the URL %q names no host", o.URL)
+	case o.Viewers < 1 || o.Viewers > maxViewers:
+		return refuse("%d viewers: it takes 1 to %d", o.Viewers, maxViewers)
+	case o.Rooms < 1:
+		return refuse("%d rooms: it takes at least 1", o.Rooms)
+	case o.Rooms > o.Viewers:
+		return refuse("%d rooms for %d viewers: each room needs a viewer", o.Rooms, o.Viewers)
+	case !(o.Rate > 0 && o.Rate <= maxRate):
+		return refuse("a rate of %v messages a second: it takes more than 0 and at most %d", o.Rate, maxRate)
+	case o.Duration < 100*time.Millisecond || o.Duration > maxDuration:
+		return refuse("a duration of %v: it takes 100ms to %v", o.Duration, maxDuration)
+	case o.Rate*o.Duration.Seconds() < 1:
+		return refuse("%v messages a second for %v is not one message", o.Rate, o.Duration)
+	case o.Rate*(o.Duration+o.Warmup).Seconds() > math.MaxUint32/2:
+		return refuse("%v messages a second for %v are more than the stamp can count", o.Rate, o.Duration)
+	case o.ConnectRate < 0 || math.IsNaN(o.ConnectRate):
+		return refuse("a connect rate of %v a second", o.ConnectRate)
+	case o.Window < 1:
+		return refuse("%d connections on their way at once: it takes at least 1", o.Window)
+	case o.Timeout < 0 || o.Drain < 0:
+		return refuse("a negative time limit")
+	case !o.StartAt.IsZero() && time.Until(o.StartAt) < 0:
+		return refuse("the start at %s is past", o.StartAt.Format(time.RFC3339))
+	case o.PID < 0:
+		return refuse("process %d", o.PID)
+	case o.PID != 0 && o.Serve:
+		return refuse("both a process to watch and one to start: choose")
+	case len(o.ServerCommand) > 0 && !o.Serve:
+		return refuse("a server command without --serve")
+	case o.Serve && u.Scheme != "ws":
+		return refuse("--serve starts a ws:// server, the URL is %q", o.URL)
+	case o.Rooms > 1 && o.RoomName != "":
+		return refuse("%d rooms, but one name to join: %q", o.Rooms, o.RoomName)
+	case o.Clock != Monotonic && o.Clock != Wall:
+		return refuse("the clock %q: there are %q and %q", o.Clock, Monotonic, Wall)
+	}
+	for _, h := range o.Headers {
+		if name, _, ok := strings.Cut(h, ":"); !ok || strings.TrimSpace(name) == "" || strings.ContainsAny(h, "\r\n") {
+			return refuse("the header %q is not of the form Name: value", h)
+		}
+	}
+	if err := o.Template.check(o); err != nil {
+		return err
+	}
+	return nil
+}
+
+func refuse(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrOptions, fmt.Sprintf(format, args...))
+}

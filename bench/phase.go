@@ -1,0 +1,272 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// A plan is a phase that is to come.
+type plan struct {
+	name     string
+	rate     float64 // messages a second in each room
+	duration time.Duration
+	warm     bool                      // checked, but not measured
+	drain    time.Duration             // how long to wait for late messages
+	watch    func(viewer *viewer) bool // which viewers count; nil: all
+}
+
+// kind returns what its messages are.
+func (p plan) kind() byte {
+	if p.warm {
+		return kindWarm
+	}
+	return kindTrue
+}
+
+const (
+	phasePoints = 60                     // points of a phase's time series, about
+	minInterval = 250 * time.Millisecond // between two of them
+	leadTime    = 20 * time.Millisecond  // from the preparations to the first due message
+
+	// interruptedDrain is how long an interrupted run waits for what is on its way.
+	interruptedDrain = time.Second
+)
+
+// phase publishes and counts. It returns what it found even when ctx ends, and
+// an error only if the bench itself cannot go on.
+func (r *runner) phase(ctx context.Context, p plan) (Phase, error) {
+	c := r.crowd
+	interval := max(minInterval, p.duration/phasePoints)
+	start, at := r.startTime()
+	for _, h := range r.hosts {
+		h.begin(p.kind()) // before the viewers: a late fence of the last phase must not end this one
+	}
+	members, err := r.muster(p, start, int64(interval))
+	if err != nil {
+		return Phase{}, err
+	}
+	r.waitFor(ctx, at)
+	out := Phase{Name: p.name, Started: at, Viewers: members, Rooms: len(c.rooms), Rate: p.rate, Size: r.options.Size, Interval: interval.Seconds()}
+	perRoom := uint32(math.Round(p.rate * p.duration.Seconds()))
+	out.Planned = uint64(perRoom) * uint64(len(r.hosts))
+
+	sampler := startSampler(r.options.PID, at, interval, c.lanes.delivered)
+	bar := r.show.bar(p.name, int64(p.duration))
+	watch := repeat(200*time.Millisecond, func() {
+		since := min(time.Since(at), p.duration)
+		bar.set(int64(since), fmt.Sprintf("%s delivered, %d of %s gone", grouped(int64(c.lanes.delivered())), c.lanes.lost(), count(members, "viewer")))
+	})
+	late, published := r.publishAll(ctx, p, start, perRoom, members)
+	r.drain(ctx, p, members)
+	finished := r.clock.now()
+	watch()
+	server, own, busy, points := sampler.finish()
+
+	out.Published = published
+	out.SendLate = distribution(late)
+	out.Server, out.Bench, out.Busy, out.Series = server, own, busy, points
+	out.Seconds = float64(finished-start) / 1e9
+	if err := r.collect(&out, p, finished); err != nil {
+		return out, err
+	}
+	bar.close(out.brief())
+	return out, nil
+}
+
+// startTime returns when the first message is due: at the agreed time, which
+// counts once, or now.
+func (r *runner) startTime() (int64, time.Time) {
+	wait := max(time.Until(r.options.StartAt), leadTime)
+	r.options.StartAt = time.Time{}
+	return r.clock.now() + int64(wait), time.Now().Add(wait)
+}
+
+// waitFor sleeps until shortly before the start. Everything is ready by then:
+// another process may be the one that publishes.
+func (r *runner) waitFor(ctx context.Context, at time.Time) {
+	if wait := time.Until(at); wait > time.Second {
+		r.show.say("waiting for %s", at.Format(time.TimeOnly))
+	}
+	_ = sleep(ctx, time.Until(at)-leadTime) // whoever ends ctx sees it in the phase
+}
+
+// muster begins a phase in all lanes and returns how many viewers are in it.
+func (r *runner) muster(p plan, start, interval int64) (members int, err error) {
+	err = r.crowd.lanes.do(func(l *lane) {
+		l.phase++
+		l.latency = newSeries(start, interval)
+		l.total, l.early, l.first = 0, 0, 0
+		l.delivered.Store(0)
+		l.fenced.Store(0)
+		l.gone.Store(0)
+		l.viewers = slices.DeleteFunc(l.viewers, func(v *viewer) bool { return v.state == ended })
+		for _, v := range l.viewers {
+			v.count, v.sum, v.worst, v.stream, v.past = 0, 0, 0, nil, false
+			if v.state == live && (p.watch == nil || p.watch(v)) {
+				v.phase = l.phase
+				members++
+			}
+		}
+	})
+	return members, err
+}
+
+// publishAll has every host publish, and fence, and returns when all have.
+func (r *runner) publishAll(ctx context.Context, p plan, start int64, perRoom uint32, members int) (late *hdrhistogram.Histogram, published uint64) {
+	late = newHistogram()
+	if len(r.hosts) == 0 { // another process publishes
+		r.await(ctx, p.duration+r.options.Warmup+2*r.options.Timeout, members)
+		return late, 0
+	}
+	fence := byte(kindFence)
+	if p.warm {
+		fence = kindWarmFence
+	}
+	// A server that takes nothing more does not hold the bench.
+	ctx, cancel := context.WithTimeout(ctx, p.duration+p.drain+leadTime)
+	defer cancel()
+	stop := repeat(100*time.Millisecond, func() {
+		if r.allGone(members) {
+			cancel()
+		}
+	})
+	defer stop()
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	for i, h := range r.hosts {
+		shift := int64(float64(i) / float64(len(r.hosts)) / p.rate * 1e9) // rooms take turns
+		group.Go(func() {
+			if len(r.hosts) <= preciseHosts {
+				defer ownThread()()
+			}
+			s := h.publish(ctx, load{kind: p.kind(), start: start + shift, rate: p.rate, count: perRoom})
+			h.fence(fence)
+			mu.Lock()
+			defer mu.Unlock()
+			late.Merge(s.late.merged())
+			published += uint64(s.count)
+		})
+	}
+	group.Wait()
+	return late, published
+}
+
+// drain waits until all members have come to the end of the phase or are gone.
+func (r *runner) drain(ctx context.Context, p plan, members int) {
+	limit := p.drain
+	if ctx.Err() != nil {
+		limit = interruptedDrain
+	}
+	r.await(context.WithoutCancel(ctx), limit, members)
+}
+
+func (r *runner) await(ctx context.Context, limit time.Duration, members int) {
+	deadline := time.Now().Add(limit)
+	for r.crowd.lanes.settled() < members && time.Now().Before(deadline) && ctx.Err() == nil {
+		_ = sleep(ctx, 2*time.Millisecond) // the condition looks at ctx
+	}
+}
+
+// allGone reports whether no member is left.
+func (r *runner) allGone(members int) bool {
+	gone := int(r.crowd.lanes.sum(func(l *lane) int64 { return l.gone.Load() }))
+	return members > 0 && gone >= members
+}
+
+// collect reads from the lanes what the phase was.
+func (r *runner) collect(out *Phase, p plan, finished int64) error {
+	var means, worsts []int64
+	intervals := make([]*hdrhistogram.Histogram, len(out.Series))
+	all := newHistogram()
+	err := r.crowd.lanes.do(func(l *lane) {
+		for _, v := range l.viewers {
+			if v.phase != l.phase || p.watch != nil && !p.watch(v) {
+				continue
+			}
+			out.collectViewer(v)
+			if v.count > 0 {
+				means = append(means, int64(v.sum/uint64(v.count)))
+				worsts = append(worsts, int64(v.worst))
+			}
+		}
+		out.Early += l.early
+		if l.first > 0 {
+			out.Seconds = min(out.Seconds, float64(finished-l.first)/1e9)
+		}
+		for i, h := range l.latency.parts {
+			if h == nil {
+				continue
+			}
+			all.Merge(h)
+			if i < len(intervals) {
+				if intervals[i] == nil {
+					intervals[i] = newHistogram()
+				}
+				intervals[i].Merge(h)
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	out.Latency = distribution(all)
+	out.Spread = spread(means, worsts)
+	for i, h := range intervals {
+		if h != nil {
+			pt := &out.Series[i]
+			pt.P50, pt.P99, pt.Max = h.ValueAtPercentile(50), h.ValueAtPercentile(99), h.Max()
+		}
+	}
+	if out.Seconds > 0 {
+		out.PerSecond = float64(out.Delivered) / out.Seconds
+	}
+	if out.Server != nil && out.Delivered > 0 {
+		out.CPUEach = out.Server.CPU * 1e9 / float64(out.Delivered)
+	}
+	return nil
+}
+
+// collectViewer adds what one viewer saw.
+func (out *Phase) collectViewer(v *viewer) {
+	expected := v.room.expected()
+	if v.room.remote {
+		expected = max(expected, uint64(v.count)) // unless it is known, what came is all there was
+	}
+	out.Expected += expected
+	out.Delivered += uint64(v.count)
+	t := v.stream.trouble(expected, uint64(v.count))
+	if v.state == ended {
+		out.Gone++
+		out.Lost += t.Missing
+		t.Missing = 0
+	}
+	out.add(t)
+}
+
+func spread(means, worsts []int64) Spread {
+	if len(means) == 0 {
+		return Spread{}
+	}
+	slices.Sort(means)
+	slices.Sort(worsts)
+	return Spread{means[0], means[len(means)-1], thin(means), thin(worsts)}
+}
+
+// thin picks spreadPoints of the values at equal distances, first and last
+// included.
+func thin(values []int64) []int64 {
+	if len(values) <= spreadPoints {
+		return values
+	}
+	out := make([]int64, spreadPoints)
+	for i := range out {
+		out[i] = values[i*(len(values)-1)/(spreadPoints-1)]
+	}
+	return out
+}

@@ -1,0 +1,173 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	writeBatch = 64 << 10 // bytes that go into one write of a host that is late
+
+	// lastWrite is how long the server may take for a write that is on its way
+	// when a phase is broken off.
+	lastWrite = 500 * time.Millisecond
+
+	// A fence is sent several times, because the server may lose one.
+	fences     = 3
+	fenceEvery = 20 * time.Millisecond
+
+	// preciseHosts is how many hosts may have a thread each for exact times.
+	preciseHosts = 8
+
+	// hostNice is the priority of such a thread, where the system allows it: on
+	// a busy machine messages would be late before they are sent.
+	hostNice = -10
+)
+
+// ownThread gives the calling goroutine a thread of its own with priority, until
+// release is called. The thread must not end with the goroutine: what it has
+// started would be told of its death.
+func ownThread() (release func()) {
+	runtime.LockOSThread()
+	tid := unix.Gettid()
+	before, err := unix.Getpriority(unix.PRIO_PROCESS, tid)
+	if err != nil || unix.Setpriority(unix.PRIO_PROCESS, tid, hostNice) != nil {
+		return runtime.UnlockOSThread // without the right to, it goes on as it is
+	}
+	const rawZero = 20 // the system call counts priorities down from here
+	return func() {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, tid, rawZero-before) // what could be raised can be lowered
+		runtime.UnlockOSThread()
+	}
+}
+
+// A publisher sends a room's messages: a host over WebSocket, or the sender of
+// the limit scenario. Its methods are called one after the other.
+type publisher interface {
+	// begin has the room expect what comes next, measured or not.
+	begin(kind byte)
+	// publish sends the load, each message when it is due or as soon as the
+	// server takes it, and returns early when ctx ends or the connection breaks.
+	publish(ctx context.Context, l load) sent
+	// fence says that the phase is over: the room expects nothing after the last
+	// message, and every viewer that sees the fence has seen what there was.
+	fence(kind byte)
+	// err returns why nothing more can be published.
+	err() error
+	// close ends the room and the connection, and returns what went wrong.
+	close() []Fault
+}
+
+// A load is what a host is to publish.
+type load struct {
+	kind  byte
+	start int64   // when the first message is due, nanoseconds of the run's clock
+	rate  float64 // messages a second
+	count uint32  // messages
+}
+
+// due returns when message k, from 0, is due.
+func (l load) due(k uint32) int64 { return l.start + int64(math.Round(float64(k)*1e9/l.rate)) }
+
+// A sent is what a host has published.
+type sent struct {
+	count uint32 // messages
+	late  series // microseconds from due to the write
+}
+
+func (h *host) begin(kind byte) { h.room.begin(kind, h.seq+1) }
+
+func (h *host) publish(ctx context.Context, l load) (s sent) {
+	before, after := h.around()
+	size := h.crowd.options.Size - len(before) - len(after)
+	clock := h.crowd.clock
+	_ = h.conn.SetWriteDeadline(time.Time{})
+	stop := context.AfterFunc(ctx, func() { _ = h.conn.SetWriteDeadline(time.Now().Add(lastWrite)) })
+	defer stop()
+
+	var buf []byte
+	for k := uint32(0); k < l.count && ctx.Err() == nil; {
+		h.sleepUntil(ctx, l.due(k))
+		now := clock.now()
+		buf = buf[:0]
+		first := k
+		for ; k < l.count && l.due(k) <= now && len(buf) < writeBatch; k++ {
+			due := l.due(k)
+			h.seq++
+			buf = h.appendMessage(buf, before, after, stamp{l.kind, h.room.tag, h.seq, due, size})
+			s.count++
+			s.late.record(now, (now-due)/1e3)
+		}
+		if err := h.write(buf); err != nil {
+			h.seq -= k - first // the room does not expect what may not have been sent
+			s.count -= k - first
+			h.fail(fmt.Errorf("publish: %w", err))
+			break
+		}
+	}
+	return s
+}
+
+// sleepUntil waits for the moment at in pieces, so that ctx can end it.
+func (h *host) sleepUntil(ctx context.Context, at int64) {
+	const piece = int64(100 * time.Millisecond)
+	clock := h.crowd.clock
+	for ctx.Err() == nil {
+		now := clock.now()
+		if at-now <= piece {
+			clock.sleepUntil(at)
+			return
+		}
+		clock.sleepUntil(now + piece)
+	}
+}
+
+func (h *host) write(buf []byte) error {
+	if len(buf) == 0 {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.broken != nil {
+		return h.broken
+	}
+	_, err := h.conn.Write(buf)
+	return err
+}
+
+// appendMessage adds the frame of one message, and puts into the record what
+// viewers will see of it.
+func (h *host) appendMessage(buf []byte, before, after string, s stamp) []byte {
+	total := len(before) + s.size + len(after)
+	frame := make([]byte, 0, total+10)
+	frame = appendServerHeader(frame, opText, total)
+	header := len(frame)
+	frame = append(frame, before...)
+	frame = s.append(frame)
+	frame = append(frame, after...)
+	if h.room.record != nil {
+		h.room.record.put(&entry{frame: frame, due: s.due, seq: s.seq, kind: s.kind, header: byte(header)})
+	}
+	return appendClientFrame(buf, opText, frame[header:])
+}
+
+func (h *host) fence(kind byte) {
+	h.room.close(h.seq + 1)
+	before, after := h.around()
+	size := h.crowd.options.Size - len(before) - len(after)
+	for i := range fences {
+		if i > 0 {
+			time.Sleep(fenceEvery)
+		}
+		h.seq++
+		_ = h.conn.SetWriteDeadline(time.Now().Add(h.crowd.options.Timeout))
+		if h.write(h.appendMessage(nil, before, after, stamp{kind, h.room.tag, h.seq, h.room.fence(), size})) != nil {
+			return
+		}
+	}
+}

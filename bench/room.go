@@ -1,0 +1,63 @@
+package bench
+
+import (
+	"math"
+	"sync/atomic"
+)
+
+// A room is one host's messages and who is to get them.
+type room struct {
+	index  int    // immutable
+	name   string // immutable once the host has opened it
+	tag    uint32 // immutable; 24 random bits in every stamp
+	remote bool   // immutable; another process publishes here, the tag is its own
+
+	record   *record       // nil unless verbatim
+	from, to atomic.Uint32 // the phase's measured messages; to is huge until the last is published
+}
+
+// begin says that messages of that kind follow, from seq on. Where they end is
+// not known yet.
+func (r *room) begin(kind byte, seq uint32) {
+	if kind != kindTrue {
+		seq = math.MaxUint32 // nothing that is expected
+	}
+	r.to.Store(math.MaxUint32)
+	r.from.Store(seq)
+}
+
+// close says that the phase's last message is before seq.
+func (r *room) close(seq uint32) {
+	if r.from.Load() > seq {
+		r.from.Store(seq)
+	}
+	r.to.Store(seq)
+}
+
+// expected returns how many messages the phase had, 0 if nobody has said where
+// it ends.
+func (r *room) expected() uint64 {
+	from, to := r.from.Load(), r.to.Load()
+	if to == math.MaxUint32 || to <= from {
+		return 0
+	}
+	return uint64(to - from)
+}
+
+// fence returns what a fence carries in place of the time it was due: the
+// measured messages, for viewers of another process.
+func (r *room) fence() int64 { return int64(r.from.Load())<<32 | int64(r.to.Load()) }
+
+// ends reports whether a fence is the end of the present phase and not a copy
+// of an earlier phase's.
+func (r *room) ends(s stamp) bool {
+	if !r.remote {
+		return s.seq >= r.to.Load()
+	}
+	if s.kind != kindFence {
+		return false
+	}
+	r.from.Store(uint32(s.due >> 32))
+	r.to.Store(uint32(s.due))
+	return true
+}

@@ -1,0 +1,258 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Scenario is one kind of load. The types of this package whose names the
+// command line knows are all there are.
+type Scenario interface {
+	name() string
+	defaults() Options
+	check(Options) error
+	run(context.Context, *runner) error
+}
+
+// ErrInterrupted says that the run was ended from outside; its result is what
+// was found so far.
+var ErrInterrupted = errors.New("interrupted")
+
+// A runner carries a run: the server if it started one, hosts, viewers and the
+// result so far.
+type runner struct {
+	options Options
+	clock   *ticker
+	show    *display
+	server  *server // nil unless started by the run
+	crowd   *crowd  // nil until opened
+	hosts   []publisher
+	result  *Result
+	hostly  faultLog // what happened to hosts that are gone
+}
+
+// Run runs a scenario. It shows its progress on out, as a bar if that is a
+// terminal. The result is there even with an error, unless the run could not
+// begin: ErrOptions says why.
+func Run(ctx context.Context, s Scenario, o Options, out io.Writer) (*Result, error) {
+	o = o.withDefaults(s.defaults())
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if err := s.check(o); err != nil {
+		return nil, err
+	}
+	if err := checkLimits(&o, connections(s, o)); err != nil {
+		return nil, err
+	}
+	spareThreads()
+
+	r := &runner{options: o, clock: newTicker(o.Clock), show: newDisplay(out)}
+	r.result = &Result{Version: resultVersion, Scenario: s.name(), Label: o.label(), Started: time.Now(), Machine: thisMachine(), Options: o}
+	err := r.begin(ctx)
+	if err == nil {
+		err = s.run(ctx, r)
+	}
+	if ctx.Err() != nil {
+		r.result.Interrupted = true
+		err = ErrInterrupted
+	}
+	err = errors.Join(err, r.end())
+	r.judgeFaults()
+	r.result.Ended = time.Now()
+	return r.result, r.judge(err)
+}
+
+// spareThreads gives the process more threads than there are processors, for
+// good: then the kernel and not the Go scheduler decides who goes first, and it
+// prefers the host that has slept.
+func spareThreads() {
+	if want := runtime.NumCPU() + 2; runtime.GOMAXPROCS(0) < want {
+		runtime.GOMAXPROCS(want)
+	}
+}
+
+func (o Options) label() string {
+	switch {
+	case o.Label != "":
+		return o.Label
+	case o.Template.Name == "classroom":
+		return "lectern"
+	default:
+		return o.Template.Name
+	}
+}
+
+// begin starts the server if the options say so.
+func (r *runner) begin(ctx context.Context) error {
+	if !r.options.Serve {
+		return nil
+	}
+	s, err := startServer(ctx, r.options.ServerCommand, r.options.URL)
+	if err != nil {
+		return err
+	}
+	r.server = s
+	r.options.URL = s.url
+	r.options.PID = s.pid()
+	return nil
+}
+
+// open prepares the crowd and opens the rooms.
+func (r *runner) open(ctx context.Context) error {
+	if r.options.PID != 0 {
+		if _, err := readProcess(r.options.PID); err != nil {
+			return err
+		}
+	}
+	c, err := newCrowd(r.options, r.clock, r.workers())
+	if err != nil {
+		return err
+	}
+	r.crowd = c
+	return r.openRooms(ctx)
+}
+
+// workers returns how many the reactor has.
+func (r *runner) workers() int { return runtime.NumCPU() }
+
+// openRooms makes the crowd's rooms and opens them.
+func (r *runner) openRooms(ctx context.Context) error {
+	r.crowd.rooms = nil
+	for i := range r.options.Rooms {
+		rm := &room{index: i, name: fmt.Sprintf("room-%d", i), tag: rand.Uint32N(1 << 24), remote: r.options.RoomName != ""}
+		if rm.remote {
+			rm.name = r.options.RoomName
+		} else if r.options.Template.Verbatim {
+			rm.record = new(record)
+		}
+		rm.begin(kindWarm, 0)
+		r.crowd.rooms = append(r.crowd.rooms, rm)
+	}
+	if r.options.RoomName != "" {
+		return nil
+	}
+	r.show.say("opening %s", count(r.options.Rooms, "room"))
+	return r.openHosts(ctx)
+}
+
+// openAtOnce is how many hosts open their rooms at the same time.
+const openAtOnce = 32
+
+// namedRooms is how many rooms are told by name, for other benches to join.
+const namedRooms = 8
+
+func (r *runner) openHosts(ctx context.Context) error {
+	hosts := make([]*host, len(r.crowd.rooms))
+	errs := make([]error, len(hosts))
+	var group sync.WaitGroup
+	places := make(chan struct{}, openAtOnce)
+	for i, rm := range r.crowd.rooms {
+		places <- struct{}{}
+		group.Go(func() {
+			hosts[i], errs[i] = openHost(ctx, r.crowd, rm)
+			<-places
+		})
+	}
+	group.Wait()
+	for i, h := range hosts {
+		if errs[i] == nil {
+			r.hosts = append(r.hosts, h)
+			if len(hosts) <= namedRooms && r.options.Template.Opened != "" {
+				r.show.say("room %s is open", h.room.name)
+			}
+			continue
+		}
+		stage := StageConnect
+		var at stageError
+		if errors.As(errs[i], &at) {
+			stage = at.stage
+		}
+		if errors.Is(errs[i], errRefused) {
+			r.hostly.note(whoHost, stage, errRefused.Error(), errs[i].Error())
+			continue
+		}
+		reason, example := explain(errs[i])
+		r.hostly.note(whoHost, stage, reason, example)
+	}
+	if len(r.hosts) < len(hosts) {
+		return fmt.Errorf("%w: %d of %s could not open their room, the first: %w",
+			ErrFailed, len(hosts)-len(r.hosts), count(len(hosts), "host"), errors.Join(firstOf(errs)))
+	}
+	return nil
+}
+
+func firstOf(errs []error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closeHosts ends the rooms.
+func (r *runner) closeHosts() {
+	for _, h := range r.hosts {
+		r.hostly.mergeAll(h.close())
+	}
+	r.hosts = nil
+}
+
+// end closes everything, viewers first: hosts may close the rooms.
+func (r *runner) end() error {
+	var errs []error
+	if r.crowd != nil {
+		faults, err := r.crowd.faults()
+		r.hostly.mergeAll(faults)
+		errs = append(errs, err, r.crowd.close())
+	}
+	r.closeHosts()
+	r.result.Faults = r.hostly.sorted()
+	if r.server != nil {
+		if err := r.server.stop(); err != nil {
+			r.problem("the server: %v", err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *runner) problem(format string, args ...any) {
+	r.result.Problems = append(r.result.Problems, fmt.Sprintf(format, args...))
+}
+
+func (r *runner) warn(format string, args ...any) {
+	r.result.Warnings = append(r.result.Warnings, fmt.Sprintf(format, args...))
+}
+
+// judge turns an error and the problems into the run's error.
+func (r *runner) judge(err error) error {
+	if err != nil {
+		r.result.Problems = append(r.result.Problems, strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	switch {
+	case errors.Is(err, ErrInterrupted), errors.Is(err, ErrOptions), errors.Is(err, ErrFailed):
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrFailed, err)
+	case len(r.result.Problems) > 0:
+		return fmt.Errorf("%w: %s", ErrFailed, r.result.Problems[0])
+	default:
+		return nil
+	}
+}
+
+// count says "1 room" or "3 rooms".
+func count[N int | uint64 | int64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%s %ss", grouped(int64(n)), noun)
+}

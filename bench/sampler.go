@@ -1,0 +1,99 @@
+package bench
+
+import (
+	"os"
+	"sync"
+	"time"
+)
+
+// A sampler reads the processes and the machine at a steady interval, from its
+// start to its stop.
+type sampler struct {
+	pid      int // immutable; of the server, 0 if unknown
+	interval time.Duration
+	count    func() uint64 // immutable; deliveries so far
+
+	begun   time.Time
+	machine machineSample
+	server  procSample
+	own     float64 // CPU seconds
+
+	stop chan struct{}
+	done sync.WaitGroup
+
+	points   []Point // owned by the sampling goroutine until it is done
+	peak     int64   // likewise; of the server
+	ownPeak  int64
+	ownFirst int64
+}
+
+// startSampler begins at the moment of its call. The points lie interval apart,
+// the first one interval after start.
+func startSampler(pid int, start time.Time, interval time.Duration, count func() uint64) *sampler {
+	s := &sampler{pid: pid, interval: interval, count: count, begun: time.Now(), stop: make(chan struct{})}
+	s.machine = readMachine()
+	if pid != 0 {
+		s.server, _ = readProcess(pid) // one that has ended counts as nothing
+	}
+	s.own = ownCPU()
+	s.ownFirst = readRSS(os.Getpid())
+	s.peak, s.ownPeak = s.server.rss, s.ownFirst
+	s.done.Go(func() { s.run(start) })
+	return s
+}
+
+func (s *sampler) run(start time.Time) {
+	last, server, own, delivered := s.begun, s.server, s.own, s.count()
+	for i := 1; ; i++ {
+		timer := time.NewTimer(time.Until(start.Add(time.Duration(i) * s.interval)))
+		select {
+		case <-timer.C:
+		case <-s.stop:
+			timer.Stop()
+			return
+		}
+		now := time.Now()
+		seconds := now.Sub(last).Seconds()
+		p := Point{At: now.Sub(start).Seconds()}
+		n := s.count()
+		p.Delivered = float64(n-delivered) / seconds
+		if s.pid != 0 {
+			if sample, err := readProcess(s.pid); err == nil {
+				p.ServerCPU = (sample.cpu - server.cpu) / seconds
+				p.ServerRSS = sample.rss
+				s.peak = max(s.peak, sample.rss)
+				server = sample
+			}
+		}
+		cpu := ownCPU()
+		p.BenchCPU = (cpu - own) / seconds
+		last, own, delivered = now, cpu, n
+		s.ownPeak = max(s.ownPeak, readRSS(os.Getpid()))
+		s.points = append(s.points, p)
+	}
+}
+
+// finish ends the sampling. server is nil if there is none to be read.
+func (s *sampler) finish() (server *Usage, bench Usage, busy float64, points []Point) {
+	own := ownCPU()
+	var last procSample
+	var err error
+	if s.pid != 0 {
+		last, err = readProcess(s.pid)
+	}
+	seconds := time.Since(s.begun).Seconds()
+	machine := readMachine()
+	close(s.stop)
+	s.done.Wait()
+	if s.pid != 0 && err == nil {
+		server = &Usage{CPU: last.cpu - s.server.cpu, RSSBefore: s.server.rss, RSSAfter: last.rss, RSSPeak: max(s.peak, last.rss)}
+		server.Cores = server.CPU / seconds
+	}
+	rss := readRSS(os.Getpid())
+	bench = Usage{CPU: own - s.own, RSSBefore: s.ownFirst, RSSAfter: rss, RSSPeak: max(s.ownPeak, rss)}
+	bench.Cores = bench.CPU / seconds
+	if all := machine.all - s.machine.all; all > 0 {
+		busy = (machine.busy - s.machine.busy) / all
+	}
+	return server, bench, busy, s.points
+}

@@ -1,0 +1,146 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	serverReady = 15 * time.Second // until a started server takes connections
+	serverStop  = 10 * time.Second // until it has ended after SIGTERM
+	serverWords = 4 << 10          // bytes of its output that are kept
+)
+
+// A server is a process that the bench started.
+type server struct {
+	cmd    *exec.Cmd
+	url    string
+	output *tail
+	ended  chan struct{} // closed when it has exited
+	err    error         // how it exited; set before ended is closed
+}
+
+// startServer starts the command, {addr} in it standing for a free address on
+// loopback, and waits until it takes connections. The URL is the given one at
+// that address.
+func startServer(ctx context.Context, command []string, rawURL string) (*server, error) {
+	if len(command) == 0 {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("find this program: %w", err)
+		}
+		command = []string{self, "serve", "--addr", "{addr}", "--admin-addr", ""}
+	}
+	addr, err := freeAddr(ctx)
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	u.Host = addr
+	args := make([]string, len(command))
+	for i, a := range command {
+		args[i] = strings.ReplaceAll(a, "{addr}", addr)
+	}
+	s := &server{cmd: exec.Command(args[0], args[1:]...), url: u.String(), output: new(tail), ended: make(chan struct{})}
+	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
+	// The terminal's Ctrl-C is for the bench; it ends the server when it is done.
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the server: %w", err)
+	}
+	go func() {
+		s.err = s.cmd.Wait()
+		close(s.ended)
+	}()
+	if err := s.ready(ctx, addr); err != nil {
+		return nil, errors.Join(err, s.stop())
+	}
+	return s, nil
+}
+
+// freeAddr returns an address on loopback that nobody listens on.
+func freeAddr(ctx context.Context) (string, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+func (s *server) pid() int { return s.cmd.Process.Pid }
+
+// ready waits until the server takes connections.
+func (s *server) ready(ctx context.Context, addr string) error {
+	deadline := time.Now().Add(serverReady)
+	for {
+		conn, err := net.DialTimeout("tcp", addr, time.Second)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-s.ended:
+			return fmt.Errorf("the server ended before it was ready: %v\n%s", s.err, s.output)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the server takes no connections after %v: %w\n%s", serverReady, err, s.output)
+		}
+	}
+}
+
+// stop ends the server, and complains if it had ended before.
+func (s *server) stop() error {
+	select {
+	case <-s.ended:
+		return fmt.Errorf("it ended by itself: %v\n%s", s.err, s.output)
+	default:
+	}
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.ended:
+		return nil
+	case <-time.After(serverStop):
+		_ = s.cmd.Process.Kill()
+		<-s.ended
+		return fmt.Errorf("it did not end within %v of SIGTERM and was killed", serverStop)
+	}
+}
+
+// A tail keeps the last serverWords bytes that are written to it.
+type tail struct {
+	mu sync.Mutex
+	b  []byte // guarded by mu
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p...)
+	if extra := len(t.b) - serverWords; extra > 0 {
+		t.b = append(t.b[:0], t.b[extra:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(bytes.TrimSpace(t.b))
+}

@@ -1,0 +1,281 @@
+package bench
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+)
+
+// The states of a viewer, in their order. Events: connected (the first byte
+// was sent), upgraded (101 came), joined (the template's answer came, or none
+// is awaited), ended (by either side; nothing follows).
+const (
+	connecting uint8 = iota
+	upgrading
+	joining
+	live
+	ended
+)
+
+// conn is what a viewer asks of its connection.
+type conn interface {
+	Abort()
+	Flush()
+}
+
+// A viewer is one connection that joins a room and checks what it gets. It
+// implements [netpoll.Session]; all of it is owned by its lane.
+type viewer struct {
+	crowd *crowd
+	lane  *lane
+	room  *room
+	conn  conn
+
+	current *entry // the message that the last bytes were a part of
+	matched uint32 // how many of its frame's bytes came
+
+	next   uint32 // number of the message that should come next; 0 before the first
+	count  uint32 // measured messages of the phase that came
+	worst  uint32 // largest latency of the phase, microseconds
+	sum    uint64 // latencies of the phase, microseconds
+	stream *stream
+
+	partial *[]byte // bytes of a frame, or of the handshake's answer, not yet complete
+	message *[]byte // fragments of a message not yet complete
+	out     []byte  // not yet sent
+
+	since  int64  // when the present stage began, nanoseconds of the run's clock
+	began  int64  // when it began to connect
+	index  int32  // the viewer's number
+	phase  uint32 // the last phase it was counted into
+	state  uint8
+	reads  bool // false: it has stopped reading
+	stalls bool // it is one of those who stop reading
+	past   bool // the end of the phase has come
+}
+
+// Wants reports that a viewer reads until it is told to stop or has ended.
+func (v *viewer) Wants() (reading, writing bool) {
+	return v.reads && v.state != ended, v.state != ended
+}
+
+func (v *viewer) Next() []byte { return v.out }
+
+func (v *viewer) Sent(n int, _ bool) {
+	if v.out = v.out[n:]; len(v.out) == 0 {
+		v.out = nil
+	}
+	if n > 0 && v.state == connecting {
+		v.enter(upgrading)
+	}
+}
+
+func (v *viewer) enter(state uint8) {
+	v.state = state
+	v.since = v.lane.clock.now()
+}
+
+// Tick ends a viewer whose stage takes too long.
+func (v *viewer) Tick(uint32) {
+	if v.state >= live {
+		return
+	}
+	if limit := v.crowd.options.Timeout; time.Duration(v.lane.clock.now()-v.since) > limit {
+		v.end("no answer in time", fmt.Sprintf("after %v", limit))
+	}
+}
+
+// Shutdown ends the viewer without a fault.
+func (v *viewer) Shutdown() { v.state = ended }
+
+// Closed notes why the connection ended, unless that is known.
+func (v *viewer) Closed(err error) {
+	if v.state != ended {
+		v.end(explain(err))
+	}
+	v.current, v.partial, v.message, v.out = nil, nil, nil, nil
+}
+
+// end notes what ended the viewer. Its connection is closed as soon as it is
+// looked at again.
+func (v *viewer) end(reason, example string) {
+	stage := v.stage()
+	who := whoViewer
+	if v.stalls {
+		who = whoStalled
+	}
+	v.lane.faults.note(who, stage, reason, example)
+	if v.state == live {
+		v.lane.lost.Add(1)
+		if v.next > 0 {
+			v.lane.anchored.Add(-1)
+		}
+		if v.phase == v.lane.phase && !v.past {
+			v.lane.gone.Add(1)
+		}
+	} else {
+		v.lane.failed.Add(1)
+		v.crowd.arrived()
+	}
+	v.state = ended
+}
+
+func (v *viewer) stage() Stage {
+	switch {
+	case v.state == connecting:
+		return StageConnect
+	case v.state == upgrading:
+		return StageHandshake
+	case v.state == joining:
+		return StageJoin
+	case v.next == 0:
+		return StageFirst
+	default:
+		return StageLive
+	}
+}
+
+// Receive takes bytes from the server.
+func (v *viewer) Receive(chunk []byte) {
+	now := v.lane.clock.now()
+	if v.state <= upgrading {
+		chunk = v.answer(chunk)
+	}
+	for len(chunk) > 0 && v.state != ended {
+		var matched bool
+		if chunk, matched = v.compare(chunk, now); !matched {
+			chunk = v.parse(chunk, now)
+		}
+	}
+	v.lane.delivered.Store(v.lane.total)
+}
+
+// answer takes the answer to the handshake and returns what follows it.
+func (v *viewer) answer(chunk []byte) []byte {
+	head := chunk
+	if v.partial != nil {
+		head = append(*v.partial, chunk...)
+	}
+	used, err := v.crowd.handshake.answer(head)
+	if err != nil {
+		v.end(explain(err))
+		return nil
+	}
+	if used == 0 {
+		v.keep(head)
+		return nil
+	}
+	rest := chunk[len(chunk)-(len(head)-used):]
+	v.partial = nil
+	v.enter(joining)
+	t := &v.crowd.options.Template
+	if t.Join != "" {
+		v.say(opText, []byte(fill(t.Join, v.room.name, int(v.index))))
+	}
+	if t.Joined == "" {
+		v.join()
+	}
+	return rest
+}
+
+// join counts the viewer in.
+func (v *viewer) join() {
+	v.enter(live)
+	v.lane.joined.Add(1)
+	v.lane.joins.record(v.since, (v.since-v.began)/1e3)
+	v.crowd.arrived()
+}
+
+// keep stores bytes that are not complete yet. They may be v.partial's own.
+func (v *viewer) keep(b []byte) {
+	if v.partial == nil {
+		b = bytes.Clone(b)
+	}
+	v.partial = &b
+}
+
+// say queues a frame.
+func (v *viewer) say(op byte, payload []byte) { v.out = appendClientFrame(v.out, op, payload) }
+
+// compare is the fast way: the chunk begins with what the record says should
+// come next, or with a part of it. It returns the rest of the chunk.
+func (v *viewer) compare(chunk []byte, now int64) (rest []byte, matched bool) {
+	e := v.current
+	if e == nil {
+		if v.room.record == nil || v.partial != nil {
+			return chunk, false
+		}
+		if e = v.room.record.at(v.next); e == nil {
+			return chunk, false
+		}
+	}
+	want := e.frame[v.matched:]
+	n := min(len(want), len(chunk))
+	if !bytes.Equal(chunk[:n], want[:n]) {
+		if v.matched > 0 {
+			v.keep(e.frame[:v.matched])
+			v.current, v.matched = nil, 0
+		}
+		return chunk, false
+	}
+	if n < len(want) {
+		v.current = e
+		v.matched += uint32(n)
+		return nil, true
+	}
+	v.current, v.matched = nil, 0
+	v.accept(stamp{kind: e.kind, seq: e.seq, due: e.due}, true, now)
+	return chunk[n:], true
+}
+
+// accept counts a message that came with the right number.
+func (v *viewer) accept(s stamp, whole bool, now int64) {
+	fresh := v.order(s)
+	switch s.kind {
+	case kindTrue:
+		if !fresh || v.phase != v.lane.phase {
+			return
+		}
+		if !whole {
+			v.trouble().damaged++
+		}
+		micros := (now - s.due) / 1e3
+		if micros < 0 {
+			v.lane.early++
+		}
+		v.lane.latency.record(now, micros)
+		v.lane.total++
+		v.count++
+		v.sum += uint64(max(micros, 0))
+		v.worst = max(v.worst, uint32(min(max(micros, 0), histMax)))
+	case kindFence, kindWarmFence:
+		if !v.past && v.room.ends(s) {
+			v.past = true
+			if v.phase == v.lane.phase {
+				v.lane.fenced.Add(1)
+			}
+		}
+	}
+}
+
+// order checks the number of a message and says whether it is its first time.
+func (v *viewer) order(s stamp) (fresh bool) {
+	switch {
+	case s.seq == v.next:
+	case v.next == 0:
+		v.lane.anchored.Add(1)
+	case s.seq > v.next:
+		v.trouble().skip(span{v.next, s.seq})
+	default:
+		return v.trouble().late(s.seq, s.kind == kindTrue)
+	}
+	v.next = s.seq + 1
+	return true
+}
+
+func (v *viewer) trouble() *stream {
+	if v.stream == nil {
+		v.stream = new(stream)
+	}
+	return v.stream
+}

@@ -1,0 +1,202 @@
+package bench
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+)
+
+// testViewer returns a viewer that has joined a room, without a connection.
+func testViewer(verbatim bool) *viewer {
+	rm := &room{tag: 7}
+	if verbatim {
+		rm.record = new(record)
+	}
+	c := &crowd{options: Options{Template: presets["topic"]}, rooms: []*room{rm}}
+	l := &lane{clock: newTicker(Monotonic), latency: newSeries(0, 0)}
+	return &viewer{crowd: c, lane: l, room: rm, state: live, reads: true}
+}
+
+// messages publishes n messages and returns their frames in one piece.
+func (v *viewer) messages(from, n uint32, size int) (wire []byte) {
+	for seq := from; seq < from+n; seq++ {
+		frame := appendServerHeader(nil, opText, size)
+		header := len(frame)
+		frame = stamp{kindTrue, v.room.tag, seq, 1, size}.append(frame)
+		if v.room.record != nil {
+			v.room.record.put(&entry{frame: frame, due: 1, seq: seq, kind: kindTrue, header: byte(header)})
+		}
+		wire = append(wire, frame...)
+	}
+	return wire
+}
+
+// TestStreamCutAnywhere gives a viewer the same bytes in pieces of every
+// length: what it counts is the same.
+func TestStreamCutAnywhere(t *testing.T) {
+	for _, verbatim := range []bool{true, false} {
+		for _, control := range []string{"", "\x89\x04ping", "\x8a\x00", "\x81\x05other", "\x01\x03oth\x80\x02er"} {
+			t.Run(fmt.Sprintf("verbatim %t, between %q", verbatim, control), func(t *testing.T) {
+				v := testViewer(verbatim)
+				wire := slices.Concat(v.messages(1, 3, 100), []byte(control), v.messages(4, 3, 200))
+				for piece := 1; piece <= len(wire); piece++ {
+					v := testViewer(verbatim)
+					v.messages(1, 3, 100)
+					v.messages(4, 3, 200)
+					for chunk := range slices.Chunk(wire, piece) {
+						v.Receive(bytes.Clone(chunk))
+					}
+					if v.state != live || v.count != 6 || v.next != 7 || v.stream != nil {
+						t.Fatalf("pieces of %d: state %d, %d messages, next %d, %+v", piece, v.state, v.count, v.next, v.stream)
+					}
+					if v.partial != nil || v.current != nil {
+						t.Fatalf("pieces of %d: something is left", piece)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestStreamRules(t *testing.T) {
+	for name, test := range map[string]struct {
+		seqs []uint32
+		want Trouble
+	}{
+		"in order":                 {[]uint32{1, 2, 3, 4}, Trouble{}},
+		"one missing":              {[]uint32{1, 2, 4}, Trouble{Missing: 1}},
+		"two missing":              {[]uint32{1, 4}, Trouble{Missing: 2}},
+		"the last missing":         {[]uint32{1, 2, 3}, Trouble{Missing: 1}},
+		"swapped":                  {[]uint32{1, 3, 2, 4}, Trouble{Reordered: 1}},
+		"one goes to the end":      {[]uint32{1, 3, 4, 2}, Trouble{Reordered: 1}},
+		"backwards":                {[]uint32{1, 4, 3, 2}, Trouble{Reordered: 2}},
+		"repeated":                 {[]uint32{1, 2, 2, 3, 4}, Trouble{Repeated: 1}},
+		"repeated later":           {[]uint32{1, 2, 3, 4, 2, 2}, Trouble{Repeated: 2}},
+		"reordered, then repeated": {[]uint32{1, 3, 2, 2, 4}, Trouble{Reordered: 1, Repeated: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := testViewer(false)
+			for _, seq := range test.seqs {
+				v.Receive(v.messages(seq, 1, 64))
+			}
+			if got := v.stream.trouble(4, uint64(v.count)); got != test.want {
+				t.Errorf("%+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestManyMessagesInOneFrame(t *testing.T) {
+	v := testViewer(false)
+	var text []byte
+	for seq := range uint32(5) {
+		text = append(text, `{"push":{"data":"`...)
+		text = stamp{kindTrue, 7, seq + 1, 1, 64}.append(text)
+		text = append(text, "\"}}\n"...)
+	}
+	text = append(text, "@LB and nothing"...)
+	v.Receive(append(appendServerHeader(nil, opText, len(text)), text...))
+	if v.count != 5 || v.stream.damaged != 1 {
+		t.Errorf("%d messages, %+v", v.count, v.stream)
+	}
+}
+
+func TestGapsAreBounded(t *testing.T) {
+	st := &stream{}
+	for i := range uint32(maxGaps + 10) {
+		st.skip(span{10 * i, 10*i + 1})
+	}
+	if len(st.gaps) != maxGaps {
+		t.Errorf("%d gaps", len(st.gaps))
+	}
+}
+
+func TestClientFrame(t *testing.T) {
+	for _, n := range []int{0, 1, 7, 8, 9, 125, 126, 65535, 65536} {
+		payload := bytes.Repeat([]byte("x"), n)
+		b := appendClientFrame(nil, opText, payload)
+		header := len(b) - n - 4
+		if b[1]&bitMask == 0 {
+			t.Fatalf("%d bytes: not masked", n)
+		}
+		key := b[header : header+4]
+		for i, c := range b[header+4:] {
+			if c^key[i&3] != 'x' {
+				t.Fatalf("%d bytes: byte %d is masked wrong", n, i)
+			}
+		}
+		b[1] &^= bitMask
+		f, used, _, err := parseFrame(append(b[:header:header], payload...))
+		if err != nil || used != header+n || len(f.payload) != n || f.op != opText {
+			t.Errorf("%d bytes: %+v, %d, %v", n, f, used, err)
+		}
+	}
+}
+
+// TestReceivingDoesNotAllocate covers the way that nearly every delivery goes.
+func TestReceivingDoesNotAllocate(t *testing.T) {
+	v := testViewer(true)
+	v.Receive(v.messages(1, 1, 128))
+	wire := v.messages(2, 1000, 128)
+	at := 0
+	if n := testing.AllocsPerRun(9, func() {
+		v.Receive(wire[at : at+100*130])
+		at += 100 * 130
+	}); n != 0 {
+		t.Errorf("%v allocations for a hundred messages", n)
+	}
+}
+
+func BenchmarkReceive(b *testing.B) {
+	for _, verbatim := range []bool{true, false} {
+		b.Run(fmt.Sprintf("verbatim=%t", verbatim), func(b *testing.B) {
+			v := testViewer(verbatim)
+			wire := v.messages(1, 100, 128)
+			b.SetBytes(130)
+			for b.Loop() {
+				v.next = 1
+				v.Receive(wire)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100, "ns/message")
+		})
+	}
+}
+
+func FuzzReceive(f *testing.F) {
+	v := testViewer(true)
+	f.Add(v.messages(1, 3, 64), 5)
+	f.Add([]byte("\x89\x04ping\x88\x02\x03\xe8"), 1)
+	f.Add([]byte("\x01\x03abc\x80\x03def\xff"), 3)
+	f.Fuzz(func(t *testing.T, wire []byte, piece int) {
+		v := testViewer(true)
+		v.messages(1, 10, 64)
+		for chunk := range slices.Chunk(wire, max(piece, 1)) {
+			v.Receive(bytes.Clone(chunk))
+		}
+		if v.state != live && v.state != ended {
+			t.Errorf("state %d", v.state)
+		}
+	})
+}
+
+func FuzzParseFrame(f *testing.F) {
+	f.Add([]byte("\x81\x05hello"))
+	f.Add([]byte("\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		frame, used, need, err := parseFrame(b)
+		switch {
+		case err != nil:
+			if !errors.Is(err, errGarbage) {
+				t.Errorf("undocumented: %v", err)
+			}
+		case used == 0:
+			if need <= len(b) {
+				t.Errorf("it needs %d bytes and has %d", need, len(b))
+			}
+		case used > len(b) || len(frame.payload) > used:
+			t.Errorf("%d bytes of %d", used, len(b))
+		}
+	})
+}
