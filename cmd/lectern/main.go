@@ -21,6 +21,7 @@ var (
 // flag's name) and the help in one.
 type cli struct {
 	Serve   serveCommand   `cmd:"" help:"Run the relay until SIGINT or SIGTERM."`
+	Bench   benchCommand   `cmd:"" help:"Load-test a relay."`
 	Version versionCommand `cmd:"" help:"Print the version, the commit and the Go release."`
 }
 

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"lectern/bench"
+)
+
+// benchCommand is `lectern bench`: one subcommand for each scenario, and two
+// for the files that they write.
+type benchCommand struct {
+	Fanout   fanoutCommand   `cmd:"" help:"Publish at a fixed rate to viewers who all read (default 1,000 viewers, 50 a second, 256 B, 10 s)."`
+	Saturate saturateCommand `cmd:"" help:"Raise the load step by step until a limit breaks (default from 250 a second, 1,000 viewers, 128 B, steps of 3 s)."`
+	Storm    stormCommand    `cmd:"" help:"Connect and join as fast as the server takes it (default 10,000 viewers)."`
+	Idle     idleCommand     `cmd:"" help:"Let viewers sit there, and read the server's memory (default 10,000 viewers, 15 s)."`
+	Stall    stallCommand    `cmd:"" help:"Have a share of the viewers stop reading (default 2,000 viewers, 50 a second, 4096 B, 8 s)."`
+	Limit    limitCommand    `cmd:"" help:"No server: the raw send loop over as many sockets, the floor for fanout (same defaults)."`
+	Compare  compareCommand  `cmd:"" help:"Put results side by side, with ratios to the first."`
+	Merge    mergeCommand    `cmd:"" help:"Add up the results of benches that ran at the same time."`
+
+	LimitSender limitSenderCommand `cmd:"" hidden:"" help:"The child process of limit."`
+}
+
+// benchFlags are common to all scenarios. What is zero is the scenario's own
+// default.
+type benchFlags struct {
+	URL      string         `placeholder:"URL" help:"Server, ws:// or wss://; {room} in it stands for the room. Default ws://127.0.0.1:8765/."`
+	Viewers  *int           `placeholder:"N" help:"Viewers, all rooms together."`
+	Rooms    *int           `placeholder:"N" help:"Rooms, each with a host of its own. Default 1."`
+	Rate     *float64       `placeholder:"N" help:"Messages a second in each room."`
+	Size     *int           `placeholder:"BYTES" help:"Bytes of a message as its host sends it, envelope included."`
+	Duration *time.Duration `placeholder:"TIME" help:"Of the measured part, or of one step."`
+	Warmup   time.Duration  `default:"1s" help:"Published before, checked but not measured; negative for none."`
+
+	PID           int    `name:"pid" placeholder:"PID" help:"Process to read CPU and memory of."`
+	Serve         bool   `help:"Start the server, and end it afterwards."`
+	ServerCommand string `placeholder:"COMMAND" help:"What --serve starts, words split at spaces; {addr} stands for host:port. Default: this program's serve."`
+
+	Label string `placeholder:"NAME" help:"What is measured, for comparisons."`
+	JSON  string `name:"json" placeholder:"FILE" help:"Write everything, histograms included."`
+	HTML  string `name:"html" placeholder:"FILE" help:"Write one page with charts that needs no network."`
+
+	ConnectRate float64       `placeholder:"N" help:"New connections a second. Default: as fast as the server takes them."`
+	Window      int           `default:"1000" help:"Connections on their way at once."`
+	Source      []string      `placeholder:"ADDRESS" help:"Local addresses to connect from, in turns."`
+	StartAt     string        `placeholder:"TIME" help:"When to begin to publish, as 2006-01-02T15:04:05Z, for benches on several machines."`
+	Timeout     time.Duration `default:"10s" help:"Limit of each stage of a connection."`
+	Drain       time.Duration `default:"10s" help:"How long to wait for late messages at the end."`
+	Room        string        `placeholder:"CODE" help:"Join this room, which another bench opened, and publish nothing."`
+	Clock       string        `default:"monotonic" enum:"monotonic,wall" help:"What latencies count in: monotonic on one machine, wall when hosts and viewers are on several (${enum})."`
+	Header      []string      `sep:"none" placeholder:"LINE" help:"\"Name: value\" for the handshake."`
+	Insecure    bool          `help:"wss: do not check the certificate."`
+
+	templateFlags `group:"What is said to the server"`
+}
+
+// templateFlags replace parts of the preset. An empty text is given as none.
+type templateFlags struct {
+	Preset      string  `default:"classroom" help:"How to talk to the server: classroom, topic, pubsub-json or centrifuge."`
+	Subprotocol *string `placeholder:"NAME" help:"Offered in the handshake."`
+	Open        *string `placeholder:"TEXT" help:"The host's first message."`
+	Opened      *string `placeholder:"REGEXP" help:"Its answer; the first group is the room."`
+	Join        *string `placeholder:"TEXT" help:"A viewer's first message; {room} and {viewer} are filled in."`
+	Joined      *string `placeholder:"TEXT" help:"A part of the answer that says yes."`
+	Refused     *string `placeholder:"TEXT" help:"A part of an answer that says no."`
+	Publish     *string `placeholder:"TEXT" help:"A host's message, with {payload} once."`
+	Finish      *string `placeholder:"TEXT" help:"The host's last message."`
+	Verbatim    *bool   `negatable:"" help:"Whether viewers get the very bytes that were published."`
+}
+
+// template returns the preset with what the flags replace.
+func (f templateFlags) template() (bench.Template, error) {
+	t, err := bench.Preset(f.Preset)
+	if err != nil {
+		return t, err
+	}
+	for _, part := range []struct {
+		flag *string
+		text *string
+	}{
+		{f.Subprotocol, &t.Subprotocol}, {f.Open, &t.Open}, {f.Opened, &t.Opened}, {f.Join, &t.Join}, {f.Joined, &t.Joined},
+		{f.Refused, &t.Refused}, {f.Publish, &t.Publish}, {f.Finish, &t.Finish},
+	} {
+		if part.flag != nil {
+			*part.text = *part.flag
+		}
+	}
+	if f.Verbatim != nil {
+		t.Verbatim = *f.Verbatim
+	}
+	return t, nil
+}
+
+func (f benchFlags) options() (bench.Options, error) {
+	t, err := f.template()
+	if err != nil {
+		return bench.Options{}, err
+	}
+	o := bench.Options{
+		Label: f.Label, URL: f.URL, Warmup: f.Warmup,
+		Template: t, RoomName: f.Room, Clock: bench.Clock(f.Clock), ConnectRate: f.ConnectRate, Window: f.Window, Sources: f.Source,
+		Timeout: f.Timeout, Drain: f.Drain, Headers: f.Header, Insecure: f.Insecure, PID: f.PID, Serve: f.Serve,
+		ServerCommand: strings.Fields(f.ServerCommand),
+	}
+	err = errors.Join(
+		given(&o.Viewers, f.Viewers, "viewers"), given(&o.Rooms, f.Rooms, "rooms"), given(&o.Rate, f.Rate, "rate"),
+		given(&o.Size, f.Size, "size"), given(&o.Duration, f.Duration, "duration"))
+	if err != nil {
+		return o, err
+	}
+	if f.StartAt != "" {
+		if o.StartAt, err = time.Parse(time.RFC3339, f.StartAt); err != nil {
+			return o, fmt.Errorf("%w: the start time: %w", bench.ErrOptions, err)
+		}
+	}
+	return o, nil
+}
+
+// given takes over a flag that was given. A zero is refused here: to the
+// package it means the default.
+func given[T comparable](option, flag *T, name string) error {
+	var zero T
+	if flag == nil {
+		return nil
+	}
+	if *flag == zero {
+		return fmt.Errorf("%w: --%s is %v", bench.ErrOptions, name, zero)
+	}
+	*option = *flag
+	return nil
+}
+
+// run runs a scenario and writes what came of it, whatever that is.
+func (f benchFlags) run(s bench.Scenario) error {
+	o, err := f.options()
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	result, err := bench.Run(ctx, s, o, os.Stderr)
+	if result == nil {
+		return err
+	}
+	return errors.Join(err, result.WriteText(os.Stdout), writeFiles(f.JSON, f.HTML, result))
+}
+
+// writeFiles writes the files that were asked for.
+func writeFiles(json, html string, results ...*bench.Result) error {
+	var errs []error
+	if json != "" {
+		errs = append(errs, bench.WriteFile(json, results[0]))
+	}
+	if html != "" {
+		errs = append(errs, bench.WritePage(html, results...))
+	}
+	return errors.Join(errs...)
+}
+
+type fanoutCommand struct{ benchFlags }
+
+func (c fanoutCommand) Run() error { return c.run(bench.Fanout{}) }
+
+type saturateCommand struct {
+	benchFlags
+	P99          time.Duration `name:"p99" default:"250ms" help:"Limit of the 99th percentile."`
+	Factor       float64       `default:"2" help:"From one step to the next."`
+	Refine       int           `default:"2" help:"Steps between the last that held and the first that broke; negative for none."`
+	RaiseViewers bool          `help:"Raise the viewers, and not the rate."`
+	MaxRate      float64       `placeholder:"N" help:"Where to stop."`
+	MaxViewers   int           `placeholder:"N" help:"Where to stop."`
+}
+
+func (c saturateCommand) Run() error {
+	return c.run(bench.Saturate{P99: c.P99, Factor: c.Factor, Refine: c.Refine, Viewers: c.RaiseViewers, MaxRate: c.MaxRate, MaxViewers: c.MaxViewers})
+}
+
+type stormCommand struct {
+	benchFlags
+	Again int `default:"0" help:"How often all drop and come back at once."`
+}
+
+func (c stormCommand) Run() error { return c.run(bench.Storm{Again: c.Again}) }
+
+type idleCommand struct{ benchFlags }
+
+func (c idleCommand) Run() error { return c.run(bench.Idle{}) }
+
+type stallCommand struct {
+	benchFlags
+	Share float64 `default:"0.5" help:"Share of the viewers that stops reading."`
+}
+
+func (c stallCommand) Run() error { return c.run(bench.Stall{Share: c.Share}) }
+
+type limitCommand struct{ benchFlags }
+
+func (c limitCommand) Run() error { return c.run(bench.Limit{}) }
+
+type limitSenderCommand struct{}
+
+func (limitSenderCommand) Run() error { return bench.SendLimit(os.Stdin, os.Stdout) }
+
+type compareCommand struct {
+	Files []string `arg:"" type:"existingfile" help:"Files that --json wrote, the first is what the others are compared with."`
+	HTML  string   `name:"html" placeholder:"FILE" help:"Write one page with charts of all."`
+}
+
+func (c compareCommand) Run() error {
+	if len(c.Files) < 2 {
+		return fmt.Errorf("%w: it takes two results to compare", bench.ErrOptions)
+	}
+	results, err := bench.ReadFiles(c.Files)
+	if err != nil {
+		return err
+	}
+	return errors.Join(bench.WriteComparison(os.Stdout, results...), writeFiles("", c.HTML, results...))
+}
+
+type mergeCommand struct {
+	Files []string `arg:"" type:"existingfile" help:"Files that --json wrote."`
+	JSON  string   `name:"json" placeholder:"FILE" help:"Write the sum."`
+	HTML  string   `name:"html" placeholder:"FILE" help:"Write the sum as a page."`
+}
+
+func (c mergeCommand) Run() error {
+	results, err := bench.ReadFiles(c.Files)
+	if err != nil {
+		return err
+	}
+	sum, err := bench.Merge(results...)
+	if err != nil {
+		return err
+	}
+	return errors.Join(sum.WriteText(os.Stdout), writeFiles(c.JSON, c.HTML, sum), sum.Failed())
+}
