@@ -1,0 +1,117 @@
+// Command compare puts Lectern beside other Go relays: the same work, on the
+// same machine, in turns. It is a module of its own so that Lectern does not
+// depend on its peers.
+//
+//	compare --lectern ./lectern --html compare.html
+//
+// Each peer is a minimal relay written as its own documentation recommends for
+// broadcast, in a file of its own here.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"lectern/bench"
+)
+
+type cli struct {
+	Run   runCommand   `cmd:"" default:"withargs" help:"Measure all, and print one table."`
+	Serve serveCommand `cmd:"" help:"Run one peer."`
+}
+
+func main() {
+	var c cli
+	k := kong.Parse(&c, kong.Name("compare"), kong.Description("Lectern and its peers, on the same work."))
+	if err := k.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "compare:", err)
+		os.Exit(1)
+	}
+}
+
+// serveCommand runs a peer in this process.
+type serveCommand struct {
+	Peer string `arg:"" enum:"gorilla,gws,nbio,centrifuge" help:"One of ${enum}."`
+	Addr string `arg:"" help:"Where to listen."`
+}
+
+func (c serveCommand) Run() error { return peers[c.Peer].serve(c.Addr) }
+
+// runCommand measures everybody.
+type runCommand struct {
+	Lectern  string        `default:"lectern" type:"existingfile" help:"Lectern's binary."`
+	Only     []string      `help:"Measure only these: lectern, gorilla, gws, nbio, centrifuge."`
+	Rounds   int           `default:"1" help:"How often; the table shows the medians."`
+	Viewers  int           `default:"1000" help:"Viewers of fanout and saturate."`
+	Crowd    int           `default:"10000" help:"Viewers of idle, which also tells the connection rate."`
+	Duration time.Duration `default:"5s" help:"Of fanout; saturate's steps take 3 s."`
+	HTML     string        `name:"html" help:"Write one page with charts."`
+}
+
+func (c runCommand) Run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	all, err := c.competitors()
+	if err != nil {
+		return err
+	}
+	var shown []*bench.Result // the last round's fanout, for the charts
+	for round := range max(c.Rounds, 1) {
+		shown = nil
+		for _, work := range c.works() {
+			// Who goes first changes from round to round.
+			for i := range all {
+				p := &all[(i+round)%len(all)]
+				fmt.Fprintf(os.Stderr, "\n== round %d: %s, %s\n", round+1, work.name, p.name)
+				res, err := bench.Run(ctx, work.scenario, work.options(p), os.Stderr)
+				switch {
+				case errors.Is(err, bench.ErrInterrupted), res == nil:
+					return err
+				case err != nil:
+					fmt.Fprintf(os.Stderr, "%s: %v\n", p.name, err) // a peer that breaks is a result
+				}
+				p.results = append(p.results, res)
+				if work.name == "fanout" {
+					shown = append(shown, res)
+				}
+			}
+		}
+	}
+	rows := table(all)
+	if err := writeTable(os.Stdout, rows); err != nil {
+		return err
+	}
+	if c.HTML == "" {
+		return nil
+	}
+	return bench.Page{Title: "Lectern and its peers", Tables: [][][]string{rows}, Results: shown}.WriteFile(c.HTML)
+}
+
+// A work is what everybody has to do.
+type work struct {
+	name     string
+	scenario bench.Scenario
+	load     bench.Options
+}
+
+func (c runCommand) works() []work {
+	return []work{
+		{"fanout", bench.Fanout{}, bench.Options{Viewers: c.Viewers, Rate: 50, Size: 256, Duration: c.Duration}},
+		{"idle", bench.Idle{}, bench.Options{Viewers: c.Crowd, Duration: 10 * time.Second}},
+		{"saturate", bench.Saturate{}, bench.Options{Viewers: c.Viewers, Size: 128, Duration: 3 * time.Second}},
+	}
+}
+
+// options are the load with how to start the server and how to talk to it.
+func (w work) options(p *competitor) bench.Options {
+	o := w.load
+	o.Label, o.Serve, o.ServerCommand, o.Template, o.URL = p.name, true, p.command, p.template, "ws://127.0.0.1:1"+p.path
+	return o
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	"lectern/bench"
+)
+
+// A peer is a relay that this program can be.
+type peer struct {
+	preset string // how the bench talks to it
+	path   string
+	serve  func(addr string) error
+}
+
+var peers = map[string]peer{
+	"gorilla":    {"topic", "/", serveGorilla},
+	"gws":        {"topic", "/", serveGWS},
+	"nbio":       {"topic", "/", serveNbio},
+	"centrifuge": {"centrifuge", "/connection/websocket", serveCentrifuge},
+}
+
+// A competitor is who takes part, and what came of it.
+type competitor struct {
+	name     string
+	command  []string // starts it
+	template bench.Template
+	path     string
+	results  []*bench.Result
+}
+
+// competitors returns Lectern and the peers that were asked for.
+func (c runCommand) competitors() (all []competitor, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	wanted := func(name string) bool { return len(c.Only) == 0 || slices.Contains(c.Only, name) }
+	if wanted("lectern") {
+		classroom, err := bench.Preset("classroom")
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, competitor{"lectern", []string{c.Lectern, "serve", "--addr", "{addr}", "--admin-addr", ""}, classroom, "/", nil})
+	}
+	for _, name := range []string{"gorilla", "gws", "nbio", "centrifuge"} {
+		if !wanted(name) {
+			continue
+		}
+		p := peers[name]
+		template, err := bench.Preset(p.preset)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, competitor{name, []string{self, "serve", name, "{addr}"}, template, p.path, nil})
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("nobody to measure among %v", c.Only)
+	}
+	return all, nil
+}

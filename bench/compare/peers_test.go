@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"lectern/bench"
+)
+
+// TestPeersRelay sees that every peer does the work that it is measured by.
+func TestPeersRelay(t *testing.T) {
+	for name, p := range peers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			addr := l.Addr().String()
+			_ = l.Close()
+			go func() { _ = p.serve(addr) }() // until the test program ends
+			for range 100 {
+				if conn, err := net.Dial("tcp", addr); err == nil {
+					_ = conn.Close()
+					break
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+			template, err := bench.Preset(p.preset)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := bench.Options{URL: "ws://" + addr + p.path, Viewers: 10, Rate: 50, Duration: 500 * time.Millisecond, Warmup: 200 * time.Millisecond, Template: template}
+			res, err := bench.Run(context.Background(), bench.Fanout{}, o, io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := res.Phases[0].Delivered; got != 250 {
+				t.Errorf("%d of 250 delivered", got)
+			}
+		})
+	}
+}
+
+func TestTable(t *testing.T) {
+	fan := func(cpu float64) *bench.Result {
+		return &bench.Result{Scenario: "fanout", Phases: []bench.Phase{{Delivered: 1, CPUEach: cpu}}}
+	}
+	rows := table([]competitor{
+		{name: "a", results: []*bench.Result{fan(3000), fan(1000), fan(2000), {Scenario: "saturate", Held: &bench.Phase{Rate: 500}}}},
+		{name: "b", results: []*bench.Result{{Scenario: "saturate"}}},
+	})
+	if rows[1][0] != "a" || rows[1][1] != "2.0 us" || rows[1][8] != "500/s" {
+		t.Errorf("%q", rows[1])
+	}
+	if rows[2][1] != "-" || rows[2][8] != "0/s" {
+		t.Errorf("%q", rows[2])
+	}
+}
