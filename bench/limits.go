@@ -22,24 +22,29 @@ const (
 )
 
 // checkLimits refuses a run that the machine cannot carry, and says what would
-// fit. connections is how many are made in the run. On loopback it adds source addresses when one has too few ports.
-func checkLimits(o *Options, connections int) error {
-	if err := checkDescriptors(*o, maxDescriptors()); err != nil {
+// fit. On loopback it adds source addresses when one has too few ports.
+func checkLimits(s Scenario, o *Options) error {
+	viewers, connections := demand(s, *o)
+	if err := checkDescriptors(viewers, o.Rooms, maxDescriptors()); err != nil {
 		return err
 	}
-	return checkPorts(o, connections, readPorts())
+	return checkPorts(o, viewers, connections, readPorts())
 }
 
-// connections returns how many connections a scenario makes, one after the
-// other: a closed one's port rests for a while.
-func connections(s Scenario, o Options) int {
+// demand returns how many viewers a scenario has at the same time at most, and
+// how many connections it makes in all: a closed one's port rests for a while.
+func demand(s Scenario, o Options) (viewers, connections int) {
 	switch s := s.(type) {
 	case Storm:
-		return o.Viewers * (1 + s.Again)
+		return o.Viewers, o.Viewers * (1 + s.Again)
 	case Saturate:
-		return o.Viewers * (1 + lowerings)
+		viewers = o.Viewers
+		if s.Viewers {
+			viewers = s.withDefaults().MaxViewers
+		}
+		return viewers, viewers * (1 + lowerings)
 	default:
-		return o.Viewers
+		return o.Viewers, o.Viewers
 	}
 }
 
@@ -54,14 +59,13 @@ func maxDescriptors() int {
 }
 
 // checkDescriptors needs a descriptor for each viewer and host.
-func checkDescriptors(o Options, limit int) error {
-	need := o.Viewers + o.Rooms + spareFDs
+func checkDescriptors(viewers, rooms, limit int) error {
+	need := viewers + rooms + spareFDs
 	if need <= limit {
 		return nil
 	}
-	fit := max(limit-o.Rooms-spareFDs, 0)
 	return refuse("%d viewers need %d descriptors, the limit of this process is %d: %d viewers would fit; raise it (ulimit -n), or start several benches and merge their results",
-		o.Viewers, need, limit, fit)
+		viewers, need, limit, max(limit-rooms-spareFDs, 0))
 }
 
 // readPorts returns how many local ports there are for each pair of addresses.
@@ -73,23 +77,22 @@ func readPorts() int {
 	return to - from + 1
 }
 
-// checkPorts needs a port for each connection on every source address.
-func checkPorts(o *Options, connections, ports int) error {
-	need := connections + o.Rooms
+// checkPorts needs a port for each viewer and host on some source address. On
+// loopback there are addresses enough for all connections to find one easily.
+func checkPorts(o *Options, viewers, connections, ports int) error {
 	if len(o.Sources) == 0 && onLoopback(o.URL) {
 		easy := int(float64(ports) * easyPorts)
-		for i := 0; need > easy && i*easy < need; i++ {
+		for i := 0; connections > easy && i*easy < connections; i++ {
 			o.Sources = append(o.Sources, netip.AddrFrom4([4]byte{127, 0, byte(1 + i/250), byte(1 + i%250)}).String())
 		}
 		return nil
 	}
-	usable := int(float64(ports) * usablePorts)
-	sources := max(len(o.Sources), 1)
-	if need <= usable*sources {
+	usable := int(float64(ports)*usablePorts) * max(len(o.Sources), 1)
+	if viewers+o.Rooms <= usable {
 		return nil
 	}
-	return refuse("%d connections need more local ports than the %d of %d source address(es): %d would fit; give more addresses with --source, or widen net.ipv4.ip_local_port_range",
-		connections, ports, sources, max(usable*sources-o.Rooms, 0))
+	return refuse("%d viewers need more local ports than the %d of %d source address(es): %d viewers would fit; give more addresses with --source, or widen net.ipv4.ip_local_port_range",
+		viewers, ports, max(len(o.Sources), 1), max(usable-o.Rooms, 0))
 }
 
 // onLoopback reports whether a URL leads to an IPv4 address that can be reached

@@ -53,6 +53,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"p99":                   {func(*Options) {}, Saturate{P99: time.Microsecond}, "99th percentile"},
 		"highest rate":          {func(*Options) {}, Saturate{MaxRate: 1}, "highest rate"},
 		"most viewers":          {func(*Options) {}, Saturate{Viewers: true, MaxViewers: 1}, "at most 1 viewers"},
+		"too many to raise to":  {func(*Options) {}, Saturate{Viewers: true, MaxViewers: 1_000_000_000}, "descriptors"},
 		"share":                 {func(*Options) {}, Stall{Share: 1}, "share of 1"},
 		"share of few":          {func(o *Options) { o.Viewers = 1 }, Stall{}, "some must read"},
 		"idle without server":   {func(*Options) {}, Idle{}, "--pid"},
@@ -76,24 +77,24 @@ func TestOptionsAreChecked(t *testing.T) {
 func TestLimitsAreExplained(t *testing.T) {
 	o := Options{URL: "ws://192.0.2.1/", Viewers: 1000, Rooms: 1}
 	need := o.Viewers + o.Rooms + spareFDs
-	if err := checkDescriptors(o, need); err != nil {
+	if err := checkDescriptors(o.Viewers, o.Rooms, need); err != nil {
 		t.Errorf("exactly enough: %v", err)
 	}
-	if err := checkDescriptors(o, need-1); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), "999 viewers would fit") {
+	if err := checkDescriptors(o.Viewers, o.Rooms, need-1); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), "999 viewers would fit") {
 		t.Errorf("one too few: %v", err)
 	}
-	if err := checkPorts(&o, o.Viewers, 2000); err != nil || len(o.Sources) != 0 {
+	if err := checkPorts(&o, o.Viewers, o.Viewers, 2000); err != nil || len(o.Sources) != 0 {
 		t.Errorf("enough ports: %v, %v", err, o.Sources)
 	}
-	if err := checkPorts(&o, o.Viewers, 500); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), "424 would fit") {
+	if err := checkPorts(&o, o.Viewers, o.Viewers, 500); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), "424 viewers would fit") {
 		t.Errorf("too few ports: %v", err)
 	}
 	o.Sources = []string{"192.0.2.2", "192.0.2.3", "192.0.2.4"}
-	if err := checkPorts(&o, o.Viewers, 500); err != nil {
+	if err := checkPorts(&o, o.Viewers, o.Viewers, 500); err != nil {
 		t.Errorf("three sources: %v", err)
 	}
 	local := Options{URL: "ws://localhost:1/", Viewers: 1000, Rooms: 1}
-	if err := checkPorts(&local, local.Viewers, 500); err != nil || len(local.Sources) != 6 {
+	if err := checkPorts(&local, local.Viewers, local.Viewers, 500); err != nil || len(local.Sources) != 5 {
 		t.Errorf("on loopback: %v, %v", err, local.Sources)
 	}
 }

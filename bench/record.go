@@ -1,10 +1,17 @@
 package bench
 
-import "sync/atomic"
+import (
+	"math/bits"
+	"sync/atomic"
+)
 
-// recordSlots is how many messages a room remembers. A viewer that is further
-// behind has its frames parsed instead of compared.
-const recordSlots = 8192
+// How many messages a room remembers: many if there are few rooms. A viewer
+// that is further behind has its frames parsed instead of compared.
+const (
+	mostSlots  = 8192
+	leastSlots = 64
+	allSlots   = 1 << 17 // of all rooms, unless they have the least
+)
 
 // An entry is one published message as a verbatim relay will deliver it.
 type entry struct {
@@ -20,14 +27,24 @@ func (e *entry) text() []byte { return e.frame[e.header:] }
 // A record holds the latest messages of a room: one publisher writes, all
 // workers read.
 type record struct {
-	slots [recordSlots]atomic.Pointer[entry]
+	slots []atomic.Pointer[entry] // immutable; a power of two of them
 }
 
-func (r *record) put(e *entry) { r.slots[e.seq%recordSlots].Store(e) }
+// newRecord makes the record of one of that many rooms.
+func newRecord(rooms int) *record {
+	n := min(max(allSlots/rooms, leastSlots), mostSlots)
+	return &record{slots: make([]atomic.Pointer[entry], 1<<(bits.Len(uint(n))-1))}
+}
+
+func (r *record) slot(seq uint32) *atomic.Pointer[entry] {
+	return &r.slots[seq&uint32(len(r.slots)-1)]
+}
+
+func (r *record) put(e *entry) { r.slot(e.seq).Store(e) }
 
 // at returns message seq, nil if it was not published yet or is forgotten.
 func (r *record) at(seq uint32) *entry {
-	if e := r.slots[seq%recordSlots].Load(); e != nil && e.seq == seq {
+	if e := r.slot(seq).Load(); e != nil && e.seq == seq {
 		return e
 	}
 	return nil

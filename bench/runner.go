@@ -49,7 +49,7 @@ func Run(ctx context.Context, s Scenario, o Options, out io.Writer) (*Result, er
 	if err := s.check(o); err != nil {
 		return nil, err
 	}
-	if err := checkLimits(&o, connections(s, o)); err != nil {
+	if err := checkLimits(s, &o); err != nil {
 		return nil, err
 	}
 	spareThreads()
@@ -131,7 +131,7 @@ func (r *runner) openRooms(ctx context.Context) error {
 		if rm.remote {
 			rm.name = r.options.RoomName
 		} else if r.options.Template.Verbatim {
-			rm.record = new(record)
+			rm.record = newRecord(r.options.Rooms)
 		}
 		rm.begin(kindWarm, 0)
 		r.crowd.rooms = append(r.crowd.rooms, rm)

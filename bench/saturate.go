@@ -54,9 +54,6 @@ func (s Saturate) check(o Options) error {
 		return refuse("a highest rate of %v below the first, %v", s.MaxRate, o.Rate)
 	case s.Viewers && s.MaxViewers < o.Viewers:
 		return refuse("at most %d viewers, but %d to begin with", s.MaxViewers, o.Viewers)
-	case s.Viewers:
-		o.Viewers = s.MaxViewers
-		return checkLimits(&o, o.Viewers)
 	}
 	return nil
 }

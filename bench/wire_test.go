@@ -12,7 +12,7 @@ import (
 func testViewer(verbatim bool) *viewer {
 	rm := &room{tag: 7}
 	if verbatim {
-		rm.record = new(record)
+		rm.record = newRecord(1)
 	}
 	c := &crowd{options: Options{Template: presets["topic"]}, rooms: []*room{rm}}
 	l := &lane{clock: newTicker(Monotonic), latency: newSeries(0, 0)}
@@ -199,4 +199,24 @@ func FuzzParseFrame(f *testing.F) {
 			t.Errorf("%d bytes of %d", used, len(b))
 		}
 	})
+}
+
+// TestRecordForgets has a viewer fall further behind than the record reaches:
+// its frames are then parsed, and nothing is lost.
+func TestRecordForgets(t *testing.T) {
+	v := testViewer(true)
+	v.room.record = newRecord(1 << 20)
+	wire := v.messages(1, 3*leastSlots, 100)
+	if len(v.room.record.slots) != leastSlots || v.room.record.at(1) != nil || v.room.record.at(3*leastSlots) == nil {
+		t.Fatalf("%d slots", len(v.room.record.slots))
+	}
+	v.Receive(wire)
+	if v.count != 3*leastSlots || v.stream != nil {
+		t.Errorf("%d messages, %+v", v.count, v.stream)
+	}
+	for rooms, want := range map[int]int{1: mostSlots, 16: mostSlots, 17: mostSlots / 2, 2000: leastSlots, 1 << 30: leastSlots} {
+		if n := len(newRecord(rooms).slots); n != want {
+			t.Errorf("%d slots for each of %d rooms, not %d", n, rooms, want)
+		}
+	}
 }
