@@ -48,6 +48,7 @@ type Worker struct {
 	tasks    queue[func() bool] // owned by the turn
 	slice    slice              // owned by the turn
 	scan     scan               // owned by the turn
+	warm     warmer             // owned by the turn
 	draining bool               // owned by the turn
 }
 
@@ -65,11 +66,17 @@ func newWorker(pool *Pool) (*Worker, error) {
 		return nil, err
 	}
 	w.wake = wake
-	if w.poller, err = newPoller(pool.failed); err != nil {
+	if w.warm, err = newWarmer(); err != nil {
 		wake.close()
 		return nil, err
 	}
-	if err := w.poller.add(wake.fd, w.turn); err != nil {
+	if w.poller, err = newPoller(pool.failed); err != nil {
+		wake.close()
+		w.warm.close()
+		return nil, err
+	}
+	err = errors.Join(w.poller.add(w.warm.fd, w.keepWarm), w.poller.add(wake.fd, w.turn))
+	if err != nil {
 		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
@@ -83,6 +90,7 @@ func (w *Worker) close() error {
 	w.mu.Unlock()
 	err := w.poller.close()
 	w.wake.close()
+	w.warm.close()
 	return err
 }
 
@@ -127,7 +135,9 @@ func (w *Worker) turn(e events) {
 
 	w.takePosts()
 	w.serveReady()
+	worked := w.tasks.len() > 0
 	w.runTasks()
+	w.warm.rearm(w.Now(), worked)
 	if w.tickDue.Swap(false) && w.scan.left == 0 {
 		w.scan.begin(len(w.conns))
 		w.tasks.push(w.tick)
@@ -140,6 +150,14 @@ func (w *Worker) turn(e events) {
 	}
 	// Raw system calls never yield, so without this everybody else would wait
 	// for the scheduler's 10 ms preemption.
+	runtime.Gosched()
+}
+
+// keepWarm is what the worker does when only its warmer has woken it.
+func (w *Worker) keepWarm(events) {
+	w.warm.armed = false
+	w.now.Store(w.pool.clock())
+	w.warm.rearm(w.Now(), false)
 	runtime.Gosched()
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"math"
+	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,4 +27,18 @@ func raiseDescriptors() (int, error) {
 		}
 	}
 	return int(min(limit.Cur, math.MaxInt32)), nil
+}
+
+// useProcessors returns how many workers there are to be, 0 standing for one for
+// each processor, and has the Go runtime run one thread more: for everything
+// else, and because workers that wait cost much less when one P is idle.
+// GOMAXPROCS, if it is set, is left alone.
+func useProcessors(workers int) int {
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(workers + 1)
+	}
+	return workers
 }

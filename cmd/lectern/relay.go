@@ -41,7 +41,7 @@ func newRelay(config *serveCommand, log *slog.Logger) (*relay, error) {
 
 	r := &relay{log: log, config: config}
 	r.pool, err = netpoll.New(netpoll.Config{
-		Workers: config.Workers,
+		Workers: useProcessors(config.Workers),
 		Failed:  func(err error) { log.Error("reactor", "error", err) },
 	})
 	if err != nil {
