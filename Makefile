@@ -8,6 +8,7 @@ BIN      ?= bin/lectern
 ARGS     ?=
 FUZZTIME ?= 30s
 BENCH    ?= .
+ROUNDS   ?= 1
 
 # What `lectern version` tells; there may be no git, or no checkout.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
@@ -16,7 +17,7 @@ COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 CLIENTS := cmd/lectern/testdata/clients
 REPORT  := ./cmd/lectern/testdata/testreport
 
-.PHONY: help build run test clients check fuzz bench clean
+.PHONY: help build run test clients check fuzz bench compare clean
 
 help: ## Tell what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,7 @@ check: clients ## Check the format, vet, lint, and run all tests with -race.
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not as gofmt has it:"; echo "$$unformatted"; exit 1; fi
 	go vet ./... $(REPORT)
 	go tool staticcheck ./... $(REPORT)
+	cd bench/compare && go vet ./... && go test ./...
 	go run $(REPORT) -race -shuffle=on -count=1 ./...
 
 fuzz: ## Run every fuzz target for FUZZTIME (30s).
@@ -47,6 +49,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (30s).
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+compare: build ## Measure Lectern beside other relays; takes some ten minutes. ROUNDS=3 gives medians.
+	cd bench/compare && go build -o ../../bin/compare .
+	bin/compare --lectern $(BIN) --rounds $(ROUNDS) --html compare.html
 
 bench: ## Run the Go benchmarks that match BENCH (all).
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
