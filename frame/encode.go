@@ -84,3 +84,15 @@ func appendHeader(dst []byte, first, mask byte, n int) []byte {
 	}
 	return binary.BigEndian.AppendUint64(append(dst, first, mask|length64), uint64(n))
 }
+
+// Payload returns the payload of a frame that AppendFrame made.
+func Payload(whole []byte) []byte {
+	switch whole[1] {
+	case 126:
+		return whole[4:]
+	case 127:
+		return whole[10:]
+	default:
+		return whole[2:]
+	}
+}

@@ -6,7 +6,7 @@ package broadcast
 type Cursor struct {
 	seg   *segment
 	off   uint32 // in seg.buf
-	index uint32 // messages of seg that are wholly before off
+	frame uint32 // how many frames of seg are wholly before off
 }
 
 // Next returns what is published from here on, up to the end of a segment; it
@@ -31,20 +31,31 @@ func (c *Cursor) Advance(n int) (messages int) {
 	if n == 0 {
 		return 0
 	}
-	before := c.index
+	before := c.seg.messages(c.frame)
 	c.off += uint32(n)
-	published, bytes := c.seg.published()
+	frames, bytes := c.seg.published()
 	if c.off == bytes {
-		c.index = published
+		c.frame = frames
 	} else {
-		c.index = c.seg.message(c.off, c.index, published)
+		c.frame = c.seg.frameAt(c.off, c.frame, frames)
 	}
-	return int(c.index - before)
+	return int(c.seg.messages(c.frame) - before)
+}
+
+// NextFrame moves on by one frame and returns it, and whether it is a message;
+// nil if there is none. The place must be at a boundary.
+func (c *Cursor) NextFrame() (whole []byte, message bool) {
+	p := c.Next()
+	if len(p) == 0 {
+		return nil, false
+	}
+	n := int(c.seg.index[c.frame].end - c.off)
+	return p[:n:n], c.Advance(n) > 0
 }
 
 // AtBoundary reports whether the place is between two frames.
 func (c *Cursor) AtBoundary() bool {
-	return c.off == 0 || c.index > 0 && c.off == c.seg.ends[c.index-1]
+	return c.off == 0 || c.frame > 0 && c.off == c.seg.index[c.frame-1].end
 }
 
 // Rest returns what is left of the frame that the place is in the middle of,
@@ -54,7 +65,7 @@ func (c *Cursor) Rest() []byte {
 	if c.AtBoundary() {
 		return nil
 	}
-	end := c.seg.ends[c.index]
+	end := c.seg.index[c.frame].end
 	return c.seg.buf[c.off:end:end]
 }
 
@@ -71,7 +82,7 @@ func (c *Cursor) Seq() uint64 {
 	if c.seg == nil {
 		return 0
 	}
-	return c.seg.first + uint64(c.index) - 1
+	return c.seg.first + uint64(c.seg.messages(c.frame)) - 1
 }
 
 // IsZero reports whether the Cursor is nowhere.

@@ -2,11 +2,11 @@ package broadcast
 
 import "sync/atomic"
 
-// A Log is a broadcast: frames in the order in which they were appended,
-// numbered one by one. New makes one.
+// A Log is a broadcast: frames in the order in which they were appended. Those
+// that are messages are numbered one by one; notices are not. New makes one.
 //
-// Reserve, Commit, At, Trim and Release are the appender's, one at a time. Everything
-// else may be called from anywhere.
+// Reserve, Commit, CommitNotice, Oldest, At, Trim and Release are the appender's,
+// one at a time. Everything else may be called from anywhere.
 type Log struct {
 	tail     atomic.Pointer[segment]
 	retained atomic.Int64 // bytes of the buffers from oldest to tail
@@ -27,14 +27,14 @@ func New(seq uint64) *Log {
 }
 
 // Reserve returns n bytes, at least 1, for the caller to write the next frame
-// into, in place. Nobody sees them before Commit; another Reserve takes them
-// back. A frame has to be shorter than 4 GiB.
+// into, in place. Nobody sees them before Commit or CommitNotice; another
+// Reserve takes them back. A frame has to be shorter than 4 GiB.
 func (l *Log) Reserve(n int) []byte {
 	s := l.tail.Load()
 	l.reserved, l.fresh = n, nil
-	messages, bytes := s.published()
+	frames, bytes := s.published()
 	if !s.fits(n) {
-		l.fresh = newSegment(s.base+uint64(bytes), s.first+uint64(messages), l.following(s, n))
+		l.fresh = newSegment(s.base+uint64(bytes), s.first+uint64(s.messages(frames)), l.following(s, n))
 		s, bytes = l.fresh, 0
 	}
 	return s.buf[bytes : int(bytes)+n : int(bytes)+n]
@@ -46,17 +46,25 @@ func (l *Log) following(s *segment, n int) int {
 	return max(n, min(max(2*len(s.buf), l.smallest), l.largest))
 }
 
-// Commit publishes the reserved frame and returns its message's number.
-func (l *Log) Commit() (seq uint64) {
+// Commit publishes the reserved frame as a message and returns its number.
+func (l *Log) Commit() (seq uint64) { return l.commit(1) }
+
+// CommitNotice publishes the reserved frame without a number.
+func (l *Log) CommitNotice() { l.commit(0) }
+
+// commit publishes the reserved frame and returns the number of the last
+// message.
+func (l *Log) commit(messages uint32) (seq uint64) {
 	tail := l.tail.Load()
 	s := tail
 	if l.fresh != nil {
 		s = l.fresh
 	}
-	messages, bytes := s.published()
+	frames, bytes := s.published()
 	bytes += uint32(l.reserved)
-	s.ends[messages] = bytes
-	s.mark.Store(uint64(messages+1)<<32 | uint64(bytes))
+	messages += s.messages(frames)
+	s.index[frames] = frame{end: bytes, messages: messages}
+	s.mark.Store(uint64(frames+1)<<32 | uint64(bytes))
 	if s != tail {
 		// The segment holds its first frame before anybody can get to it.
 		l.retained.Add(int64(len(s.buf)))
@@ -64,33 +72,42 @@ func (l *Log) Commit() (seq uint64) {
 		l.tail.Store(s)
 	}
 	l.reserved, l.fresh = 0, nil
-	return s.first + uint64(messages)
+	return s.first + uint64(messages) - 1
 }
 
 // End returns the place after everything that is published.
 func (l *Log) End() Cursor {
 	s := l.tail.Load()
-	messages, bytes := s.published()
-	return Cursor{seg: s, off: bytes, index: messages}
+	frames, bytes := s.published()
+	return Cursor{seg: s, off: bytes, frame: frames}
 }
 
+// Oldest returns the place before everything that the Log still holds.
+func (l *Log) Oldest() Cursor { return Cursor{seg: l.oldest} }
+
 // At returns the place before message seq, and whether the Log still reaches
-// back that far. The place after the last message is there too.
+// back that far. The place before the next message that will come is the end.
 func (l *Log) At(seq uint64) (Cursor, bool) {
 	if seq < l.oldest.first {
 		return Cursor{}, false
 	}
 	for s := l.oldest; s != nil; s = s.next.Load() {
-		messages, _ := s.published()
-		index := seq - s.first
-		switch {
-		case index == 0:
-			return Cursor{seg: s}, true
-		case index <= uint64(messages):
-			return Cursor{seg: s, off: s.ends[index-1], index: uint32(index)}, true
+		frames, _ := s.published()
+		nth := seq - s.first + 1
+		if nth > uint64(s.messages(frames)) {
+			continue
 		}
+		c := Cursor{seg: s, frame: s.frameOf(uint32(nth), frames)}
+		if c.frame > 0 {
+			c.off = s.index[c.frame-1].end
+		}
+		return c, true
 	}
-	return Cursor{}, false
+	end := l.End()
+	if end.Seq()+1 != seq {
+		return Cursor{}, false
+	}
+	return end, true
 }
 
 // Trim forgets the oldest segments as long as at least keep bytes stay.

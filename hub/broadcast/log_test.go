@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"weak"
@@ -202,24 +203,24 @@ func TestReadersAgreeWithTheAppender(t *testing.T) {
 		var (
 			all     []byte
 			ends    = []int{0} // ends[n] is where message n ends in all
+			frames  = []int{0} // where each frame ends, notices too
+			begins  = []int{0} // begins[n] is where message n begins
 			readers []*reader
 		)
 		check := func(r *reader) {
-			boundary, seq := false, 0
+			seq := 0
 			for n, end := range ends {
-				if end == r.at {
-					boundary = true
-				}
 				if end <= r.at {
 					seq = n
 				}
 			}
+			frame, boundary := slices.BinarySearch(frames, r.at)
 			if r.cursor.AtBoundary() != boundary || r.cursor.Seq() != uint64(seq) || r.cursor.Position() != uint64(r.at) {
 				t.Fatalf("at %d: boundary %v, seq %d, position %d; want %v, %d",
 					r.at, r.cursor.AtBoundary(), r.cursor.Seq(), r.cursor.Position(), boundary, seq)
 			}
-			if rest := r.cursor.Rest(); !boundary && !bytes.Equal(rest, all[r.at:ends[seq+1]]) {
-				t.Fatalf("at %d: rest %q, want %q", r.at, rest, all[r.at:ends[seq+1]])
+			if rest := r.cursor.Rest(); !boundary && !bytes.Equal(rest, all[r.at:frames[frame]]) {
+				t.Fatalf("at %d: rest %q, want %q", r.at, rest, all[r.at:frames[frame]])
 			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
@@ -228,19 +229,36 @@ func TestReadersAgreeWithTheAppender(t *testing.T) {
 				if seq := appendFrame(l, frame); seq != uint64(len(ends)) {
 					t.Fatalf("number %d, want %d", seq, len(ends))
 				}
+				begins = append(begins, len(all))
 				all = append(all, frame...)
-				ends = append(ends, len(all))
+				ends, frames = append(ends, len(all)), append(frames, len(all))
+			},
+			"notice": func(t *rapid.T) {
+				notice := bytes.Repeat([]byte("n"), rapid.IntRange(1, 100).Draw(t, "size"))
+				copy(l.Reserve(len(notice)), notice)
+				l.CommitNotice()
+				all = append(all, notice...)
+				frames = append(frames, len(all))
 			},
 			"join": func(*rapid.T) {
 				readers = append(readers, &reader{l.End(), len(all)})
 				check(readers[len(readers)-1])
 			},
 			"resume": func(t *rapid.T) {
-				n := rapid.IntRange(0, len(ends)).Draw(t, "number")
-				if c, ok := l.At(uint64(n)); ok {
-					readers = append(readers, &reader{c, ends[n-1]})
-					check(readers[len(readers)-1])
+				n := rapid.IntRange(0, len(ends)+1).Draw(t, "number")
+				c, ok := l.At(uint64(n))
+				if !ok {
+					if n == len(ends) {
+						t.Fatal("there is no place before the next message")
+					}
+					return
 				}
+				at := len(all)
+				if n < len(begins) {
+					at = begins[n]
+				}
+				readers = append(readers, &reader{c, at})
+				check(readers[len(readers)-1])
 			},
 			"read": func(t *rapid.T) {
 				if len(readers) == 0 {

@@ -11,20 +11,27 @@ const (
 	minSegment = 512
 	maxSegment = 64 << 10
 
-	// bytesPerEnd sets how many frames a segment can index. Short of that many
-	// bytes a frame on average, it is sealed before its buffer is full.
-	bytesPerEnd = 32
+	// bytesPerFrame sets how many frames a segment can index. If they are
+	// shorter than that on average, it is sealed before its buffer is full.
+	bytesPerFrame = 64
 )
 
 // A segment is a run of whole frames.
 type segment struct {
-	base  uint64   // immutable; the Log's position of its first byte
-	first uint64   // immutable; the number of its first message
-	buf   []byte   // fixed length; allocated apart, so that a frame's rest pins no chain
-	ends  []uint32 // fixed length; where each message ends in buf
+	base  uint64  // immutable; the Log's position of its first byte
+	first uint64  // immutable; the number of its first message
+	buf   []byte  // fixed length; allocated apart, so that a frame's rest pins no chain
+	index []frame // fixed length; the frames in buf
 
-	mark atomic.Uint64           // messages<<32 | bytes, published together
+	mark atomic.Uint64           // frames<<32 | bytes, published together
 	next atomic.Pointer[segment] // set when this segment is sealed
+}
+
+// A frame is where one ends, and how many messages the segment has up to and
+// with it: a notice is a frame that is no message and has no number.
+type frame struct {
+	end      uint32 // in buf
+	messages uint32
 }
 
 // newSegment makes a segment for size bytes. A size of 0 makes a sentinel: a
@@ -33,25 +40,39 @@ func newSegment(base, first uint64, size int) *segment {
 	s := &segment{base: base, first: first}
 	if size > 0 {
 		s.buf = make([]byte, size)
-		s.ends = make([]uint32, size/bytesPerEnd+1)
+		s.index = make([]frame, size/bytesPerFrame+1)
 	}
 	return s
 }
 
-// published returns how many messages and bytes may be read.
-func (s *segment) published() (messages, bytes uint32) {
+// published returns how many frames and bytes may be read.
+func (s *segment) published() (frames, bytes uint32) {
 	m := s.mark.Load()
 	return uint32(m >> 32), uint32(m)
 }
 
-// fits reports whether one more frame of n bytes has room.
-func (s *segment) fits(n int) bool {
-	messages, bytes := s.published()
-	return int(messages) < len(s.ends) && n <= len(s.buf)-int(bytes)
+// messages returns how many messages the first frames are.
+func (s *segment) messages(frames uint32) uint32 {
+	if frames == 0 {
+		return 0
+	}
+	return s.index[frames-1].messages
 }
 
-// message returns the index of the message that the byte at off belongs to,
-// among those from index low up to high.
-func (s *segment) message(off, low, high uint32) uint32 {
-	return low + uint32(sort.Search(int(high-low), func(i int) bool { return s.ends[int(low)+i] > off }))
+// fits reports whether one more frame of n bytes has room.
+func (s *segment) fits(n int) bool {
+	frames, bytes := s.published()
+	return int(frames) < len(s.index) && n <= len(s.buf)-int(bytes)
+}
+
+// frameAt returns the index of the frame that the byte at off belongs to, among
+// those from index low up to high.
+func (s *segment) frameAt(off, low, high uint32) uint32 {
+	return low + uint32(sort.Search(int(high-low), func(i int) bool { return s.index[int(low)+i].end > off }))
+}
+
+// frameOf returns the index of the frame that is the segment's nth message,
+// counted from 1, among its first frames.
+func (s *segment) frameOf(nth, frames uint32) uint32 {
+	return uint32(sort.Search(int(frames), func(i int) bool { return s.index[i].messages >= nth }))
 }
