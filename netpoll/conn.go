@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 
@@ -204,6 +205,24 @@ func (c *Conn) resume() {
 func (c *Conn) tick(now uint32) {
 	c.session.Tick(now)
 	c.Flush()
+}
+
+// Peer returns the address at the other end, the zero one if it has gone.
+func (c *Conn) Peer() netip.Addr {
+	if c.fd < 0 {
+		return netip.Addr{}
+	}
+	name, err := unix.Getpeername(int(c.fd))
+	if err != nil {
+		return netip.Addr{}
+	}
+	switch name := name.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrFrom4(name.Addr)
+	case *unix.SockaddrInet6:
+		return netip.AddrFrom16(name.Addr).Unmap()
+	}
+	return netip.Addr{}
 }
 
 // Abort closes the connection at once, whatever is still due.
