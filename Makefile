@@ -7,6 +7,7 @@ SHELL := /bin/bash
 BIN      ?= bin/lectern
 ARGS     ?=
 FUZZTIME ?= 30s
+SOAKTIME ?= 10m
 BENCH    ?= .
 ROUNDS   ?= 1
 
@@ -17,7 +18,7 @@ COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 CLIENTS := cmd/lectern/testdata/clients
 REPORT  := ./cmd/lectern/testdata/testreport
 
-.PHONY: help build run test clients check fuzz bench compare clean
+.PHONY: help build run test clients check fuzz soak bench compare clean
 
 help: ## Tell what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +50,9 @@ fuzz: ## Run every fuzz target for FUZZTIME (30s).
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+soak: ## Try random sequences of the protocol for SOAKTIME (10m).
+	go test -race -count=1 -timeout 0 -run 'TestEverybodyHearsWhatTheRulesSay|TestRacesLeaveTheRoomWhole' ./hub -soak $(SOAKTIME)
 
 compare: build ## Measure Lectern beside other relays; takes some ten minutes. ROUNDS=3 gives medians.
 	cd bench/compare && go build -o ../../bin/compare .

@@ -70,7 +70,7 @@ func (a *audience) sweep() (more bool) {
 		}
 	}
 	a.running = false
-	if a.end()-a.scanned >= uint64(a.shard.hub.config.LagLimit/lagScans) {
+	if a.end()-a.scanned >= uint64(a.shard.hub.config().LagLimit/lagScans) {
 		a.closeLagging()
 	}
 	a.queued.Store(false)
@@ -89,7 +89,7 @@ func (a *audience) closeLagging() {
 	a.scanned = a.end()
 	for i := len(a.members) - 1; i >= a.clear && !a.shard.Spent(); i-- {
 		if s := a.members[i]; s.lags() {
-			s.end(ReasonTooSlow)
+			s.tooSlow()
 			s.conn.Flush()
 		}
 	}

@@ -4,25 +4,23 @@ import (
 	"errors"
 	"strconv"
 
-	"github.com/gobwas/ws"
-
 	"lectern/frame"
 	"lectern/hub/broadcast"
 )
 
 // end says why the relay ends the connection, sends the close frame after all
-// that is due, and awaits the peer's. A viewer that is too slow gets nothing of
+// that is due, and awaits the peer's. Who is too slow or kicked gets nothing of
 // what is due but the frame that it is in the middle of.
 func (s *Session) end(why Reason) {
 	if s.phase != open {
 		return
 	}
-	if why == ReasonTooSlow {
+	if why == ReasonTooSlow || why == ReasonKicked {
 		s.cut()
 	}
 	place := s.place()
 	s.leave()
-	s.push(private{frame: frame.AppendFrame(nil, ws.OpText, s.closedEvent(why)), place: place})
+	s.pushText(s.closedEvent(why), place)
 	s.push(private{frame: frame.AppendClose(nil, endings[why].code, why.String()), place: place, kind: farewell})
 	s.reason = why
 	s.enter(closing)
@@ -83,6 +81,7 @@ func (s *Session) respond(why Reason, response []byte) {
 	s.reason = why
 	s.push(private{frame: response, kind: urgent})
 	s.dropInput()
+	s.more = nil
 	s.enter(finishing)
 }
 
@@ -149,7 +148,7 @@ func (s *Session) forget() {
 	}
 	s.shard.counters.closes[s.reason].Add(1)
 	s.dropInput()
-	s.out = nil
+	s.more, s.out = nil, nil
 	s.cursor = broadcast.Cursor{}
 	s.enter(gone)
 }

@@ -1,15 +1,28 @@
 package hub
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // Config of a [Hub]. The zero value works; each field names its default.
 type Config struct {
 	MaxConnections int // WebSocket connections at once; default 20,000
+	MaxHandshaking int // connections that are not yet WebSockets; default 15,000
 	MaxRooms       int // rooms at once; default 10,000
+	MaxViewers     int // viewers of one room at once; default 20,000
 
 	MaxHead          int // bytes of a request's head; default 8 KiB
 	MaxHostMessage   int // bytes of a host's message; default 1 MiB
 	MaxViewerMessage int // bytes of anybody else's message; default 16 KiB
+
+	// Retain is how many bytes of broadcasts a room keeps whose history the
+	// relay tells. Default 256 KiB.
+	Retain int
+
+	HostRate   int // messages a second from a host; default 0, which is no limit
+	ViewerRate int // messages a second from anybody else; default 10
+	MaxName    int // characters of a viewer's or a room's name; default 64
 
 	// MaxPrivate is how many bytes of answers and events may wait for one
 	// connection before nothing more is read from it. Default 64 KiB.
@@ -19,6 +32,11 @@ type Config struct {
 	// least twice MaxHostMessage.
 	LagLimit int
 
+	// HostGrace is how long a room waits for its host to come back. Default
+	// 60 s; a negative one closes the room at once.
+	HostGrace time.Duration
+	RoomIdle  time.Duration // for the first host of a room made over HTTP; default 10 min
+
 	HandshakeTimeout time.Duration // for the whole request's head; default 10 s
 	CloseTimeout     time.Duration // to drain, and for the peer to answer a close frame; default 5 s
 	StallTimeout     time.Duration // without taking a byte that was due; default 30 s
@@ -26,6 +44,14 @@ type Config struct {
 	IdleTimeout      time.Duration // without a sign of life; default 60 s
 	HistoryTimeout   time.Duration // for the host to answer; default 5 s
 	HistoryEvery     time.Duration // between two requests of one viewer; default 10 s
+
+	// CreateKey, if not empty, must be given to create a room.
+	CreateKey string
+	// AllowOrigins are origins, as browsers send them, whose pages may connect
+	// besides those of the relay's own host; "*" allows all.
+	AllowOrigins []string
+	// TrustedProxies are the networks whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
 
 	// EchoPath, if not empty, is a path at which text and binary messages are
 	// sent back, for conformance suites.
@@ -49,13 +75,22 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	number(&c.MaxConnections, 20_000)
+	number(&c.MaxHandshaking, 15_000)
 	number(&c.MaxRooms, 10_000)
+	number(&c.MaxViewers, 20_000)
+	number(&c.Retain, 256<<10)
+	number(&c.ViewerRate, 10)
+	number(&c.MaxName, 64)
 	number(&c.MaxHead, 8<<10)
 	number(&c.MaxHostMessage, 1<<20)
 	number(&c.MaxViewerMessage, 16<<10)
 	number(&c.MaxPrivate, 64<<10)
 	number(&c.LagLimit, 4<<20)
 	c.LagLimit = max(c.LagLimit, 2*c.MaxHostMessage)
+	if c.HostGrace == 0 {
+		c.HostGrace = time.Minute
+	}
+	wait(&c.RoomIdle, 10*time.Minute)
 	wait(&c.HandshakeTimeout, 10*time.Second)
 	wait(&c.CloseTimeout, 5*time.Second)
 	wait(&c.StallTimeout, 30*time.Second)

@@ -8,10 +8,11 @@
 // The connections are spread over workers; each session belongs to one of them
 // for its life, and only that worker calls its methods. The hub keeps a shard
 // for each worker, and each room an audience for each worker that has viewers of
-// it. Everything else that sessions share, a room's membership and the appending
-// to its Log, is under the room's lock; the registry of rooms is under the
-// hub's. A worker takes the room's lock before the hub's, never the other way,
-// and posts to other workers without holding either.
+// it. Everything else that sessions share, who is in a room, who is its host and
+// the appending to its Log, is under the room's lock; the registry of rooms is
+// under the hub's. Neither of the two is held while the other is taken. No
+// session is touched but by its own worker: whoever wants something of another's
+// posts it.
 //
 // # A broadcast
 //

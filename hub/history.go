@@ -38,23 +38,19 @@ type parked struct {
 // returns false if the room is closed.
 func (r *Room) askHistory(s *Session) bool {
 	r.mu.Lock()
-	if r.host == nil {
+	if r.seat.host == nil {
 		r.mu.Unlock()
 		return false
 	}
-	first := !r.asking.open
-	if first {
+	if !r.asking.open {
 		r.asking.open = true
 		r.asking.number++
 		question := r.asking.number
-		r.asking.timer = time.AfterFunc(r.hub.config.HistoryTimeout, func() { r.historyLate(question) })
+		r.asking.timer = time.AfterFunc(r.hub.config().HistoryTimeout, func() { r.historyLate(question) })
+		r.askHostLocked()
 	}
-	question, host := r.asking.number, r.host
+	question := r.asking.number
 	r.mu.Unlock()
-
-	if first {
-		r.tellHost(host, historyRequest)
-	}
 
 	s.set(markParked)
 	a := r.audience(s.shard)
@@ -62,13 +58,19 @@ func (r *Room) askHistory(s *Session) bool {
 	return true
 }
 
+// askHostLocked puts the open question to the present host.
+func (r *Room) askHostLocked() {
+	host := r.seat.host
+	r.tell(host, 0, func() { host.tell(historyRequest) })
+}
+
 var historyRequest = []byte(`{"type":"history_request"}`)
 
 // answerHistory gives the host's history, as it is, to those who wait for it.
 // It is dropped if nobody does. It is called by the host's worker.
-func (r *Room) answerHistory(payload []byte) {
+func (r *Room) answerHistory(host *Session, payload []byte) {
 	r.mu.Lock()
-	if !r.asking.open {
+	if !r.asking.open || r.seat.host != host {
 		r.mu.Unlock()
 		return
 	}
@@ -78,12 +80,7 @@ func (r *Room) answerHistory(payload []byte) {
 
 	history := frame.AppendFrame(nil, ws.OpText, payload) // once, shared by all
 	r.unpark(question, func(s *Session) {
-		half := s.cursor.Rest()
-		s.cursor = from
-		s.push(private{frame: history, place: from.Position()})
-		if half != nil {
-			s.out.pushRest(half)
-		}
+		s.spliceHistory(history, from)
 	})
 }
 
@@ -92,9 +89,7 @@ func (r *Room) answerHistory(payload []byte) {
 func (r *Room) historyLate(question uint32) {
 	r.mu.Lock()
 	late := r.asking.open && r.asking.number == question
-	if late {
-		r.asking.open = false
-	}
+	r.asking.stop()
 	r.mu.Unlock()
 	if late {
 		r.unpark(question, func(s *Session) {

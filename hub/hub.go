@@ -1,6 +1,7 @@
 package hub
 
 import (
+	crand "crypto/rand"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -10,7 +11,8 @@ import (
 // A Hub is the registry of rooms and everything that its sessions share. New
 // makes one. All its methods may be called from anywhere.
 type Hub struct {
-	config    Config              // immutable
+	settings  atomic.Pointer[Config]
+	key       [32]byte            // immutable; what viewers' tokens are made with
 	shards    []*shard            // immutable; one for each worker
 	protocols map[string]Protocol // immutable; by URL path
 
@@ -19,23 +21,42 @@ type Hub struct {
 	upgraded    atomic.Int64 // of them, past it
 	draining    atomic.Bool  // no new rooms, and nobody new
 
-	mu    sync.RWMutex
-	rooms map[code]*Room // guarded by mu
+	guesses limiter
+
+	mu      sync.RWMutex
+	rooms   map[code]*Room     // guarded by mu
+	resting map[code]time.Time // guarded by mu; when rooms that are gone were closed
+	rest    []code             // guarded by mu; those in resting, oldest first
 }
 
 // New returns a hub whose sessions live on the given workers.
 func New(config Config, workers []Worker) *Hub {
-	h := &Hub{config: config.withDefaults(), rooms: make(map[code]*Room)}
+	h := &Hub{rooms: make(map[code]*Room), resting: make(map[code]time.Time)}
+	h.Configure(config)
+	_, _ = crand.Read(h.key[:]) // never fails: crypto/rand ends the program instead
 	for i, w := range workers {
 		h.shards = append(h.shards, &shard{Worker: w, hub: h, index: i})
 	}
 	classroom := classroom{}
 	h.protocols = map[string]Protocol{"/": classroom, "/v1/websocket": classroom}
-	if h.config.EchoPath != "" {
-		h.protocols[h.config.EchoPath] = echo{}
+	if config.EchoPath != "" {
+		h.protocols[config.EchoPath] = echo{}
 	}
 	return h
 }
+
+// Configure replaces the configuration, all but EchoPath, while the hub runs.
+// What was accepted under the one before stays.
+func (h *Hub) Configure(config Config) {
+	config = config.withDefaults()
+	h.settings.Store(&config)
+}
+
+// Config returns the present configuration, with the defaults filled in. It
+// must not be changed.
+func (h *Hub) Config() *Config { return h.settings.Load() }
+
+func (h *Hub) config() *Config { return h.settings.Load() }
 
 // NewSession returns the session of a new connection on the worker with the
 // given index. It is called by that worker.
@@ -44,7 +65,9 @@ func (h *Hub) NewSession(worker int, conn Conn) *Session {
 	now := s.shard.Now()
 	s.heard, s.took, s.since = now, now, now
 	h.connections.Add(1)
-	h.handshaking.Add(1)
+	if n := h.handshaking.Add(1); n > int64(h.config().MaxHandshaking) {
+		s.refuse(ReasonHandshake, 503, "too many requests are under way; try again")
+	}
 	return s
 }
 
@@ -80,30 +103,60 @@ func (h *Hub) lookup(c code) *Room {
 	return h.rooms[c]
 }
 
-// create registers a new room under a code that is free. It returns nil if
-// there are too many.
-func (h *Hub) create(host *Session) *Room {
-	r := newRoom(h, host)
+// restTime is how long a closed room's code rests, so that nobody's automatic
+// return ends among strangers, and maxResting how many codes do at most: the
+// oldest is let go before its time.
+const (
+	restTime   = time.Hour
+	maxResting = 100_000
+)
+
+// register enters a new room under a code that is free. It reports whether
+// there was room for one more.
+func (h *Hub) register(r *Room) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.rooms) >= h.config.MaxRooms {
-		return nil
+	if len(h.rooms) >= h.config().MaxRooms || h.draining.Load() {
+		return false
 	}
+	h.wakeCodesLocked(maxResting)
 	for {
 		r.code = drawCode()
-		if _, taken := h.rooms[r.code]; !taken {
+		_, taken := h.rooms[r.code]
+		_, rests := h.resting[r.code]
+		if !taken && !rests {
 			break
 		}
 	}
 	h.rooms[r.code] = r
-	return r
+	return true
 }
 
-// remove takes a room out of the registry.
+// remove takes a room out of the registry, and lets its code rest.
 func (h *Hub) remove(r *Room) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.rooms, r.code)
+	h.wakeCodesLocked(maxResting - 1)
+	h.resting[r.code] = time.Now()
+	h.rest = append(h.rest, r.code)
+}
+
+// wakeCodesLocked lets codes go that have rested, and so many that at most
+// limit are left.
+func (h *Hub) wakeCodesLocked(limit int) {
+	for len(h.rest) > 0 && (len(h.rest) > limit || time.Since(h.resting[h.rest[0]]) > restTime) {
+		delete(h.resting, h.rest[0])
+		h.rest = h.rest[1:]
+	}
+}
+
+// rested reports whether a room with this code was closed in the last hour.
+func (h *Hub) rested(c code) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	_, rests := h.resting[c]
+	return rests
 }
 
 // Stats are the hub's figures. Those that count are since its start.
@@ -118,6 +171,7 @@ type Stats struct {
 	Received    uint64            // messages from clients
 	Broadcasts  uint64            // of them, relayed
 	Delivered   uint64            // broadcasts times viewers that got them
+	Skipped     uint64            // broadcasts times viewers that were moved past them
 	Closes      map[Reason]uint64 // ended connections
 }
 
@@ -136,6 +190,7 @@ func (h *Hub) Stats() Stats {
 		t.Received += c.received.Load()
 		t.Broadcasts += c.appended.Load()
 		t.Delivered += c.delivered.Load()
+		t.Skipped += c.skipped.Load()
 		for why := range c.closes {
 			t.Closes[Reason(why)] += c.closes[why].Load()
 		}

@@ -3,6 +3,7 @@ package hub
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -97,13 +98,15 @@ func (r *testRelay) pass(d time.Duration, peers ...*peer) {
 
 // A peer is a client and the socket to it.
 type peer struct {
-	relay   *testRelay
-	session *Session
-	room    int        // bytes the socket still takes
-	cut     func() int // at most so many bytes a send; nil for all
-	wire    []byte     // arrived, not yet read
-	ended   bool       // the relay shut down its sending side, or closed
-	gone    bool       // Closed was called
+	relay    *testRelay
+	session  *Session
+	from     netip.Addr
+	presence []string   // the events of this type that frames has met
+	room     int        // bytes the socket still takes
+	cut      func() int // at most so many bytes a send; nil for all
+	wire     []byte     // arrived, not yet read
+	ended    bool       // the relay shut down its sending side, or closed
+	gone     bool       // Closed was called
 }
 
 const plenty = 1 << 40
@@ -113,7 +116,7 @@ const testHead = "GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnecti
 
 // connect returns a peer that sent nothing yet.
 func (r *testRelay) connect(worker int) *peer {
-	p := &peer{relay: r, room: plenty}
+	p := &peer{relay: r, room: plenty, from: netip.MustParseAddr("192.0.2.1")}
 	p.session = r.hub.NewSession(worker, p)
 	return p
 }
@@ -129,6 +132,9 @@ func (r *testRelay) dial(worker int) *peer {
 	p.wire = nil
 	return p
 }
+
+// Peer returns the address that the peer comes from.
+func (p *peer) Peer() netip.Addr { return p.from }
 
 // Flush does what a transport does.
 func (p *peer) Flush() {
@@ -195,7 +201,7 @@ func (p *peer) drain(room int) {
 }
 
 // frames takes the whole frames that arrived: text as it is, a close frame as
-// its code, others by their opcode. It fails on anything a client would.
+// its code, others by their opcode. Presence is put aside. It fails on anything a client would.
 func (p *peer) frames() (all []string) {
 	p.relay.t.Helper()
 	for len(p.wire) >= 2 {
@@ -225,6 +231,10 @@ func (p *peer) frames() (all []string) {
 		p.wire = p.wire[head+n:]
 		switch ws.OpCode(op & 0x0f) {
 		case ws.OpText:
+			if strings.HasPrefix(payload, `{"type":"presence"`) {
+				p.presence = append(p.presence, payload) // comes in its own time
+				continue
+			}
 			all = append(all, payload)
 		case ws.OpClose:
 			code := 1005
@@ -283,7 +293,7 @@ func (r *testRelay) viewer(worker int, code string) *peer {
 	r.t.Helper()
 	p := r.dial(worker)
 	p.say(`{"type":"join","code":"` + code + `"}`)
-	p.hears(`{"type":"joined","code":"` + code + `"}`)
+	p.hears(`{"type":"joined","code":"` + code + `",*`)
 	return p
 }
 

@@ -6,10 +6,11 @@ import (
 
 // open takes bytes of the request's head.
 func (s *Session) open(chunk []byte) {
-	if s.shake == nil {
-		s.shake = &frame.Handshake{MaxHead: s.shard.hub.config.MaxHead}
+	m := s.extra()
+	if m.shake == nil {
+		m.shake = &frame.Handshake{MaxHead: s.shard.hub.config().MaxHead}
 	}
-	shake := s.shake
+	shake := m.shake
 	switch shake.Feed(chunk) {
 	case frame.Refused:
 		s.respond(ReasonHandshake, shake.Reply())
@@ -23,12 +24,13 @@ func (s *Session) open(chunk []byte) {
 // plain hands a request that is not a WebSocket upgrade to the HTTP server.
 func (s *Session) plain(read []byte) {
 	h := s.shard.hub
-	if h.config.Plain == nil {
+	plain := h.config().Plain
+	if plain == nil {
 		s.refuse(ReasonHandshake, 404, "this relay serves WebSockets only")
 		return
 	}
 	s.reason = ReasonPlain
-	if err := h.config.Plain(s.conn, read); err != nil {
+	if err := plain(s.conn, read); err != nil {
 		if s.phase != gone { // the hand-over can also fail by losing the connection
 			s.refuse(ReasonPlain, 503, "the relay is short of descriptors; try again")
 		}
@@ -46,16 +48,25 @@ func (s *Session) upgrade(shake *frame.Handshake) {
 		s.refuse(ReasonHandshake, 404, "no WebSocket is served at "+request.Path)
 		return
 	}
+	if !h.config().allows(request) {
+		s.refuse(ReasonHandshake, 403, "pages of the origin "+request.Origin+" may not connect to this relay")
+		return
+	}
 	s.protocol = protocol
 	s.push(private{frame: shake.Reply(), kind: urgent})
-	s.shake = nil
+	s.more = nil
+	if c := h.config(); len(c.TrustedProxies) > 0 && request.ForwardedFor != "" {
+		if from := c.forwarded(s.conn.Peer(), request.ForwardedFor); from.IsValid() {
+			s.extra().from = from
+		}
+	}
 	s.enter(open)
 	n := h.upgraded.Add(1)
 	if h.draining.Load() {
 		s.end(ReasonShutdown)
 		return
 	}
-	if n > int64(h.config.MaxConnections) {
+	if n > int64(h.config().MaxConnections) {
 		s.report(&fault{code: "server_full", message: "the relay has all the connections it may have; try again later"})
 		s.end(ReasonServerFull)
 		return

@@ -21,6 +21,10 @@ const (
 	ReasonShutdown                    // 1001
 	ReasonHostClosed                  // 4000
 	ReasonHostGone                    // 4000
+	ReasonDeleted                     // 4000
+	ReasonRoomIdle                    // 4000
+	ReasonKicked                      // 4002
+	ReasonReplaced                    // 4003
 	ReasonTooSlow                     // 4100
 	ReasonIdle                        // 4102
 	reasons                           // how many there are
@@ -42,6 +46,10 @@ var endings = [reasons]struct {
 	ReasonShutdown:      {"shutdown", ws.StatusGoingAway},
 	ReasonHostClosed:    {"host_closed", frame.CloseRoomClosed},
 	ReasonHostGone:      {"host_gone", frame.CloseRoomClosed},
+	ReasonDeleted:       {"deleted", frame.CloseRoomClosed},
+	ReasonRoomIdle:      {"room_idle", frame.CloseRoomClosed},
+	ReasonKicked:        {"kicked", frame.CloseKicked},
+	ReasonReplaced:      {"replaced", frame.CloseReplaced},
 	ReasonTooSlow:       {"too_slow", frame.CloseTooSlow},
 	ReasonIdle:          {"idle", frame.CloseIdle},
 }

@@ -2,17 +2,38 @@ package hub
 
 import (
 	"encoding/json"
-
-	"github.com/gobwas/ws"
-
-	"lectern/frame"
+	"fmt"
+	"strconv"
+	"time"
 )
 
 // A fault is a message that was not accepted. The connection stays open.
 type fault struct {
-	code    string // one of protocol.md's
+	code    string // one of those in PROTOCOL.md
 	message string // one English sentence
 	re      string // the type that it answers, if that is known
+}
+
+// The faults that several rules share.
+
+func roomNotFound() *fault {
+	return &fault{code: "room_not_found", message: "there is no open room with this code"}
+}
+
+func badToken() *fault {
+	return &fault{code: "bad_token", message: "this token is not valid in this room, or no longer"}
+}
+
+func notHost() *fault {
+	return &fault{code: "not_host", message: "only the host of a room may do this"}
+}
+
+func noSuchViewer(id uint32) *fault {
+	return &fault{code: "no_such_viewer", message: fmt.Sprintf("no viewer in this room has the id %d", id)}
+}
+
+func tooManyAttempts() *fault {
+	return &fault{code: "too_many_attempts", message: "too many wrong guesses from this address; wait a minute"}
 }
 
 // maxRe is how many bytes of a type an error repeats.
@@ -24,19 +45,96 @@ func (s *Session) report(f *fault) {
 	if len(re) > maxRe {
 		re = ""
 	}
-	text, err := json.Marshal(struct {
+	text := encode(struct {
 		Type    string `json:"type"`
 		Error   string `json:"error"`
 		Message string `json:"message"`
 		Re      string `json:"re,omitempty"`
 	}{"error", f.code, f.message, re})
-	if err != nil {
-		panic(err) // four strings always marshal
-	}
-	s.push(private{frame: frame.AppendFrame(nil, ws.OpText, text), kind: urgent})
+	s.pushUrgent(text)
 }
 
-// withCode returns an event that carries a room's code.
-func withCode(kind string, c code) []byte {
-	return []byte(`{"type":"` + kind + `","code":"` + c.String() + `"}`)
+// encode marshals an event of the relay's own.
+func encode(event any) []byte {
+	text, err := json.Marshal(event)
+	if err != nil {
+		panic(err) // they hold nothing but strings, numbers and valid JSON
+	}
+	return text
+}
+
+// created tells a host its room, and what it needs to come back.
+func created(r *Room, token hostToken) []byte {
+	return []byte(`{"type":"created","code":"` + r.code.String() + `","token":"` + token.String() + `","epoch":"` + r.epoch + `"}`)
+}
+
+// resumed tells a host that has come back what the relay has of it.
+func resumed(r *Room, back resumption) []byte {
+	text := created(r, back.token)
+	return fmt.Appendf(text[:len(text)-1], `,"resumed":true,"seq":%d,"sent":%d}`, back.seq, back.sent)
+}
+
+// joined tells a viewer that it is in, and what it needs to come back.
+func joined(r *Room, id uint32, w welcome) []byte {
+	return fmt.Appendf(nil, `{"type":"joined","code":"%s","id":%d,"token":"%s","epoch":"%s","seq":%d,"viewers":%d,"host":%t}`,
+		r.code, id, r.viewerToken(id), r.epoch, w.seq, w.viewers, w.host)
+}
+
+// rejoined is joined for a viewer that has come back.
+func rejoined(r *Room, id uint32, w welcome) []byte {
+	text := joined(r, id, w)
+	return append(text[:len(text)-1], `,"recovered":false}`...)
+}
+
+// nowHost tells a viewer that it has become the host.
+func nowHost(r *Room, token hostToken) []byte {
+	return []byte(`{"type":"host","code":"` + r.code.String() + `","token":"` + token.String() + `","epoch":"` + r.epoch + `"}`)
+}
+
+func hostChanged(id uint32) []byte {
+	return fmt.Appendf(nil, `{"type":"host_changed","id":%d}`, id)
+}
+
+func hostLeft(grace time.Duration) []byte {
+	return fmt.Appendf(nil, `{"type":"host_left","grace_ms":%d}`, grace.Milliseconds())
+}
+
+func skipped(messages, seq uint64) []byte {
+	return fmt.Appendf(nil, `{"type":"skipped","messages":%d,"seq":%d}`, messages, seq)
+}
+
+func kicked(id uint32) []byte { return fmt.Appendf(nil, `{"type":"kicked","id":%d}`, id) }
+
+// mailFrom is a message as the other side gets it; from is "host" in JSON, or an
+// id.
+func mailFrom(from string, data json.RawMessage) []byte {
+	b := append([]byte(`{"type":"message","from":`), from...)
+	b = append(append(b, `,"data":`...), data...)
+	return append(b, '}')
+}
+
+// viewerFrom is a viewer's id as mailFrom wants it.
+func viewerFrom(id uint32) string { return strconv.FormatUint(uint64(id), 10) }
+
+func presenceEvent(joined []person, left []uint32, viewers int) []byte {
+	if joined == nil {
+		joined = []person{}
+	}
+	if left == nil {
+		left = []uint32{}
+	}
+	return encode(struct {
+		Type    string   `json:"type"`
+		Joined  []person `json:"joined"`
+		Left    []uint32 `json:"left"`
+		Viewers int      `json:"viewers"`
+	}{"presence", joined, left, viewers})
+}
+
+func listOf(page []person, total int) []byte {
+	return encode(struct {
+		Type    string   `json:"type"`
+		Viewers []person `json:"viewers"`
+		Total   int      `json:"total"`
+	}{"list", page, total})
 }

@@ -3,6 +3,7 @@ package hub
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -12,41 +13,98 @@ import (
 
 // A Room is one host's broadcast and its audience.
 type Room struct {
-	hub  *Hub           // immutable
-	code code           // immutable once registered
-	log  *broadcast.Log // immutable; appended to under mu
+	hub     *Hub      // immutable
+	code    code      // immutable once registered
+	epoch   string    // immutable; names this life of the room
+	options roomRules // immutable
+	created time.Time // immutable
+
+	log *broadcast.Log // immutable; appended to under mu
 
 	audiences []atomic.Pointer[audience] // one for each worker, made when it has viewers
+	mail      atomic.Int64               // bytes of viewers' messages on their way to the host
+	record    record
 
-	mu      sync.Mutex
-	host    *Session // guarded by mu; nil once the room is closed
-	viewers int      // guarded by mu
-	asking  asking   // guarded by mu
-	aged    uint64   // guarded by mu; the Log's end when age was last called
+	mu       sync.Mutex
+	closed   bool     // guarded by mu
+	seat     seat     // guarded by mu; the host's
+	roster   roster   // guarded by mu
+	presence presence // guarded by mu
+	asking   asking   // guarded by mu
+	aged     uint64   // guarded by mu; the Log's end when age was last called
 }
 
-func newRoom(h *Hub, host *Session) *Room {
-	return &Room{hub: h, host: host, log: broadcast.New(0), audiences: make([]atomic.Pointer[audience], len(h.shards))}
+// roomRules are what whoever creates a room may choose.
+type roomRules struct {
+	name       string
+	secret     secret
+	maxViewers int
+	roster     bool // viewers may list each other
+	relayTells bool // the relay keeps the history, not the host
+	skips      bool // who is too slow is moved on instead of closed
+}
+
+// retained returns how many bytes of broadcasts the room keeps.
+func (r *Room) retained() int64 {
+	if !r.options.relayTells {
+		return 0
+	}
+	return int64(r.hub.config().Retain)
+}
+
+func newRoom(h *Hub, rules roomRules) *Room {
+	r := &Room{
+		hub: h, epoch: drawEpoch(), options: rules, created: time.Now(),
+		log: broadcast.New(0), audiences: make([]atomic.Pointer[audience], len(h.shards)),
+	}
+	r.seat.token = drawToken()
+	return r
 }
 
 // audience returns the room's viewers on one worker, which must have had some.
 func (r *Room) audience(s *shard) *audience { return r.audiences[s.index].Load() }
 
 // broadcast appends a host's message to the Log, as it is, and wakes the
-// workers that have viewers. It is called by the host's worker.
-func (r *Room) broadcast(from *Session, payload []byte) {
+// workers that have viewers. It is called by the host's worker, and reports
+// whether that is the host still.
+func (r *Room) broadcast(from *Session, payload []byte) bool {
 	r.mu.Lock()
-	if r.host != from {
+	if r.seat.host != from {
 		r.mu.Unlock()
-		return
+		return false
 	}
-	text := r.log.Reserve(frame.HeaderSize(len(payload)) + len(payload))
-	frame.AppendFrame(text[:0], ws.OpText, payload)
-	r.log.Commit()
-	r.log.Trim(0)
+	r.publishLocked(payload)
+	r.seat.sent++
 	r.mu.Unlock()
 
 	from.shard.counters.appended.Add(1)
+	r.wake()
+	return true
+}
+
+// publishLocked appends a broadcast and returns its number.
+func (r *Room) publishLocked(payload []byte) (seq uint64) {
+	r.appendLocked(payload)
+	seq = r.log.Commit()
+	r.log.Trim(r.retained())
+	return seq
+}
+
+// appendLocked writes a text frame into the Log, for the caller to commit.
+func (r *Room) appendLocked(payload []byte) {
+	text := r.log.Reserve(frame.HeaderSize(len(payload)) + len(payload))
+	frame.AppendFrame(text[:0], ws.OpText, payload)
+}
+
+// noticeLocked gives every viewer an event at this place of the room's order.
+// The caller wakes the audiences afterwards.
+func (r *Room) noticeLocked(event []byte) {
+	r.appendLocked(event)
+	r.log.CommitNotice()
+}
+
+// wake has the audiences swept.
+func (r *Room) wake() {
 	for i := range r.audiences {
 		if a := r.audiences[i].Load(); a != nil {
 			a.wake()
@@ -54,43 +112,76 @@ func (r *Room) broadcast(from *Session, payload []byte) {
 	}
 }
 
-// age is called about once a second. A room in which nothing was said since the
-// last time keeps nothing for those who have had everything.
+// age is called about once a second while a host is there. A room in which
+// nothing was said since the last time keeps nothing for those who have had
+// everything, unless it keeps a record.
 func (r *Room) age() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	end := r.log.End()
-	if end.Position() == r.aged {
+	if end.Position() == r.aged && r.retained() == 0 {
 		r.log.Release()
 	}
 	r.aged = end.Position()
 }
 
-// join lets a viewer in: it gets what is broadcast from now on. It reports
-// whether the room was still open. It is called by the viewer's worker.
-func (r *Room) join(s *Session) bool {
+// A welcome is what a viewer is told when it is in.
+type welcome struct {
+	seq     uint64
+	viewers int
+	host    bool
+}
+
+// join lets a viewer in: it gets what is broadcast from now on. With an id of
+// its own it comes back and takes the place of its older connection, otherwise
+// it gets a new one. It is called by the viewer's worker.
+func (r *Room) join(s *Session, id uint32, name string) (welcome, *fault) {
 	r.mu.Lock()
-	if r.host == nil {
+	if r.closed {
 		r.mu.Unlock()
-		return false
+		return welcome{}, roomNotFound()
 	}
+	if r.roster.voided(id) {
+		r.mu.Unlock()
+		return welcome{}, badToken()
+	}
+	older := r.roster.session(id)
+	if older == nil && r.roster.viewers+r.seat.moving >= r.options.maxViewers {
+		r.mu.Unlock()
+		return welcome{}, &fault{code: "room_full", message: "the room has all the viewers it may have"}
+	}
+	if older == nil {
+		id = r.roster.add(s, id, name)
+		r.presence.joinedLocked(r, id, name)
+	} else {
+		r.roster.replace(s, id, name)
+	}
+	r.enterLocked(s, id, r.log.End())
+	w := welcome{seq: s.cursor.Seq(), viewers: r.roster.viewers, host: r.seat.host != nil}
+	r.mu.Unlock()
+
+	r.audience(s.shard).add(s)
+	if older != nil {
+		r.tell(older, id, func() { older.end(ReasonReplaced) })
+	}
+	return w, nil
+}
+
+// enterLocked makes s a viewer at a place of the Log. The caller, which is its
+// worker, adds it to its audience afterwards.
+func (r *Room) enterLocked(s *Session, id uint32, from broadcast.Cursor) {
 	a := r.audience(s.shard)
 	if a == nil {
 		a = newAudience(r, s.shard)
 		r.audiences[s.shard.index].Store(a)
 	}
-	r.viewers++
-	// Counted before the cursor is taken, or a broadcast in between would find
-	// nobody to wake for it.
+	// Counted before anything else is published, or a broadcast in between would
+	// find nobody to wake for it.
 	a.count.Add(1)
-	s.cursor = r.log.End()
-	r.mu.Unlock()
-
-	s.room = r
-	s.clear(markHost | markParked)
+	s.cursor = from
+	s.room, s.id = r, id
+	s.clear(markHost | markParked | markGranted)
 	s.excused = 0
-	a.add(s)
-	return true
 }
 
 // leave takes a viewer out. What the Log still owes it stays due.
@@ -98,24 +189,48 @@ func (r *Room) leave(s *Session) {
 	a := r.audience(s.shard)
 	a.remove(s)
 	r.mu.Lock()
-	r.viewers--
 	a.count.Add(-1)
+	if r.roster.session(s.id) == s { // unless a newer connection has its place
+		r.roster.remove(s.id)
+		r.presence.leftLocked(r, s.id)
+	}
 	r.mu.Unlock()
+	s.id = 0
 }
 
 // close ends the room: everybody gets what was broadcast before, is told why,
-// and is disconnected. It does nothing if the room was closed already.
-func (r *Room) close(why Reason) {
+// and is disconnected. It reports whether the room was open until then.
+func (r *Room) close(why Reason) bool {
 	r.mu.Lock()
-	if r.host == nil {
+	if r.closed {
 		r.mu.Unlock()
-		return
+		return false
 	}
-	r.host = nil
-	r.asking.stop()
+	host := r.closeLocked()
 	r.mu.Unlock()
+	r.dismiss(host, why)
+	return true
+}
 
+// closeLocked makes the room one that nobody can enter, and returns the host
+// that it had.
+func (r *Room) closeLocked() (host *Session) {
+	host = r.seat.host
+	r.closed = true
+	r.seat.host = nil
+	r.seat.stopWaiting()
+	r.asking.stop()
+	r.presence.stop()
+	return host
+}
+
+// dismiss takes the closed room out of the registry and tells those in it. A
+// host that is nil has gone, or knows already.
+func (r *Room) dismiss(host *Session, why Reason) {
 	r.hub.remove(r)
+	if host != nil {
+		r.tell(host, 0, func() { host.end(why) })
+	}
 	for i := range r.audiences {
 		if a := r.audiences[i].Load(); a != nil {
 			a.shard.Post(func() bool { return a.dismiss(why) })
@@ -123,13 +238,14 @@ func (r *Room) close(why Reason) {
 	}
 }
 
-// tellHost sends the host a text, unless it has gone by then. It may be called
-// from anywhere.
-func (r *Room) tellHost(host *Session, text []byte) {
-	host.shard.Post(func() bool {
-		if host.room == r && host.phase == open {
-			host.tell(text)
-			host.conn.Flush()
+// tell has f run by a session's worker, and what it queues sent, if the session
+// is still the one with the id in this room (0 for the host). It may be called
+// from anywhere, without the room's lock.
+func (r *Room) tell(s *Session, id uint32, f func()) {
+	s.shard.Post(func() bool {
+		if s.room == r && s.id == id && s.phase == open {
+			f()
+			s.conn.Flush()
 		}
 		return false
 	})

@@ -1,7 +1,7 @@
 package hub
 
 import (
-	"math"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -38,7 +38,7 @@ const (
 	markParked                    // waits for a history; no broadcasts meanwhile
 	markPinged                    // a ping went out since the last sign of life
 	markFromOut                   // what Next returned came from out, not from the Log
-	markAsked                     // asked is set
+	markGranted                   // was made host; its first message voids the older token
 	markHost                      // is its room's host, not a viewer
 )
 
@@ -51,21 +51,43 @@ type Session struct {
 	room     *Room            // nil when in none
 	cursor   broadcast.Cursor // place in the room's Log; zero for a host
 
-	shake *frame.Handshake // nil unless a request's head is incomplete
-	in    *frame.Assembler // nil unless a frame or message is incomplete
-	out   *outbound        // nil unless something is due to this connection alone
+	more *more            // nil unless there is something in it
+	in   *frame.Assembler // nil unless a frame or message is incomplete
+	out  *outbound        // nil unless something is due to this connection alone
 
 	// In the worker's coarse time:
 	heard uint32 // when bytes last came
 	took  uint32 // when the socket last took bytes, or began not to
 	since uint32 // when the phase began
-	asked uint32 // when a history was last asked for
 
-	slot    int32 // place in the audience's members
+	id      uint32 // a viewer's number in its room, from 1; 0 for anybody else
+	slot    int32  // place in the audience's members
 	phase   phase
 	marks   uint8
 	reason  Reason
 	excused uint8 // lag limits that it may be behind beyond the first, until it has caught up
+}
+
+// more is what few sessions have at a time.
+type more struct {
+	shake *frame.Handshake // a request's head that is incomplete
+	from  netip.Addr       // the client's address, if a proxy told it
+	talk  talk
+}
+
+// extra returns the session's more, made if need be.
+func (s *Session) extra() *more {
+	if s.more == nil {
+		s.more = new(more)
+	}
+	return s.more
+}
+
+// dropExtra gives up the session's more when nothing is in it any longer.
+func (s *Session) dropExtra() {
+	if m := s.more; m != nil && m.shake == nil && !m.from.IsValid() && s.silent() {
+		s.more = nil
+	}
 }
 
 // maxPongs is how many frames may wait for one connection, while its socket is
@@ -137,7 +159,6 @@ func (s *Session) dropInput() {
 		assemblers.Put(s.in)
 		s.in = nil
 	}
-	s.shake = nil
 }
 
 // handle acts on one message or control frame.
@@ -175,13 +196,23 @@ func (s *Session) push(p private) {
 // tell queues a text frame at its place in the room's order: after everything
 // that is published now.
 func (s *Session) tell(text []byte) {
-	s.push(private{frame: frame.AppendFrame(nil, ws.OpText, text), place: s.place()})
+	s.pushText(text, s.place())
+}
+
+// pushText queues a text frame at a place in the room's order.
+func (s *Session) pushText(text []byte, place uint64) {
+	s.push(private{frame: frame.AppendFrame(nil, ws.OpText, text), place: place})
+}
+
+// pushUrgent queues a text frame that may overtake broadcasts.
+func (s *Session) pushUrgent(text []byte) {
+	s.push(private{frame: frame.AppendFrame(nil, ws.OpText, text), kind: urgent})
 }
 
 // place returns the present end of the room's order for this session. Without
 // a place in the Log there is nothing to wait for.
 func (s *Session) place() uint64 {
-	if s.room == nil || s.cursor.IsZero() {
+	if s.room == nil || s.has(markHost) || s.cursor.IsZero() {
 		return 0
 	}
 	end := s.room.log.End()
@@ -208,8 +239,13 @@ func (s *Session) Next() []byte {
 		p := s.cursor.Next()
 		return p[:min(uint64(len(p)), until-position)]
 	}
-	if s.has(markParked) {
+	switch {
+	case s.has(markParked):
 		return s.cursor.Rest()
+	case s.has(markHost):
+		// It was a viewer, and has got all that came before.
+		s.cursor = broadcast.Cursor{}
+		return nil
 	}
 	p := s.cursor.Next()
 	if len(p) == 0 {
@@ -255,7 +291,7 @@ func (s *Session) block(full bool) {
 func (s *Session) Wants() (reading, writing bool) {
 	switch s.phase {
 	case opening, open, closing:
-		return s.out == nil || s.out.bytes <= s.shard.hub.config.MaxPrivate, true
+		return s.out == nil || s.out.bytes <= s.shard.hub.config().MaxPrivate, true
 	case finishing:
 		return true, false
 	default:
@@ -265,7 +301,8 @@ func (s *Session) Wants() (reading, writing bool) {
 
 // Tick looks at the session's time limits.
 func (s *Session) Tick(uint32) {
-	config := &s.shard.hub.config
+	config := s.shard.hub.config()
+	s.dropExtra()
 	if s.has(markHost) {
 		s.room.age()
 	}
@@ -276,9 +313,10 @@ func (s *Session) Tick(uint32) {
 		}
 	case open:
 		switch {
-		// Who is behind with room in its socket waits for this relay.
-		case s.has(markBlocked) && (s.past(s.took, config.StallTimeout) || s.lags()):
+		case s.stalls(config.StallTimeout):
 			s.end(ReasonTooSlow)
+		case s.has(markBlocked) && s.lags(): // who has room in its socket waits for this relay
+			s.tooSlow()
 		case s.past(s.heard, config.IdleTimeout):
 			s.end(ReasonIdle)
 		case !s.has(markPinged) && (s.past(s.heard, config.PingAfter) || s.past(s.took, config.PingAfter)):
@@ -294,27 +332,3 @@ func (s *Session) Tick(uint32) {
 
 // pingFrame is an empty ping.
 var pingFrame = frame.AppendFrame(nil, ws.OpPing, nil)
-
-// lags reports whether the session is too far behind the live stream.
-func (s *Session) lags() bool {
-	if s.room == nil || s.has(markHost|markParked) {
-		return false
-	}
-	return s.behind() > s.lagLimit()*(1+uint64(s.excused))
-}
-
-// behind returns how many bytes of its room's Log the session has not had.
-func (s *Session) behind() uint64 {
-	end := s.room.log.End()
-	return end.Position() - s.cursor.Position()
-}
-
-func (s *Session) lagLimit() uint64 { return uint64(s.shard.hub.config.LagLimit) }
-
-// excuse lets the session be behind by what was kept from it, until it has
-// caught up. It is not excused twice, or it could hold on to the Log for ever.
-func (s *Session) excuse() {
-	if s.excused == 0 {
-		s.excused = uint8(min(math.MaxUint8, (s.behind()+s.lagLimit()-1)/s.lagLimit()))
-	}
-}

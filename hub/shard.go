@@ -1,9 +1,8 @@
 package hub
 
 import (
+	"net/netip"
 	"sync/atomic"
-
-	"github.com/valyala/fastjson"
 )
 
 // A Worker is what the hub needs of the thread that owns a share of the
@@ -22,14 +21,17 @@ type Worker interface {
 type Conn interface {
 	// Flush pulls what the session has due, as far as the socket takes it.
 	Flush()
+	// Peer returns the address at the other end; the zero one if it is not
+	// known.
+	Peer() netip.Addr
 }
 
 // A shard is the hub's share on one worker.
 type shard struct {
-	Worker                   // immutable
-	hub      *Hub            // immutable
-	index    int             // immutable; place in hub.shards
-	parser   fastjson.Parser // owned by the worker
+	Worker          // immutable
+	hub      *Hub   // immutable
+	index    int    // immutable; place in hub.shards
+	parser   parser // owned by the worker
 	counters counters
 }
 
@@ -40,6 +42,7 @@ type counters struct {
 	received  atomic.Uint64 // messages from clients
 	appended  atomic.Uint64 // of them, broadcasts
 	delivered atomic.Uint64 // broadcasts times viewers that got them
+	skipped   atomic.Uint64 // broadcasts times viewers that were moved past them
 	closes    [reasons]atomic.Uint64
 	_         [64]byte // apart from the next worker's
 }

@@ -1,0 +1,196 @@
+package hub
+
+import (
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// The registry from outside: what an HTTP API, or a program that embeds the hub,
+// may do. It may be called from anywhere.
+
+// Errors of the methods below.
+var (
+	ErrRoomNotFound  = errors.New("there is no open room with this code")
+	ErrTooManyRooms  = errors.New("the relay has all the rooms it may have")
+	ErrHostSpeaks    = errors.New("in this room the host keeps the history, so only the host broadcasts")
+	ErrShuttingDown  = errors.New("the relay is shutting down")
+	ErrMessageTooBig = errors.New("the message is over the limit for hosts")
+)
+
+// RoomOptions are what whoever makes a room may choose. The zero value works.
+type RoomOptions struct {
+	Name       string // at most Config.MaxName characters
+	Secret     string // that joiners must give; none if empty
+	MaxViewers int    // default and at most Config.MaxViewers
+	Roster     bool   // viewers may list each other
+	History    string // who keeps it: "relay", the default, or "host"
+	Slow       string // what happens to viewers that are too slow: "close", the default, or "skip"
+}
+
+// A FieldError is an option that cannot be.
+type FieldError struct{ Field, Problem string }
+
+// Error names the field.
+func (e *FieldError) Error() string { return e.Field + " must be " + e.Problem }
+
+// RoomInfo is what may be told of a room.
+type RoomInfo struct {
+	Code       string    `json:"code"`
+	Name       string    `json:"name"`
+	Viewers    int       `json:"viewers"`
+	MaxViewers int       `json:"max_viewers"`
+	Host       bool      `json:"host"` // one is there
+	Created    time.Time `json:"created"`
+	Seq        uint64    `json:"seq"`   // number of the last broadcast
+	Bytes      int64     `json:"bytes"` // held by the room's Log
+}
+
+// CreateRoom makes a room that waits for its host: the first to resume it with
+// the token. If none comes in Config.RoomIdle it is closed.
+func (h *Hub) CreateRoom(o RoomOptions) (info RoomInfo, token string, err error) {
+	c := h.config()
+	if h.Draining() {
+		return RoomInfo{}, "", ErrShuttingDown
+	}
+	if o.MaxViewers == 0 {
+		o.MaxViewers = c.MaxViewers
+	}
+	switch {
+	case utf8.RuneCountInString(o.Name) > c.MaxName:
+		return RoomInfo{}, "", &FieldError{"name", "at most as long as --max-name allows"}
+	case o.MaxViewers < 0 || o.MaxViewers > c.MaxViewers:
+		return RoomInfo{}, "", &FieldError{"max_viewers", "from 1 to what --max-viewers allows"}
+	case !slices.Contains([]string{"", "relay", "host"}, o.History):
+		return RoomInfo{}, "", &FieldError{"history", `"relay" or "host"`}
+	case !slices.Contains([]string{"", "close", "skip"}, o.Slow):
+		return RoomInfo{}, "", &FieldError{"slow", `"close" or "skip"`}
+	}
+	rules := roomRules{
+		name: o.Name, maxViewers: o.MaxViewers, roster: o.Roster,
+		relayTells: o.History != "host", skips: o.Slow == "skip",
+	}
+	if o.Secret != "" {
+		rules.secret = hashSecret(o.Secret)
+	}
+	r := newRoom(h, rules)
+	r.mu.Lock()
+	r.waitLocked(c.RoomIdle, ReasonRoomIdle)
+	r.mu.Unlock()
+	if !h.register(r) {
+		r.mu.Lock()
+		r.closeLocked()
+		r.mu.Unlock()
+		return RoomInfo{}, "", ErrTooManyRooms
+	}
+	return r.info(), r.seat.token.String(), nil
+}
+
+// info returns what may be told of the room.
+func (r *Room) info() RoomInfo {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	end := r.log.End()
+	return RoomInfo{
+		Code: r.code.String(), Name: r.options.name, Viewers: r.roster.viewers, MaxViewers: r.options.maxViewers,
+		Host: r.seat.host != nil, Created: r.created.UTC(), Seq: end.Seq(), Bytes: r.log.Retained(),
+	}
+}
+
+// room finds a room by its code as text.
+func (h *Hub) room(text string) *Room {
+	c, ok := parseCode(text)
+	if !ok {
+		return nil
+	}
+	return h.lookup(c)
+}
+
+// Room returns what may be told of one room, and whether it is there.
+func (h *Hub) Room(code string) (RoomInfo, bool) {
+	r := h.room(code)
+	if r == nil {
+		return RoomInfo{}, false
+	}
+	return r.info(), true
+}
+
+// Rooms returns up to limit rooms with codes beyond after, in the order of
+// their codes, and the code to go on after, empty if those were the last.
+func (h *Hub) Rooms(after string, limit int) (page []RoomInfo, next string) {
+	h.mu.RLock()
+	all := make([]*Room, 0, len(h.rooms))
+	for _, r := range h.rooms {
+		if r.code.String() > strings.ToUpper(after) {
+			all = append(all, r)
+		}
+	}
+	h.mu.RUnlock()
+	slices.SortFunc(all, func(a, b *Room) int { return slices.Compare(a.code[:], b.code[:]) })
+	page = []RoomInfo{}
+	for _, r := range all[:min(limit, len(all))] {
+		page = append(page, r.info())
+	}
+	if len(all) > limit && limit > 0 {
+		next = page[limit-1].Code
+	}
+	return page, next
+}
+
+// DeleteRoom closes a room, and reports whether it was there.
+func (h *Hub) DeleteRoom(code string) bool {
+	r := h.room(code)
+	return r != nil && r.close(ReasonDeleted)
+}
+
+// Broadcast relays data, which must be valid JSON at most 300 deep, to a room's
+// viewers and its host, and returns the broadcast's number.
+func (h *Hub) Broadcast(code string, data []byte) (seq uint64, err error) {
+	r := h.room(code)
+	if r == nil {
+		return 0, ErrRoomNotFound
+	}
+	text := append(append([]byte(`{"type":"broadcast","data":`), data...), '}')
+	if len(text) > h.config().MaxHostMessage {
+		return 0, ErrMessageTooBig
+	}
+	var p parser
+	if _, f := p.parse(text); f != nil || !json.Valid(data) || !utf8.Valid(data) {
+		return 0, &FieldError{"data", "valid JSON, at most 300 deep"}
+	}
+	if !r.options.relayTells {
+		return 0, ErrHostSpeaks
+	}
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return 0, ErrRoomNotFound
+	}
+	seq = r.publishLocked(text)
+	host := r.seat.host
+	r.mu.Unlock()
+	if host != nil {
+		r.tell(host, 0, func() { host.tell(text) })
+	}
+	r.wake()
+	return seq, nil
+}
+
+// GuessedKey counts a wrong key of an HTTP API, given by a client at the
+// address.
+func (h *Hub) GuessedKey(from netip.Addr) { h.guesses.wrong(keysOf(from), code{}) }
+
+// TooManyGuesses reports whether an address has given as many wrong keys as it
+// may in a minute.
+func (h *Hub) TooManyGuesses(from netip.Addr) bool { return h.guesses.over(keysOf(from)) }
+
+// keysOf returns the one who guesses an HTTP API's key from an address.
+func keysOf(from netip.Addr) guesser {
+	g := guesserOf(from)
+	g.key = true
+	return g
+}

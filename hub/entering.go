@@ -1,0 +1,235 @@
+package hub
+
+// The rules for those who are in no room.
+
+// create opens a room, whose host is the one who says so.
+func create(s *Session, r request) *fault {
+	h := s.shard.hub
+	rules, f := readRules(r, h.config())
+	if f != nil {
+		return f
+	}
+	if f := h.mayCreate(s, r); f != nil {
+		return f
+	}
+	room := newRoom(h, rules)
+	room.seat.host = s
+	if !h.register(room) {
+		return &fault{code: "too_many_rooms", message: "the relay has all the rooms it may have; try again later"}
+	}
+	s.room = room
+	s.set(markHost)
+	s.tell(created(room, room.seat.token))
+	return nil
+}
+
+// readRules reads what whoever creates a room may choose.
+func readRules(r request, c *Config) (rules roomRules, f *fault) {
+	text, given, f := r.optional("secret")
+	if f != nil {
+		return rules, f
+	}
+	if given && text == "" {
+		return rules, r.wrong("secret", "a string that is not empty")
+	}
+	if given {
+		rules.secret = hashSecret(text)
+	}
+	if rules.name, f = r.label("name", c.MaxName); f != nil {
+		return rules, f
+	}
+	if rules.maxViewers, f = r.number("max_viewers", 1, c.MaxViewers, c.MaxViewers); f != nil {
+		return rules, f
+	}
+	history, f := r.oneOf("history", "host", "relay")
+	if f != nil {
+		return rules, f
+	}
+	slow, f := r.oneOf("slow", "close", "skip")
+	if f != nil {
+		return rules, f
+	}
+	rules.relayTells, rules.skips = history == "relay", slow == "skip"
+	rules.roster, f = r.flag("roster")
+	return rules, f
+}
+
+// mayCreate checks the create key.
+func (h *Hub) mayCreate(s *Session, r request) *fault {
+	given, _, f := r.optional("key")
+	if f != nil {
+		return f
+	}
+	key := h.config().CreateKey
+	if key == "" {
+		return nil
+	}
+	if hashSecret(key).is(given) {
+		return nil // however many wrong ones came from this address
+	}
+	who := keysOf(s.address())
+	if h.guesses.over(who) {
+		return tooManyAttempts()
+	}
+	if given != "" {
+		h.guesses.wrong(who, code{})
+	}
+	return &fault{code: "create_forbidden", message: `this relay asks for a "key" to create a room, and this is not it`}
+}
+
+// resume seats a host that has come back.
+func resume(s *Session, r request) *fault {
+	text, f := r.str("code")
+	if f != nil {
+		return f
+	}
+	token, f := r.str("token")
+	if f != nil {
+		return f
+	}
+	room, c, f := s.find(text, true)
+	if f != nil {
+		return f
+	}
+	back, f := room.resume(s, token)
+	if f != nil {
+		return s.guessed(f, c)
+	}
+	s.tell(resumed(room, back))
+	return nil
+}
+
+// join lets a viewer in: by code, and a secret if the room has one, or by the
+// token of a viewer that was there before.
+func join(s *Session, r request) *fault {
+	text, f := r.str("code")
+	if f != nil {
+		return f
+	}
+	given, hasSecret, f := r.optional("secret")
+	if f != nil {
+		return f
+	}
+	name, f := r.label("name", s.shard.hub.config().MaxName)
+	if f != nil {
+		return f
+	}
+	ask, f := r.flag("history")
+	if f != nil {
+		return f
+	}
+	token, back, f := r.optional("token")
+	if f != nil {
+		return f
+	}
+	if f := notYet(r); f != nil {
+		return f
+	}
+	room, c, f := s.find(text, back || hasSecret)
+	if f != nil {
+		return f
+	}
+	id := uint32(0)
+	if back {
+		var ok bool
+		if id, ok = room.viewerOf(token); !ok {
+			return s.guessed(badToken(), c)
+		}
+	} else if f := room.admits(s, given, hasSecret); f != nil {
+		return s.guessed(f, c)
+	}
+	w, f := room.join(s, id, name)
+	if f != nil {
+		return f
+	}
+	// Its place is the cursor's, not the Log's present end: the host may have
+	// spoken since the cursor was taken.
+	if back {
+		s.pushText(rejoined(room, s.id, w), s.cursor.Position())
+	} else {
+		s.pushText(joined(room, s.id, w), s.cursor.Position())
+	}
+	if ask {
+		if f := historyRequested(s, r); f != nil {
+			f.re = r.kind
+			s.report(f) // it is in all the same
+		}
+	}
+	return nil
+}
+
+// notYet refuses what this relay cannot do, rather than pass over it.
+func notYet(r request) *fault {
+	numbered, f := r.flag("numbered")
+	if f == nil && numbered {
+		return r.wrong("numbered", "false: this relay does not number broadcasts")
+	}
+	if _, _, g := r.optional("epoch"); f == nil {
+		f = g
+	}
+	if _, g := r.number("seq", 0, 1<<53, 0); f == nil {
+		f = g
+	}
+	return f
+}
+
+// find returns the room with a code as it was typed. Wrong codes are counted;
+// who has guessed too many gets in by proof only.
+func (s *Session) find(text string, proof bool) (*Room, code, *fault) {
+	h := s.shard.hub
+	c, ok := parseCode(text)
+	over := s.guessedCodes()
+	if over && !proof {
+		return nil, c, tooManyAttempts()
+	}
+	if ok {
+		if room := h.lookup(c); room != nil {
+			return room, c, nil
+		}
+	}
+	if over {
+		return nil, c, tooManyAttempts()
+	}
+	if ok && !h.rested(c) {
+		h.guesses.wrong(codesOf(s.address()), c)
+	}
+	return nil, c, roomNotFound()
+}
+
+// guessedCodes reports whether too many wrong codes came from the session's
+// address. It does not ask for the address as long as nobody has guessed.
+func (s *Session) guessedCodes() bool {
+	l := &s.shard.hub.guesses
+	return l.any() && l.over(codesOf(s.address()))
+}
+
+// admits checks a room's secret.
+func (r *Room) admits(s *Session, given string, hasSecret bool) *fault {
+	switch {
+	case !r.options.secret.asked():
+		if s.guessedCodes() {
+			return tooManyAttempts() // a secret that nobody asked for proves nothing
+		}
+		return nil
+	case !hasSecret:
+		return &fault{code: "secret_required", message: `this room asks for a "secret"`}
+	case !r.options.secret.is(given):
+		return &fault{code: "wrong_secret", message: "this is not the room's secret"}
+	}
+	return nil
+}
+
+// guessed counts a wrong secret or token, and returns what to answer: the same
+// whether it was right or not, once there were too many.
+func (s *Session) guessed(f *fault, c code) *fault {
+	if f.code != "wrong_secret" && f.code != "bad_token" {
+		return f
+	}
+	h := s.shard.hub
+	who := secretsOf(s.address(), c)
+	if h.guesses.over(who) || h.guesses.over(codesOf(s.address())) {
+		return tooManyAttempts() // not even that there is such a room
+	}
+	h.guesses.wrong(who, code{})
+	return f
+}

@@ -1,0 +1,127 @@
+package hub
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+func TestHistoryThroughTheHost(t *testing.T) {
+	r := newTestRelay(t, 3, Config{HistoryTimeout: time.Hour})
+	host, code := r.host(0)
+	bystander := r.viewer(1, code)
+	var asking []*peer
+	for i := range 20 {
+		asking = append(asking, r.viewer(i%3, code))
+	}
+	host.say(`{"type":"command","data":1}`)
+	r.run()
+	for i, p := range asking {
+		p.say(`{"type":"history_request"}`)
+		if i == 10 {
+			host.say(`{"type":"command","data":2}`)
+			r.run()
+		}
+	}
+	host.hears(`{"type":"history_request"}`) // one, for all of them
+	host.say(`{"type":"command","data":3}`)
+	answer := ` {"type":"history", "commands":[1,2,3]}`
+	host.say(answer)
+	host.say(`{"type":"command","data":4}`)
+	for i, p := range asking {
+		if i > 10 { // these got 2 before they asked
+			p.hears(`{"type":"command","data":1}`, `{"type":"command","data":2}`, answer, `{"type":"command","data":4}`)
+		} else {
+			p.hears(`{"type":"command","data":1}`, answer, `{"type":"command","data":4}`)
+		}
+	}
+	bystander.hears(`{"type":"command","data":1}`, `{"type":"command","data":2}`, `{"type":"command","data":3}`, `{"type":"command","data":4}`)
+
+	host.say(answer) // nobody waits for it
+	bystander.hears()
+	asking[0].say(`{"type":"history_request"}`)
+	asking[0].hears(`{"type":"error","error":"too_fast"*`)
+	host.hears()
+	r.pass(11*time.Second, asking...)
+	asking[0].say(`{"type":"history_request"}`)
+	host.hears(`{"type":"history_request"}`)
+}
+
+func TestJoinWithHistoryHasNoOverlap(t *testing.T) {
+	r := newTestRelay(t, 2, Config{HistoryTimeout: time.Hour})
+	host, code := r.host(0)
+	host.say(`{"type":"command","data":1}`)
+	v := r.dial(1)
+	v.say(`{"type":"join","code":"` + code + `","history":true}`)
+	host.hears(`{"type":"history_request"}`)
+	host.say(`{"type":"command","data":2}`)
+	v.hears(`{"type":"joined","code":"` + code + `",*`)
+	host.say(`{"type":"history","commands":[1,2]}`)
+	host.say(`{"type":"command","data":3}`)
+	v.hears(`{"type":"history","commands":[1,2]}`, `{"type":"command","data":3}`)
+}
+
+func TestHistoryTimeoutLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 2, Config{})
+		host, code := r.host(0)
+		v := r.viewer(1, code)
+		v.say(`{"type":"history_request"}`)
+		host.hears(`{"type":"history_request"}`)
+		host.say(`{"type":"command","data":1}`)
+		v.hears()
+		time.Sleep(4900 * time.Millisecond)
+		synctest.Wait()
+		v.hears()
+		time.Sleep(200 * time.Millisecond)
+		synctest.Wait()
+		v.hears(`{"type":"error","error":"history_unavailable"*`, `{"type":"command","data":1}`)
+		host.say(`{"type":"history","commands":[1]}`) // too late
+		host.say(`{"type":"command","data":2}`)
+		v.hears(`{"type":"command","data":2}`)
+	})
+}
+
+func TestWhoWaitsForTheHistoryCannotAskForItAgain(t *testing.T) {
+	r := newTestRelay(t, 1, Config{HistoryTimeout: time.Hour, HistoryEvery: time.Second})
+	host, code := r.host(0)
+	v := r.viewer(0, code)
+	v.say(`{"type":"history_request"}`)
+	r.pass(3 * time.Second)
+	v.say(`{"type":"history_request"}`)
+	v.hears(`{"type":"error","error":"too_fast"*`)
+	host.hears(`{"type":"history_request"}`)
+	host.say(`{"type":"history","commands":[]}`)
+	host.say(`{"type":"command","data":1}`)
+	v.hears(`{"type":"history","commands":[]}`, `{"type":"command","data":1}`)
+}
+
+func TestRoomThatClosesLetsTheParkedGo(t *testing.T) {
+	r := newTestRelay(t, 2, Config{HistoryTimeout: time.Hour})
+	host, code := r.host(0)
+	v := r.viewer(1, code)
+	v.say(`{"type":"history_request"}`)
+	host.say(`{"type":"command","data":1}`)
+	host.say(`{"type":"close"}`)
+	v.hears(`{"type":"command","data":1}`, `{"type":"closed","reason":"host_closed"}`, "close 4000")
+}
+
+func TestHistoryReachesAViewerInTheMiddleOfAFrame(t *testing.T) {
+	r := newTestRelay(t, 1, Config{HistoryTimeout: time.Hour})
+	host, code := r.host(0)
+	v := r.viewer(0, code)
+	v.room = 20
+	host.say(`{"type":"command","data":"a long first message"}`)
+	host.say(`{"type":"command","data":2}`)
+	r.run()
+	v.say(`{"type":"history_request"}`)
+	r.run()
+	host.say(`{"type":"history","commands":[]}`)
+	r.run()
+	host.say(`{"type":"command","data":3}`)
+	v.frame(ws.OpPing, "") // its answer overtakes the history, but not the rest of the frame
+	v.drain(plenty)
+	v.hears(`{"type":"command","data":"a long first message"}`, "pong ", `{"type":"history","commands":[]}`, `{"type":"command","data":3}`)
+}

@@ -1,0 +1,80 @@
+package hub
+
+// Messages between the host and one viewer. Each goes through the other's
+// worker and has its place in the room's order. What waits for one connection is
+// bounded: when it is full the sender hears too_fast, and nothing was passed on.
+
+// mailHost passes a viewer's message to the host. It is called by the viewer's
+// worker.
+func (r *Room) mailHost(s *Session, text []byte) *fault {
+	r.mu.Lock()
+	host := r.seat.host
+	r.mu.Unlock()
+	if host == nil {
+		return &fault{code: "host_away", message: "the host is not there"}
+	}
+	limit := int64(r.hub.config().MaxPrivate)
+	if r.mail.Add(int64(len(text))) > limit {
+		r.mail.Add(-int64(len(text)))
+		return hostIsBusy()
+	}
+	id := s.id
+	host.shard.Post(func() bool {
+		r.mail.Add(-int64(len(text)))
+		if host.room != r || !host.has(markHost) || host.phase != open {
+			r.bounce(s, id, &fault{code: "host_away", message: "the host is not there"})
+			return false
+		}
+		if !host.takesMail(text) {
+			r.bounce(s, id, hostIsBusy())
+			return false
+		}
+		host.tell(text)
+		host.conn.Flush()
+		return false
+	})
+	return nil
+}
+
+// mailViewer passes a host's message to the viewer with the id. It is called by
+// the host's worker.
+func (r *Room) mailViewer(host *Session, id uint32, text []byte) *fault {
+	r.mu.Lock()
+	seated, viewer := r.seat.host == host, r.roster.session(id)
+	place := r.log.End()
+	r.mu.Unlock()
+	switch {
+	case !seated:
+		return notHost()
+	case viewer == nil:
+		return noSuchViewer(id)
+	}
+	viewer.shard.Post(func() bool {
+		switch {
+		case viewer.room != r || viewer.id != id || viewer.phase != open:
+			r.bounce(host, 0, noSuchViewer(id))
+		case !viewer.takesMail(text):
+			r.bounce(host, 0, &fault{code: "too_fast", message: "too much waits for this viewer; it was not passed on"})
+		default:
+			viewer.pushText(text, place.Position())
+			viewer.conn.Flush()
+		}
+		return false
+	})
+	return nil
+}
+
+// takesMail reports whether there is room for one more message.
+func (s *Session) takesMail(text []byte) bool {
+	return s.out == nil || s.out.bytes+len(text) <= s.shard.hub.config().MaxPrivate
+}
+
+// bounce tells a sender that its message was not passed on.
+func (r *Room) bounce(s *Session, id uint32, f *fault) {
+	f.re = "message"
+	r.tell(s, id, func() { s.report(f) })
+}
+
+func hostIsBusy() *fault {
+	return &fault{code: "too_fast", message: "too much waits for the host; it was not passed on"}
+}

@@ -1,0 +1,105 @@
+package hub
+
+import "time"
+
+const (
+	// presenceEvery is the least time between two events of presence.
+	presenceEvery = 250 * time.Millisecond
+	// maxPresence is how many joins, and how many leaves, one event tells.
+	maxPresence = 100
+)
+
+// A presence gathers who came and went, for the host. It is guarded by the
+// room's lock.
+type presence struct {
+	joined []person
+	left   []uint32
+	due    bool        // there is something to tell
+	told   time.Time   // when the host was last told
+	timer  *time.Timer // set while the next event waits for its time
+}
+
+// A person is a viewer as it is told to others.
+type person struct {
+	ID   uint32 `json:"id"`
+	Name string `json:"name,omitempty"`
+}
+
+func (p *presence) joinedLocked(r *Room, id uint32, name string) {
+	if len(p.joined) < maxPresence {
+		p.joined = append(p.joined, person{id, name})
+	}
+	p.changedLocked(r)
+}
+
+func (p *presence) leftLocked(r *Room, id uint32) {
+	if len(p.left) < maxPresence {
+		p.left = append(p.left, id)
+	}
+	p.changedLocked(r)
+}
+
+// hostLocked tells a new host who is there, and forgets what the one before was
+// not told.
+func (p *presence) hostLocked(r *Room) {
+	p.stop()
+	p.joined, p.left, p.due = nil, nil, false
+	if r.roster.viewers > 0 {
+		p.changedLocked(r)
+	}
+}
+
+// changedLocked has the host told, at once or when its time has come.
+func (p *presence) changedLocked(r *Room) {
+	p.due = true
+	if r.closed || p.timer != nil || r.seat.host == nil {
+		return
+	}
+	wait := max(0, presenceEvery-time.Since(p.told))
+	p.timer = time.AfterFunc(wait, r.tellPresence)
+}
+
+func (p *presence) stop() {
+	if p.timer != nil {
+		p.timer.Stop()
+		p.timer = nil
+	}
+}
+
+// tellPresence tells the host what was gathered. While too much waits for it
+// already, it gathers on: the count is always right, only names are left out.
+func (r *Room) tellPresence() {
+	r.mu.Lock()
+	host := r.seat.host
+	r.mu.Unlock()
+	if host == nil {
+		return
+	}
+	r.tell(host, 0, func() {
+		r.mu.Lock()
+		p := &r.presence
+		if r.seat.host != host {
+			r.mu.Unlock()
+			return
+		}
+		p.timer = nil
+		if !p.due || time.Since(p.told) < presenceEvery {
+			// A timer of an older host's had run out when this one was seated.
+			if p.due {
+				p.changedLocked(r)
+			}
+			r.mu.Unlock()
+			return
+		}
+		p.told = time.Now()
+		if host.out != nil && host.out.bytes > r.hub.config().MaxPrivate/2 {
+			p.changedLocked(r)
+			r.mu.Unlock()
+			return
+		}
+		event := presenceEvent(p.joined, p.left, r.roster.viewers)
+		p.joined, p.left, p.due = nil, nil, false
+		r.mu.Unlock()
+		host.tell(event)
+	})
+}

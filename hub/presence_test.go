@@ -1,0 +1,168 @@
+package hub
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestPresenceTellsTheFirstAtOnceThenGathers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 2, Config{})
+		host, room := r.opens(0, "")
+		ada, _ := r.enters(1, room.Code, `,"name":"Ada"`)
+		check := func(want ...string) {
+			t.Helper()
+			var got []string
+			for _, e := range host.told() {
+				got = append(got, e.text)
+			}
+			if !slices.Equal(got, want) {
+				t.Fatalf("the host was told %q, want %q", got, want)
+			}
+		}
+		check(`{"type":"presence","joined":[{"id":1,"name":"Ada"}],"left":[],"viewers":1}`)
+		r.enters(1, room.Code, "")
+		ada.reset()
+		r.sleep(presenceEvery - time.Millisecond)
+		check()
+		r.sleep(time.Millisecond)
+		check(`{"type":"presence","joined":[{"id":2}],"left":[1],"viewers":1}`)
+		r.sleep(time.Hour)
+		check()
+		r.enters(0, room.Code, `,"name":"`+"\u202e<é😀"+`"`)
+		check(`{"type":"presence","joined":[{"id":3,"name":"` + "\u202e\\u003cé😀" + `"}],"left":[],"viewers":2}`)
+	})
+}
+
+// TestPresenceOfABellThatRings has 5,000 join within a second, and go again.
+func TestPresenceOfABellThatRings(t *testing.T) {
+	const viewers, steps = 5000, 100
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 2, Config{})
+		host, room := r.opens(0, "")
+		var all []*peer
+		check := func(when string, count int) {
+			t.Helper()
+			r.sleep(presenceEvery)
+			told := host.told()
+			if len(told) == 0 || len(told) > 6 {
+				t.Fatalf("%s the host was told %d times", when, len(told))
+			}
+			for _, e := range told {
+				if len(e.Joined) > maxPresence || len(e.Left) > maxPresence {
+					t.Errorf("%s an event tells %d and %d", when, len(e.Joined), len(e.Left))
+				}
+			}
+			if last := told[len(told)-1]; string(last.Viewers) != fmt.Sprint(count) {
+				t.Errorf("%s the host counts %s, want %d", when, last.Viewers, count)
+			}
+		}
+		for range steps {
+			for range viewers / steps {
+				p := r.dial(1)
+				p.say(`{"type":"join","code":"` + room.Code + `","name":"a pupil"}`)
+				all = append(all, p)
+			}
+			r.sleep(time.Second / steps)
+		}
+		check("when they had joined", viewers)
+		for i, p := range all {
+			p.reset()
+			if i%(viewers/steps) == 0 {
+				r.sleep(time.Second / steps)
+			}
+		}
+		check("when they had gone", 0)
+	})
+}
+
+// TestPresenceWaitsForAHostThatDoesNotRead: what waits for it is bounded, and
+// when it reads again the count is right.
+func TestPresenceWaitsForAHostThatDoesNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 1, Config{MaxPrivate: 4000})
+		host, room := r.opens(0, "")
+		host.room = 0
+		for range 300 {
+			r.enters(0, room.Code, `,"name":"a pupil with quite a long name"`)
+			r.sleep(presenceEvery)
+		}
+		if waits := host.session.out.bytes; waits > 8000 {
+			t.Errorf("%d bytes wait for the host", waits)
+		}
+		host.drain(plenty)
+		r.sleep(presenceEvery)
+		told := host.told()
+		if last := told[len(told)-1]; string(last.Viewers) != "300" {
+			t.Errorf("the host counts %s", last.Viewers)
+		}
+	})
+}
+
+func TestPresenceForAHostThatComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 2, Config{})
+		host, room := r.opens(0, "")
+		r.enters(1, room.Code, "")
+		host.told()
+		gone, _ := r.enters(1, room.Code, "")
+		host.reset() // before it was told of the second
+		gone.reset()
+		r.enters(1, room.Code, "")
+		r.sleep(time.Second)
+		next := r.dial(0)
+		next.gets("created", `{"type":"resume","code":"%s","token":"%s"}`, room.Code, room.Token)
+		var told []string
+		for range 4 {
+			for _, e := range next.told() {
+				told = append(told, e.text)
+			}
+			r.sleep(presenceEvery)
+		}
+		// It was not there: it lists who is, and the count tells it whether to.
+		if want := []string{`{"type":"presence","joined":[],"left":[],"viewers":2}`}; !slices.Equal(told, want) {
+			t.Errorf("the host that came back was told %q, want %q", told, want)
+		}
+	})
+}
+
+func TestPresenceIsForTheHostAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 1, Config{})
+		_, room := r.opens(0, `,"roster":true`)
+		v, _ := r.enters(0, room.Code, "")
+		r.enters(0, room.Code, "")
+		r.sleep(time.Second)
+		if told := v.told(); len(told) > 0 {
+			t.Errorf("a viewer was told %s", told[0].text)
+		}
+	})
+}
+
+// TestPresenceOfAnOlderTimer has a timer run out that was stopped too late, as
+// it happens when the host changes.
+func TestPresenceOfAnOlderTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 1, Config{})
+		host, code := r.host(0)
+		r.viewer(0, code)
+		host.told()
+		late := func(want int) {
+			t.Helper()
+			host.session.room.tellPresence()
+			if told := host.told(); len(told) != want {
+				t.Fatalf("the host was told %d times, want %d", len(told), want)
+			}
+		}
+		late(0) // there is nothing to tell
+		r.sleep(presenceEvery / 2)
+		r.viewer(0, code)
+		late(0) // it is too early
+		r.sleep(presenceEvery / 2)
+		late(1)
+		late(0)
+	})
+}

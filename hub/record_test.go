@@ -1,0 +1,161 @@
+package hub
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// relayHost returns the host of a room whose history the relay keeps.
+func (r *testRelay) relayHost(worker int, more string) (*peer, string) {
+	r.t.Helper()
+	p := r.dial(worker)
+	p.say(`{"type":"create","history":"relay"` + more + `}`)
+	p.hears(`{"type":"created"*`)
+	return p, p.session.room.code.String()
+}
+
+func TestRelayTellsTheHistory(t *testing.T) {
+	r := newTestRelay(t, 2, Config{})
+	host, code := r.relayHost(0, "")
+	host.say(`{"type":"command","data":"one"}`)
+	host.say(`{ "type" : "activate", "data":{"x":[1, 2]} }`)
+	host.say(`{"type":"comm\u0061nd","data":2}`)
+	v := r.dial(1)
+	v.say(`{"type":"join","code":"` + code + `","history":true}`)
+	host.say(`{"type":"command","data":"live"}`)
+	v.hears(`{"type":"joined"*`,
+		`{"type":"history","commands":["one",2],"messages":[{"type":"command","data":"one"},{ "type" : "activate", "data":{"x":[1, 2]} },{"type":"comm\u0061nd","data":2}],"seq":3}`,
+		`{"type":"command","data":"live"}`)
+	host.hears() // it is not asked
+}
+
+func TestRelaysEmptyHistory(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	_, code := r.relayHost(0, "")
+	v := r.viewer(0, code)
+	v.say(`{"type":"history_request"}`)
+	v.hears(`{"type":"history","commands":[],"messages":[],"seq":0}`)
+}
+
+func TestHistoryThatIsTruncatedSaysSo(t *testing.T) {
+	const keep = 100_000
+	r := newTestRelay(t, 1, Config{Retain: keep})
+	host, code := r.relayHost(0, "")
+	for i := 1; i <= 1000; i++ {
+		host.say(fmt.Sprintf(`{"type":"command","data":"%d %s"}`, i, strings.Repeat("x", 400)))
+	}
+	v := r.viewer(0, code)
+	v.say(`{"type":"history_request"}`)
+	r.run()
+	var history struct {
+		Commands, Messages []json.RawMessage
+		Seq                int
+		Truncated          bool
+	}
+	got := v.frames()
+	if len(got) != 1 || json.Unmarshal([]byte(got[0]), &history) != nil {
+		t.Fatalf("heard %d messages", len(got))
+	}
+	n := len(history.Messages)
+	if !history.Truncated || history.Seq != 1000 || n != len(history.Commands) || n < keep/500 || n > 1000*3/4 {
+		t.Errorf("truncated %v, seq %d, %d messages, %d commands", history.Truncated, history.Seq, n, len(history.Commands))
+	}
+	for i, command := range history.Commands {
+		if want := fmt.Sprintf(`"%d `, 1000-n+i+1); !strings.HasPrefix(string(command), want) {
+			t.Fatalf("command %d of the history is %.20s, want %s", i, command, want)
+		}
+	}
+}
+
+// TestHistoryIsEncodedOnce has many ask at one moment, some of them after
+// another broadcast.
+func TestHistoryIsEncodedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 2, Config{})
+		host, code := r.relayHost(0, "")
+		host.say(`{"type":"command","data":1}`)
+		first := r.dial(0)
+		first.say(`{"type":"join","code":"` + code + `","history":true}`)
+		encoded := host.session.room.record.history
+		host.say(`{"type":"command","data":2}`)
+		second := r.dial(1)
+		second.say(`{"type":"join","code":"` + code + `"}`)
+		late := r.viewer(1, code)
+		late.say(`{"type":"history_request"}`) // it is past the encoded one's end
+		if again := host.session.room.record.history; &again[0] == &encoded[0] {
+			t.Error("a history that ends before the viewer's place was told again")
+		}
+		for range 50 {
+			p := r.dial(1)
+			p.say(`{"type":"join","code":"` + code + `","history":true}`)
+			p.hears(`{"type":"joined"*`, `{"type":"history","commands":[1,2],*`)
+		}
+		late.hears(`{"type":"history","commands":[1,2],*`)
+		first.hears(`{"type":"joined"*`, `{"type":"history","commands":[1],*`, `{"type":"command","data":2}`)
+		time.Sleep(2 * freshFor)
+		synctest.Wait()
+		if host.session.room.record.history != nil {
+			t.Error("the encoded history is kept")
+		}
+	})
+}
+
+func TestSlowViewerIsMovedOnAndToldWhatItMissed(t *testing.T) {
+	const limit = 100_000
+	r := newTestRelay(t, 1, Config{LagLimit: limit, MaxHostMessage: 1000})
+	host, code := r.relayHost(0, `,"slow":"skip"`)
+	v := r.viewer(0, code)
+	v.room = 500
+	text := func(i int) string {
+		return fmt.Sprintf(`{"type":"command","data":"%d %s"}`, i, strings.Repeat("x", 900))
+	}
+	sent := 0
+	for r.hub.Stats().Skipped == 0 {
+		sent++
+		host.say(text(sent))
+		r.run()
+	}
+	v.drain(plenty)
+	host.say(text(sent + 1))
+	v.hears(text(1), fmt.Sprintf(`{"type":"skipped","messages":%d,"seq":%d}`, sent-1, sent), text(sent+1))
+	if got := r.hub.Stats(); got.Viewers != 1 || got.Skipped != uint64(sent-1) {
+		t.Errorf("%d viewers, %d skipped", got.Viewers, got.Skipped)
+	}
+}
+
+func TestBroadcastFromOutside(t *testing.T) {
+	r := newTestRelay(t, 2, Config{})
+	info, token, err := r.hub.CreateRoom(RoomOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := r.viewer(1, info.Code)
+	host := r.dial(0)
+	host.say(`{"type":"resume","code":"` + info.Code + `","token":"` + token + `"}`)
+	host.hears(`{"type":"created"*`)
+	v.hears(`{"type":"host_back"}`)
+	if seq, err := r.hub.Broadcast(info.Code, []byte(`{"a": 1}`)); seq != 1 || err != nil {
+		t.Fatalf("broadcast %d, %v", seq, err)
+	}
+	for _, p := range []*peer{host, v} {
+		p.hears(`{"type":"broadcast","data":{"a": 1}}`)
+	}
+	for data, want := range map[string]string{`{`: "data", `1} {"x":2`: "data", strings.Repeat("[", 400): "data", "": "data", `1,"x":2`: "data"} {
+		if _, err := r.hub.Broadcast(info.Code, []byte(data)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("broadcast of %.20q: %v", data, err)
+		}
+	}
+	own, code := r.host(0)
+	if _, err := r.hub.Broadcast(code, []byte(`1`)); err != ErrHostSpeaks {
+		t.Errorf("in a host's room: %v", err)
+	}
+	own.say(`{"type":"close"}`)
+	if _, err := r.hub.Broadcast(code, []byte(`1`)); err != ErrRoomNotFound {
+		t.Errorf("in a closed room: %v", err)
+	}
+	v.hears()
+}

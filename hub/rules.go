@@ -1,0 +1,162 @@
+package hub
+
+import "fmt"
+
+// The rules for those who are in a room.
+
+// relay passes a message on to every viewer, verbatim.
+func relay(s *Session, r request) *fault {
+	if !r.has("data") {
+		return r.missing("data")
+	}
+	if r.has("seq") {
+		return &fault{code: "bad_message", message: `"seq" is for the relay to set`}
+	}
+	if !s.room.broadcast(s, r.text) {
+		return notHost() // another connection has taken its place at this moment
+	}
+	return nil
+}
+
+// message passes a host's message to one viewer, or a viewer's to the host.
+func message(s *Session, r request) *fault {
+	if !s.has(markHost) {
+		data, f := r.raw("data")
+		if f != nil {
+			return f
+		}
+		return s.room.mailHost(s, mailFrom(viewerFrom(s.id), data))
+	}
+	to, f := r.id("to")
+	if f != nil {
+		return f
+	}
+	data, f := r.raw("data")
+	if f != nil {
+		return f
+	}
+	return s.room.mailViewer(s, to, mailFrom(`"host"`, data))
+}
+
+func historyRequested(s *Session, _ request) *fault {
+	if s.has(markParked) {
+		return &fault{code: "too_fast", message: "the history was asked for, and has not come yet"}
+	}
+	if s.asksTooSoon() {
+		return &fault{code: "too_fast", message: "the history may be asked for once in " + s.shard.hub.config().HistoryEvery.String()}
+	}
+	if s.room.options.relayTells {
+		s.room.tellHistory(s)
+	} else if !s.room.askHistory(s) {
+		return &fault{code: "history_unavailable", message: "the host is not there"}
+	}
+	s.noteAsked()
+	return nil
+}
+
+func history(s *Session, r request) *fault {
+	if f := r.list("commands"); f != nil {
+		return f
+	}
+	s.room.answerHistory(s, r.text)
+	return nil
+}
+
+// The bounds of a page of viewers.
+const (
+	standardPage = 100
+	maxPage      = 1000
+)
+
+// list tells who is there, in the order in which they joined.
+func list(s *Session, r request) *fault {
+	if !s.has(markHost) && !s.room.options.roster {
+		return notHost()
+	}
+	after, f := r.number("after", 0, 1<<32-2, 0)
+	if f != nil {
+		return f
+	}
+	limit, f := r.number("limit", 1, maxPage, standardPage)
+	if f != nil {
+		return f
+	}
+	page := []person{}
+	if s.has(markHost) && !s.room.seats(s) {
+		return notHost()
+	}
+	s.room.mu.Lock()
+	s.room.roster.page(uint32(after), limit, func(id uint32, name string) { page = append(page, person{id, name}) })
+	total := s.room.roster.viewers
+	s.room.mu.Unlock()
+	s.tell(listOf(page, total))
+	return nil
+}
+
+// kick ends a viewer's connection and makes its token void.
+func kick(s *Session, r request) *fault {
+	id, f := r.id("id")
+	if f != nil {
+		return f
+	}
+	room := s.room
+	room.mu.Lock()
+	seated, viewer := room.seat.host == s, room.roster.session(id)
+	if seated && viewer != nil {
+		room.roster.kick(id)
+	}
+	room.mu.Unlock()
+	switch {
+	case !seated:
+		return notHost()
+	case viewer == nil:
+		return noSuchViewer(id)
+	}
+	room.tell(viewer, id, func() { viewer.end(ReasonKicked) })
+	s.tell(kicked(id))
+	return nil
+}
+
+func grantHost(s *Session, r request) *fault {
+	id, f := r.id("id")
+	if f != nil {
+		return f
+	}
+	return s.room.grant(s, id)
+}
+
+// leave takes the session out of its room. Its connection stays.
+func leave(s *Session, _ request) *fault {
+	s.cut()
+	s.leave()
+	s.tell([]byte(`{"type":"left"}`))
+	return nil
+}
+
+// closeRoom ends the room. The host's connection stays, and may create or join
+// another.
+func closeRoom(s *Session, _ request) *fault {
+	room := s.room
+	if !room.closeBy(s) {
+		return notHost()
+	}
+	s.cut() // it may have been a viewer, with something still due
+	s.room = nil
+	s.clear(markHost | markGranted)
+	s.tell(s.closedEvent(ReasonHostClosed))
+	return nil
+}
+
+// ping answers with the same data. It may overtake broadcasts.
+func ping(s *Session, r request) *fault {
+	text := []byte(`{"type":"pong"}`)
+	if r.has("data") {
+		data, f := r.raw("data")
+		if f != nil {
+			return f
+		}
+		text = fmt.Appendf(nil, `{"type":"pong","data":%s}`, data)
+	}
+	s.pushUrgent(text)
+	return nil
+}

@@ -1,0 +1,262 @@
+package hub
+
+import "time"
+
+// A seat is a room's place for its host. It is guarded by the room's lock.
+type seat struct {
+	host    *Session  // nil while nobody is there
+	token   hostToken // proves that one is the host
+	granted hostToken // the token of a host by grant, until its first message
+	sent    uint64    // broadcasts taken from hosts
+	moving  int       // places kept for older hosts, which are about to be viewers
+	waiting *time.Timer
+}
+
+// waitLocked closes the room when nobody has come by then.
+func (r *Room) waitLocked(limit time.Duration, why Reason) {
+	r.seat.stopWaiting()
+	var timer *time.Timer
+	timer = time.AfterFunc(limit, func() {
+		r.mu.Lock()
+		// The host may have come, and gone again, at this very moment.
+		if r.closed || r.seat.host != nil || r.seat.waiting != timer {
+			r.mu.Unlock()
+			return
+		}
+		r.closeLocked()
+		r.mu.Unlock()
+		r.dismiss(nil, why)
+	})
+	r.seat.waiting = timer
+}
+
+func (s *seat) stopWaiting() {
+	if s.waiting != nil {
+		s.waiting.Stop()
+		s.waiting = nil
+	}
+}
+
+// proves reports whether a token is the host's. While a host by grant has said
+// nothing, there are two.
+func (s *seat) proves(token string) bool {
+	// No short cut: how long it takes tells nothing.
+	mine, granted := s.token.is(token), s.granted.is(token)
+	return mine || granted && s.granted != hostToken{}
+}
+
+// A resumption is what a host is told when it has come back.
+type resumption struct {
+	token hostToken
+	seq   uint64
+	sent  uint64
+}
+
+// resume seats a host that proves who it is. From then on nothing is accepted
+// from an older one. It is called by the new host's worker; s is in no room.
+func (r *Room) resume(s *Session, token string) (resumption, *fault) {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return resumption{}, roomNotFound()
+	}
+	if !r.seat.proves(token) {
+		r.mu.Unlock()
+		return resumption{}, badToken()
+	}
+	if r.seat.granted.is(token) {
+		r.seat.token = r.seat.granted
+	}
+	older := r.seat.host
+	r.seat.stopWaiting()
+	r.seatLocked(s)
+	if older == nil {
+		r.noticeLocked([]byte(`{"type":"host_back"}`))
+	}
+	end := r.log.End()
+	back := resumption{token: r.seat.token, seq: end.Seq(), sent: r.seat.sent}
+	r.mu.Unlock()
+
+	if older != nil {
+		r.tell(older, 0, func() {
+			if !r.seats(older) { // it may have resumed meanwhile
+				older.end(ReasonReplaced)
+			}
+		})
+	}
+	r.wake()
+	return back, nil
+}
+
+// seats reports whether s is the host. An older one believes that it is until
+// its worker has told it otherwise.
+func (r *Room) seats(s *Session) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.seat.host == s
+}
+
+// seatLocked makes s the host, whoever was it before. s is in no room.
+func (r *Room) seatLocked(s *Session) {
+	r.seat.host = s
+	r.seat.granted = hostToken{}
+	s.room = r
+	s.set(markHost)
+	if r.asking.open {
+		r.askHostLocked()
+	}
+	r.presence.hostLocked(r)
+}
+
+// hostLeft is called when a host's connection has ended, or it has left. Unless
+// another one has its place, the room waits for it to come back.
+func (r *Room) hostLeft(s *Session) {
+	grace := r.hub.config().HostGrace
+	r.mu.Lock()
+	if r.seat.host != s {
+		r.mu.Unlock()
+		return
+	}
+	if grace <= 0 || r.hub.draining.Load() {
+		r.closeLocked()
+		r.mu.Unlock()
+		why := ReasonHostGone
+		if r.hub.draining.Load() {
+			why = ReasonShutdown
+		}
+		r.dismiss(nil, why)
+		return
+	}
+	r.seat.host = nil
+	r.presence.stop()
+	r.noticeLocked(hostLeft(grace))
+	r.waitLocked(grace, ReasonHostGone)
+	question, late := r.asking.number, r.asking.open
+	r.mu.Unlock()
+	if late {
+		r.historyLate(question)
+	}
+	r.wake()
+}
+
+// closeBy ends the room for its host, whose connection stays.
+func (r *Room) closeBy(s *Session) bool {
+	r.mu.Lock()
+	if r.seat.host != s {
+		r.mu.Unlock()
+		return false
+	}
+	r.closeLocked()
+	r.mu.Unlock()
+	r.dismiss(nil, ReasonHostClosed)
+	return true
+}
+
+// confirm makes the token of a host by grant the only one. It is called with
+// that host's first message.
+func (r *Room) confirm(s *Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.seat.host == s && r.seat.granted != (hostToken{}) {
+		r.seat.token, r.seat.granted = r.seat.granted, hostToken{}
+	}
+}
+
+// grant has the viewer with the id take the host's place. It is called by the
+// host's worker. The change is made by the viewer's, since it changes that
+// session; the old host then becomes a viewer on its own.
+func (r *Room) grant(host *Session, id uint32) *fault {
+	r.mu.Lock()
+	seated, viewer := r.seat.host == host, r.roster.session(id)
+	r.mu.Unlock()
+	switch {
+	case !seated:
+		return notHost()
+	case viewer == nil:
+		return noSuchViewer(id)
+	}
+	viewer.shard.Post(func() bool {
+		if f := r.promote(viewer, host, id); f != nil {
+			f.re = "grant_host"
+			host.shard.Post(func() bool {
+				if host.phase == open { // whatever it is by now
+					host.report(f)
+					host.conn.Flush()
+				}
+				return false
+			})
+			return false
+		}
+		viewer.conn.Flush()
+		r.wake()
+		return false
+	})
+	return nil
+}
+
+// promote makes a viewer the host in place of the present one. It is called by
+// the viewer's worker; both must still be what they were.
+func (r *Room) promote(viewer, host *Session, id uint32) *fault {
+	if viewer.room != r || viewer.id != id || viewer.has(markHost) || viewer.phase != open {
+		return noSuchViewer(id)
+	}
+	a := r.audience(viewer.shard)
+	r.mu.Lock()
+	switch {
+	case r.seat.host != host: // nor has a closed room one
+		r.mu.Unlock()
+		return notHost()
+	case r.roster.session(id) != viewer: // it has come back, on a newer connection
+		r.mu.Unlock()
+		return noSuchViewer(id)
+	}
+	r.roster.remove(id)
+	r.presence.leftLocked(r, id)
+	a.count.Add(-1)
+	token := drawToken()
+	from := r.log.End()
+	r.noticeLocked(hostChanged(id))
+	r.seatLocked(viewer)
+	r.seat.granted = token
+	r.seat.moving++
+	r.mu.Unlock()
+
+	a.remove(viewer)
+	viewer.id = 0
+	viewer.set(markGranted)
+	viewer.pushText(nowHost(r, token), from.Position())
+	host.shard.Post(func() bool {
+		if host.room == r && host.has(markHost) && host.phase == open {
+			r.demote(host)
+			host.conn.Flush()
+			return false
+		}
+		r.mu.Lock()
+		r.seat.moving--
+		r.mu.Unlock()
+		return false
+	})
+	return nil
+}
+
+// demote makes a host that has given away its place a viewer. It is called by
+// its worker.
+func (r *Room) demote(host *Session) {
+	r.mu.Lock()
+	r.seat.moving--
+	if r.closed || r.seat.host == host {
+		r.mu.Unlock()
+		return // it hears of the end like a host, or has resumed meanwhile
+	}
+	half := host.cursor.Rest() // of what it was due as a viewer, if it has been one
+	id := r.roster.add(host, 0, "")
+	r.presence.joinedLocked(r, id, "")
+	r.enterLocked(host, id, r.log.End())
+	w := welcome{seq: host.cursor.Seq(), viewers: r.roster.viewers, host: r.seat.host != nil}
+	r.mu.Unlock()
+	r.audience(host.shard).add(host)
+	host.pushText(joined(r, id, w), host.cursor.Position())
+	if half != nil {
+		host.out.pushRest(half)
+	}
+}

@@ -1,0 +1,75 @@
+package hub
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"encoding/hex"
+)
+
+// A hostToken proves that one is a room's host: 128 random bits.
+type hostToken [16]byte
+
+func drawToken() (t hostToken) {
+	_, _ = rand.Read(t[:]) // never fails: crypto/rand ends the program instead
+	return t
+}
+
+// String returns the token as it is told.
+func (t hostToken) String() string { return hex.EncodeToString(t[:]) }
+
+// is compares a token with what a client says, in constant time.
+func (t hostToken) is(text string) bool {
+	return subtle.ConstantTimeCompare([]byte(t.String()), []byte(text)) == 1
+}
+
+// A viewer's token is its id and the beginning of an HMAC (RFC 2104) over room
+// and id, so the relay keeps nothing for it.
+const viewerMACSize = 16
+
+// viewerToken returns the token of the viewer with the id.
+func (r *Room) viewerToken(id uint32) string {
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, 4+viewerMACSize), id)
+	return hex.EncodeToString(append(b, r.viewerMAC(id)...))
+}
+
+func (r *Room) viewerMAC(id uint32) []byte {
+	mac := hmac.New(sha256.New, r.hub.key[:])
+	mac.Write([]byte(r.epoch))
+	mac.Write(r.code[:])
+	mac.Write(binary.BigEndian.AppendUint32(nil, id))
+	return mac.Sum(nil)[:viewerMACSize]
+}
+
+// viewerOf returns the id that a viewer's token proves.
+func (r *Room) viewerOf(token string) (id uint32, ok bool) {
+	b, err := hex.DecodeString(token)
+	if err != nil || len(b) != 4+viewerMACSize {
+		return 0, false
+	}
+	id = binary.BigEndian.Uint32(b)
+	return id, hmac.Equal(b[4:], r.viewerMAC(id))
+}
+
+// drawEpoch returns a random name for a room's life.
+func drawEpoch() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// A secret is what joiners must give, as its hash; the zero secret asks for
+// nothing.
+type secret [sha256.Size]byte
+
+func hashSecret(text string) secret { return sha256.Sum256([]byte(text)) }
+
+func (s secret) asked() bool { return s != secret{} }
+
+// is compares a secret with what a client says, in constant time.
+func (s secret) is(text string) bool {
+	given := hashSecret(text)
+	return subtle.ConstantTimeCompare(s[:], given[:]) == 1
+}
