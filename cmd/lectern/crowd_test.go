@@ -177,12 +177,24 @@ func enter(addr, code string) (net.Conn, *bufio.Reader, error) {
 	err = errors.Join(
 		conn.SetDeadline(time.Now().Add(crowdTimeout)),
 		ws.WriteFrame(conn, ws.MaskFrame(ws.NewTextFrame([]byte(`{"type":"join","code":"`+code+`"}`)))),
-		expectFrame(r, ws.OpText, []byte(`{"type":"joined","code":"`+code+`"}`)),
+		expectJoined(r, code),
 	)
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())
 	}
 	return conn, r, nil
+}
+
+// expectJoined reads the answer to a join.
+func expectJoined(r io.Reader, code string) error {
+	got, err := ws.ReadFrame(r)
+	if err != nil {
+		return err
+	}
+	if want := `{"type":"joined","code":"` + code + `",`; !strings.HasPrefix(string(got.Payload), want) {
+		return fmt.Errorf("join was answered %s, want %s...", got.Payload, want)
+	}
+	return nil
 }
 
 // expectFrame reads one frame and compares it.

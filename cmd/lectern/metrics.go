@@ -42,6 +42,7 @@ var (
 	messagesInDesc  = describe("messages_received_total", "Messages from clients.")
 	broadcastsDesc  = describe("broadcasts_total", "Messages from hosts that were relayed.")
 	messagesOutDesc = describe("messages_delivered_total", "Broadcasts times the viewers that got them.")
+	skippedDesc     = describe("messages_skipped_total", "Broadcasts times the slow viewers that were moved past them.")
 	closesDesc      = describe("closes_total", "Ended connections, by reason.", "reason")
 
 	acceptedDesc = describe("accepted_total", "Connections accepted, by worker.", "worker")
@@ -75,6 +76,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	count(messagesInDesc, s.Received)
 	count(broadcastsDesc, s.Broadcasts)
 	count(messagesOutDesc, s.Delivered)
+	count(skippedDesc, s.Skipped)
 	for _, why := range hub.Reasons() {
 		count(closesDesc, s.Closes[why], why.String())
 	}

@@ -205,6 +205,7 @@ func (t *terminal) read() string {
 func (t *terminal) expect(want string) (code string) {
 	t.t.Helper()
 	pattern := strings.Replace(regexp.QuoteMeta(want), shownCode, "([0-9A-F]{6})", 1)
+	pattern = strings.ReplaceAll(pattern, `"\.\.\."`, `"[0-9a-f]+"`) // a token, or an epoch
 	line := t.read()
 	found := regexp.MustCompile("^" + pattern + "$").FindStringSubmatch(line)
 	if found == nil {

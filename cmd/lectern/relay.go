@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"lectern/hub"
@@ -17,7 +19,10 @@ import (
 // A relay is everything that runs while the process serves.
 type relay struct {
 	log      *slog.Logger
-	config   *serveCommand
+	config   *options                 // immutable; as at the start
+	current  atomic.Pointer[settings] // what is in force
+	level    *slog.LevelVar
+	limit    int // descriptors
 	pool     *netpoll.Pool
 	hub      *hub.Hub
 	listener *netpoll.Listener
@@ -27,21 +32,19 @@ type relay struct {
 	adminOn  net.Listener
 }
 
-// newRelay opens the listeners. Nothing is served before run.
-func newRelay(config *serveCommand, log *slog.Logger) (*relay, error) {
+// newRelay opens the listeners, and logs to w. Nothing is served before run.
+func newRelay(s *settings, w io.Writer) (*relay, error) {
 	limit, err := raiseDescriptors()
 	if err != nil {
 		return nil, err
 	}
-	if fits := limit - reservedDescriptors; config.MaxConnections == 0 {
-		config.MaxConnections = max(1, fits)
-	} else if config.MaxConnections > fits {
-		log.Warn("fewer descriptors than connections", "max_connections", config.MaxConnections, "descriptors", limit, "viewers", fits)
-	}
-
-	r := &relay{log: log, config: config}
+	r := &relay{config: s.options, level: new(slog.LevelVar), limit: limit}
+	r.current.Store(s)
+	r.level.Set(slog.Level(s.LogLevel))
+	r.log = newLogger(w, s.LogFormat, r.level)
+	log := r.log
 	r.pool, err = netpoll.New(netpoll.Config{
-		Workers: useProcessors(config.Workers),
+		Workers: useProcessors(s.Workers),
 		Failed:  func(err error) { log.Error("reactor", "error", err) },
 	})
 	if err != nil {
@@ -56,9 +59,7 @@ func newRelay(config *serveCommand, log *slog.Logger) (*relay, error) {
 		workers[i] = w
 	}
 	r.plain = newHandover(r.listener.Addr())
-	hubConfig := config.hubConfig()
-	hubConfig.Plain = r.plain.take
-	r.hub = hub.New(hubConfig, workers)
+	r.hub = hub.New(r.hubConfig(s), workers)
 
 	r.web = newServer(r.publicHandler(), log)
 	r.web.SetKeepAlivesEnabled(false) // a proxy's next request on it could be an upgrade
@@ -67,8 +68,44 @@ func newRelay(config *serveCommand, log *slog.Logger) (*relay, error) {
 	}
 	log.Info("relay listens",
 		"addr", r.listener.Addr().String(), "admin", r.adminAddr(), "version", version, "workers", len(workers),
-		"descriptors", limit, "viewers", min(config.MaxConnections, limit-reservedDescriptors))
+		"descriptors", limit, "viewers", min(r.hub.Config().MaxConnections, limit-reservedDescriptors))
+	r.warnIfOpen()
 	return r, nil
+}
+
+func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// hubConfig completes the hub's part of the settings with what only the
+// process knows. It warns when there are fewer descriptors than the connections
+// that were asked for.
+func (r *relay) hubConfig(s *settings) hub.Config {
+	config := s.hubConfig()
+	config.Plain = r.plain.take
+	if fits := max(1, r.limit-reservedDescriptors); config.MaxConnections == 0 || config.MaxConnections > fits {
+		if config.MaxConnections > 0 && s.setting("max-connections").source.kind != fromDefault {
+			r.log.Warn("fewer descriptors than connections", "max_connections", config.MaxConnections, "descriptors", r.limit, "viewers", fits)
+		}
+		config.MaxConnections = fits
+	}
+	return config
+}
+
+// apiKey returns the key that the HTTP API asks for now, empty if the API is
+// off. It may be called from anywhere; SIGHUP may change it.
+func (r *relay) apiKey() string { return r.current.Load().apiKey.value.reveal() }
+
+// warnIfOpen warns when anybody who reaches this machine may create rooms.
+func (r *relay) warnIfOpen() {
+	host, _, err := net.SplitHostPort(r.listener.Addr().String())
+	if err == nil && !r.current.Load().createKey.value.isSet() && !isLoopback(host) {
+		r.log.Warn(openToAll, "addr", r.listener.Addr().String())
+	}
 }
 
 func (r *relay) listen() (err error) {
@@ -131,8 +168,9 @@ func (r *relay) run(ctx context.Context) error {
 // stop says goodbye to everybody, within the drain timeout.
 func (r *relay) stop() error {
 	began := time.Now()
-	r.log.Info("relay drains", "connections", r.hub.Connections(), "timeout", r.config.DrainTimeout)
-	ctx, cancel := context.WithTimeout(context.Background(), r.config.DrainTimeout)
+	timeout := r.current.Load().DrainTimeout
+	r.log.Info("relay drains", "connections", r.hub.Connections(), "timeout", timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	r.hub.Drain()
 	errs := []error{r.listener.Close()}

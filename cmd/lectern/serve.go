@@ -2,11 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"log/slog"
+	"net/netip"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -14,115 +13,130 @@ import (
 	"lectern/netpoll"
 )
 
-// serveCommand holds the relay's options. A number or time of zero means the
-// default that the help tells, but for the drain timeout: zero waits for nobody.
-type serveCommand struct {
-	Addr      string `default:"127.0.0.1:8765" help:"Address to listen on, for WebSockets and plain HTTP."`
-	AdminAddr string `default:"127.0.0.1:8766" help:"Address for /metrics and /health; empty for none."`
-	Pprof     bool   `help:"Serve /debug/pprof on the admin address."`
-	Echo      string `placeholder:"PATH" help:"Serve an echo at this path, for WebSocket conformance suites."`
-	Workers   int    `default:"0" help:"Threads that own connections; 0 for one per processor."`
-
-	LogFormat string     `enum:"text,json" default:"text" help:"Format of the log: text or json."`
-	LogLevel  slog.Level `default:"info" help:"Least important level to log: debug, info, warn or error."`
-
-	MaxConnections   int `default:"0" help:"WebSocket connections at once; 0 for as many as descriptors allow."`
-	MaxRooms         int `default:"10000" help:"Rooms at once."`
-	MaxHead          int `default:"8192" help:"Bytes of a request's head."`
-	MaxHostMessage   int `default:"1048576" help:"Bytes of a host's message. One over 16 times this ends the connection."`
-	MaxViewerMessage int `default:"16384" help:"Bytes of anybody else's message. One over 16 times this ends the connection."`
-	MaxPrivate       int `default:"65536" help:"Bytes of answers that may wait for one connection before it is not read from any more."`
-	LagLimit         int `default:"4194304" help:"Bytes of broadcasts that a viewer may fall behind; at least twice --max-host-message."`
-
-	HandshakeTimeout time.Duration `default:"10s" help:"For a request's whole head."`
-	CloseTimeout     time.Duration `default:"5s" help:"For a closing connection to drain and to answer."`
-	StallTimeout     time.Duration `default:"30s" help:"Without taking a byte that was due."`
-	PingAfter        time.Duration `default:"25s" help:"Silence in either direction before a ping."`
-	IdleTimeout      time.Duration `default:"60s" help:"Without a sign of life before a connection is closed."`
-	HistoryTimeout   time.Duration `default:"5s" help:"For a host to answer a request for the history."`
-	HistoryEvery     time.Duration `default:"10s" help:"Between two requests of one viewer for the history."`
-	DrainTimeout     time.Duration `default:"10s" help:"For all connections to close when the relay ends."`
-
-	NotSentLowat int           `default:"16384" help:"Bytes that the kernel keeps for a socket beyond what is in flight (TCP_NOTSENT_LOWAT)."`
-	SendBuffer   int           `default:"0" help:"SO_SNDBUF of each connection in bytes; 0 for the kernel's own tuning."`
-	UserTimeout  time.Duration `default:"60s" help:"For a peer to acknowledge what was sent (TCP_USER_TIMEOUT)."`
-	KeepAlive    time.Duration `default:"45s" help:"Silence before the kernel probes a peer (TCP_KEEPIDLE)."`
-}
+type serveCommand struct{ options }
 
 // Run serves until a signal, then drains. A second signal ends it at once.
-func (c *serveCommand) Run() error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+// SIGHUP reads the configuration again.
+func (c *serveCommand) Run(line *commandLine) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	running, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	log := c.logger(os.Stderr)
-	r, err := newRelay(c, log)
+
+	environ := os.Environ()
+	s, err := settle(line, &c.options, environ)
 	if err != nil {
 		return err
 	}
-	context.AfterFunc(ctx, stop) // from now on a signal has its ordinary effect
-	return r.run(ctx)
+	r, err := newRelay(s, os.Stderr)
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(running, stop) // from now on a signal has its ordinary effect
+
+	again := func() (*settings, error) { return readSettings(line.args, environ) }
+	var following sync.WaitGroup
+	following.Go(func() { r.follow(running, hangups, again) })
+	err = r.run(running)
+	stop()
+	following.Wait()
+	return err
 }
 
-func (c *serveCommand) logger(w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.LogLevel}
-	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
+// options are the relay's. A number or time of zero means the default, but for
+// those with the tag zero. Those with the tag restart are read at the start only.
+type options struct {
+	Config string `restart:"" placeholder:"FILE" group:"file" help:"TOML file with options, by their names here."`
+
+	Addr      string `restart:"" default:"127.0.0.1:8765" group:"listen" help:"Address to listen on, for WebSockets and plain HTTP."`
+	AdminAddr string `restart:"" default:"127.0.0.1:8766" group:"listen" help:"Address for /metrics and /health; empty for none."`
+	Pprof     bool   `restart:"" group:"listen" help:"Serve /debug/pprof on the admin address."`
+	Echo      string `restart:"" placeholder:"PATH" group:"listen" help:"Serve an echo at this path, for WebSocket conformance suites."`
+	Workers   int    `restart:"" default:"0" zero:"" group:"listen" help:"Threads that own connections; 0 for one per processor."`
+
+	CreateKeyFile string        `placeholder:"FILE" group:"access" help:"File with the key that who creates a room must give; none, and everybody may."`
+	APIKeyFile    string        `placeholder:"FILE" group:"access" help:"File with the key of the HTTP API; none, and the API is off."`
+	AllowOrigin   []webOrigin   `placeholder:"ORIGIN" group:"access" help:"Origin whose pages may connect, like https://example.org, besides the relay's own; * for all. May be given again."`
+	TrustedProxy  []trustedPeer `placeholder:"NETWORK" group:"access" help:"Address or CIDR of a proxy whose X-Forwarded-For is believed. May be given again."`
+
+	MaxConnections   int `default:"20000" zero:"" group:"limits" help:"WebSocket connections at once; 0 for as many as descriptors allow."`
+	MaxHandshaking   int `default:"15000" group:"limits" help:"Connections at once that are not yet WebSockets."`
+	MaxRooms         int `default:"10000" group:"limits" help:"Rooms at once."`
+	MaxViewers       int `default:"20000" group:"limits" help:"Viewers of one room at once."`
+	MaxHead          int `default:"8192" group:"limits" help:"Bytes of a request's head."`
+	MaxHostMessage   int `default:"1048576" group:"limits" help:"Bytes of a host's message. One over 16 times this ends the connection."`
+	MaxViewerMessage int `default:"16384" group:"limits" help:"Bytes of anybody else's message. One over 16 times this ends the connection."`
+	MaxName          int `default:"64" group:"limits" help:"Characters of a viewer's or a room's name."`
+	HostRate         int `default:"0" zero:"" group:"limits" help:"Messages a second from a host; 0 for any number."`
+	ViewerRate       int `default:"10" group:"limits" help:"Messages a second from anybody else."`
+	MaxPrivate       int `default:"65536" group:"limits" help:"Bytes of answers that may wait for one connection before it is not read from any more."`
+	LagLimit         int `default:"4194304" group:"limits" help:"Bytes of broadcasts that a viewer may fall behind; at least twice --max-host-message."`
+
+	HostGrace        time.Duration `default:"60s" zero:"" group:"times" help:"For a room to wait for its host to come back; 0 to close it at once."`
+	RoomIdle         time.Duration `default:"10m" group:"times" help:"For a room made over HTTP to wait for its first host."`
+	HandshakeTimeout time.Duration `default:"10s" group:"times" help:"For a request's whole head."`
+	CloseTimeout     time.Duration `default:"5s" group:"times" help:"For a closing connection to drain and to answer."`
+	StallTimeout     time.Duration `default:"30s" group:"times" help:"Without taking a byte that was due."`
+	PingAfter        time.Duration `default:"25s" group:"times" help:"Silence in either direction before a ping."`
+	IdleTimeout      time.Duration `default:"60s" group:"times" help:"Without a sign of life before a connection is closed."`
+	HistoryTimeout   time.Duration `default:"5s" group:"times" help:"For a host to answer a request for the history."`
+	HistoryEvery     time.Duration `default:"10s" group:"times" help:"Between two requests of one viewer for the history."`
+	DrainTimeout     time.Duration `default:"10s" zero:"" group:"times" help:"For all connections to close when the relay ends; 0 to wait for nobody."`
+
+	NotSentLowat int           `restart:"" default:"16384" group:"sockets" help:"Bytes that the kernel keeps for a socket beyond what is in flight (TCP_NOTSENT_LOWAT)."`
+	SendBuffer   int           `restart:"" default:"0" zero:"" group:"sockets" help:"SO_SNDBUF of each connection in bytes; 0 for the kernel's own tuning."`
+	UserTimeout  time.Duration `restart:"" default:"60s" group:"sockets" help:"For a peer to acknowledge what was sent (TCP_USER_TIMEOUT)."`
+	KeepAlive    time.Duration `restart:"" default:"45s" group:"sockets" help:"Silence before the kernel probes a peer (TCP_KEEPIDLE)."`
+
+	LogFormat string   `restart:"" enum:"text,json" default:"text" group:"log" help:"Format of the log: text or json."`
+	LogLevel  logLevel `default:"info" group:"log" help:"Least important level to log: debug, info, warn or error."`
 }
 
-// Validate refuses what makes no sense. kong calls it.
-func (c *serveCommand) Validate() error {
-	numbers := map[string]int{
-		"workers": c.Workers, "max-connections": c.MaxConnections, "max-rooms": c.MaxRooms, "max-head": c.MaxHead,
-		"max-host-message": c.MaxHostMessage, "max-viewer-message": c.MaxViewerMessage, "max-private": c.MaxPrivate,
-		"lag-limit": c.LagLimit, "not-sent-lowat": c.NotSentLowat, "send-buffer": c.SendBuffer,
+// hubConfig returns the hub's part of the settings.
+func (s *settings) hubConfig() hub.Config {
+	config := hub.Config{
+		MaxConnections:   s.MaxConnections,
+		MaxHandshaking:   s.MaxHandshaking,
+		MaxRooms:         s.MaxRooms,
+		MaxViewers:       s.MaxViewers,
+		MaxHead:          s.MaxHead,
+		MaxHostMessage:   s.MaxHostMessage,
+		MaxViewerMessage: s.MaxViewerMessage,
+		HostRate:         s.HostRate,
+		ViewerRate:       s.ViewerRate,
+		MaxName:          s.MaxName,
+		MaxPrivate:       s.MaxPrivate,
+		LagLimit:         s.LagLimit,
+		HostGrace:        s.HostGrace,
+		RoomIdle:         s.RoomIdle,
+		HandshakeTimeout: s.HandshakeTimeout,
+		CloseTimeout:     s.CloseTimeout,
+		StallTimeout:     s.StallTimeout,
+		PingAfter:        s.PingAfter,
+		IdleTimeout:      s.IdleTimeout,
+		HistoryTimeout:   s.HistoryTimeout,
+		HistoryEvery:     s.HistoryEvery,
+		CreateKey:        s.createKey.value.reveal(),
+		EchoPath:         s.Echo,
 	}
-	for name, n := range numbers {
-		if n < 0 || n > 1<<30 {
-			return fmt.Errorf("--%s must be between 0 and %d, not %d", name, 1<<30, n)
-		}
+	if config.HostGrace == 0 {
+		config.HostGrace = -1 // the hub's zero means its default
 	}
-	waits := map[string]time.Duration{
-		"handshake-timeout": c.HandshakeTimeout, "close-timeout": c.CloseTimeout, "stall-timeout": c.StallTimeout,
-		"ping-after": c.PingAfter, "idle-timeout": c.IdleTimeout, "history-timeout": c.HistoryTimeout,
-		"history-every": c.HistoryEvery, "drain-timeout": c.DrainTimeout, "user-timeout": c.UserTimeout, "keep-alive": c.KeepAlive,
+	for _, origin := range s.AllowOrigin {
+		config.AllowOrigins = append(config.AllowOrigins, string(origin))
 	}
-	for name, d := range waits {
-		if d < 0 || d > 24*time.Hour {
-			return fmt.Errorf("--%s must be between 0 and 24h, not %s", name, d)
-		}
+	for _, peer := range s.TrustedProxy {
+		config.TrustedProxies = append(config.TrustedProxies, netip.Prefix(peer))
 	}
-	if c.Echo != "" && c.Echo[0] != '/' {
-		return fmt.Errorf("--echo must be a path that begins with a slash, not %q", c.Echo)
-	}
-	return nil
+	return config
 }
 
-func (c *serveCommand) hubConfig() hub.Config {
-	return hub.Config{
-		MaxConnections:   c.MaxConnections,
-		MaxRooms:         c.MaxRooms,
-		MaxHead:          c.MaxHead,
-		MaxHostMessage:   c.MaxHostMessage,
-		MaxViewerMessage: c.MaxViewerMessage,
-		MaxPrivate:       c.MaxPrivate,
-		LagLimit:         c.LagLimit,
-		HandshakeTimeout: c.HandshakeTimeout,
-		CloseTimeout:     c.CloseTimeout,
-		StallTimeout:     c.StallTimeout,
-		PingAfter:        c.PingAfter,
-		IdleTimeout:      c.IdleTimeout,
-		HistoryTimeout:   c.HistoryTimeout,
-		HistoryEvery:     c.HistoryEvery,
-		EchoPath:         c.Echo,
-	}
-}
-
-func (c *serveCommand) socketOptions() netpoll.SocketOptions {
+func (o *options) socketOptions() netpoll.SocketOptions {
 	return netpoll.SocketOptions{
-		NotSentLowat: c.NotSentLowat,
-		SendBuffer:   c.SendBuffer,
-		UserTimeout:  c.UserTimeout,
-		KeepAlive:    c.KeepAlive,
+		NotSentLowat: o.NotSentLowat,
+		SendBuffer:   o.SendBuffer,
+		UserTimeout:  o.UserTimeout,
+		KeepAlive:    o.KeepAlive,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -174,7 +175,8 @@ func rawSend(fd int, p []byte) syscall.Errno {
 
 type silent struct{}
 
-func (silent) Flush() {}
+func (silent) Flush()           {}
+func (silent) Peer() netip.Addr { return netip.Addr{} }
 
 func masked(text string) []byte {
 	return frame.AppendMasked(nil, ws.OpText, true, [4]byte{1, 2, 3, 4}, []byte(text))

@@ -1,19 +1,24 @@
 package main
 
 import (
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"lectern/hub"
 )
 
 // Limits of the plain HTTP side.
 const (
 	headerTimeout  = 5 * time.Second
 	requestTimeout = 15 * time.Second
+	answerTimeout  = 30 * time.Second // from the request's head to the answer's end
+	lingerTimeout  = time.Second      // for the rest of a body that was answered before it came
 	idleTimeout    = 30 * time.Second
 	maxHeaders     = 16 << 10 // bytes
 )
@@ -26,42 +31,99 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaders,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+
+		DisableGeneralOptionsHandler: true, // it would answer OPTIONS * in another way
 	}
 }
 
-// answer writes the JSON envelope: data of a good answer, the message of any
-// other.
-func answer(w http.ResponseWriter, status int, message string, data any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(struct {
-		Code    int    `json:"code"`
-		Message string `json:"message,omitempty"`
-		Data    any    `json:"data,omitempty"`
-	}{status, message, data})
+// A route is a request that is answered.
+type route struct {
+	method string
+	path   string // a pattern of http.ServeMux
+	serve  http.HandlerFunc
+}
+
+// register adds routes. Other methods on their paths are answered 405, and
+// OPTIONS.
+func register(mux *http.ServeMux, routes []route) {
+	methods := make(map[string][]string)
+	for _, r := range routes {
+		mux.HandleFunc(r.method+" "+r.path, r.serve)
+		methods[r.path] = append(methods[r.path], r.method)
+		if r.method == http.MethodGet { // ServeMux lets it serve HEAD, too
+			methods[r.path] = append(methods[r.path], http.MethodHead)
+		}
+	}
+	for at, known := range methods {
+		allow := strings.Join(append(known, http.MethodOptions), ", ")
+		mux.HandleFunc(at, func(w http.ResponseWriter, request *http.Request) {
+			if request.Method == http.MethodOptions {
+				preflight(w, request, allow)
+				return
+			}
+			w.Header().Set("Allow", allow)
+			answer(w, http.StatusMethodNotAllowed, "only "+allow+" are allowed here", nil)
+		})
+	}
 }
 
 // publicHandler serves the relay's own port.
 func (r *relay) publicHandler() http.Handler {
+	return r.handler(newAPI(r.hub, r.apiKey, r.sentBytes))
+}
+
+// handler serves the relay's own port, with an API.
+func (r *relay) handler(a *api) http.Handler {
 	mux := http.NewServeMux()
-	r.handleHealth(mux)
-	mux.HandleFunc("/", func(w http.ResponseWriter, request *http.Request) {
-		if !r.hub.IsWebSocketPath(request.URL.Path) {
+	register(mux, r.routes(a))
+	mux.HandleFunc("/", r.otherwise)
+	return r.origins(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		if request.Method == http.MethodOptions && request.URL.Path == "*" { // RFC 9110 9.3.7
+			preflight(w, request, "GET, HEAD, POST, DELETE, OPTIONS")
+			return
+		}
+		// ServeMux would redirect to a path without the dots and double slashes.
+		if tidy := path.Clean("/" + request.URL.Path); strings.TrimSuffix(request.URL.Path, "/") != strings.TrimSuffix(tidy, "/") {
 			notFound(w, request)
 			return
 		}
+		c := http.NewResponseController(w) // a recorder has no deadlines
+		_ = c.SetWriteDeadline(time.Now().Add(answerTimeout))
+		mux.ServeHTTP(w, request)
+		_ = c.SetReadDeadline(time.Now().Add(lingerTimeout)) // net/http reads on what was refused
+	}))
+}
+
+// routes returns those of the relay's own port.
+func (r *relay) routes(a *api) []route { return append(r.health(), a.routes()...) }
+
+// otherwise answers what no route does: mostly WebSockets' paths.
+func (r *relay) otherwise(w http.ResponseWriter, request *http.Request) {
+	switch {
+	case !r.hub.IsWebSocketPath(request.URL.Path):
+		notFound(w, request)
+	case request.Method == http.MethodOptions:
+		preflight(w, request, "GET, OPTIONS")
+	default:
 		// RFC 9110 15.5.22: the answer names what to upgrade to.
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Sec-WebSocket-Version", "13")
 		answer(w, http.StatusUpgradeRequired, "this is a WebSocket's path: connect with ws:// or wss://", nil)
-	})
-	return mux
+	}
+}
+
+// sentBytes returns how many bytes the WebSockets' sockets took.
+func (r *relay) sentBytes() (n uint64) {
+	for _, w := range r.pool.Workers() {
+		n += w.Stats().BytesOut
+	}
+	return n
 }
 
 // adminHandler serves the admin address.
 func (r *relay) adminHandler() http.Handler {
 	mux := http.NewServeMux()
-	r.handleHealth(mux)
+	register(mux, r.health())
 	mux.Handle("GET /metrics", promhttp.HandlerFor(newRegistry(r.hub, r.pool), promhttp.HandlerOpts{}))
 	if r.config.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -74,31 +136,22 @@ func (r *relay) adminHandler() http.Handler {
 	return mux
 }
 
-// handleHealth tells whether the process lives, and whether it takes new
-// connections.
-func (r *relay) handleHealth(mux *http.ServeMux) {
-	health := func(path string, check func() (status int, state string)) {
-		mux.HandleFunc(path, func(w http.ResponseWriter, request *http.Request) {
-			if request.Method != http.MethodGet && request.Method != http.MethodHead {
-				w.Header().Set("Allow", "GET, HEAD")
-				answer(w, http.StatusMethodNotAllowed, "only GET and HEAD are allowed here", nil)
-				return
-			}
-			status, state := check()
-			if status != http.StatusOK {
-				answer(w, status, state, nil)
-				return
-			}
-			answer(w, status, "", map[string]string{"status": state})
-		})
+// health returns the routes that tell whether the process lives, and whether it
+// takes new connections. They are open.
+func (r *relay) health() []route {
+	tell := func(w http.ResponseWriter, state string) {
+		answer(w, http.StatusOK, "", map[string]string{"status": state})
 	}
-	health("/health/live", func() (int, string) { return http.StatusOK, "live" })
-	health("/health/ready", func() (int, string) {
-		if r.hub.Draining() {
-			return http.StatusServiceUnavailable, "the relay is shutting down"
-		}
-		return http.StatusOK, "ready"
-	})
+	return []route{
+		{http.MethodGet, "/health/live", func(w http.ResponseWriter, _ *http.Request) { tell(w, "live") }},
+		{http.MethodGet, "/health/ready", func(w http.ResponseWriter, _ *http.Request) {
+			if r.hub.Draining() {
+				refuse(w, problemOf(hub.ErrShuttingDown))
+				return
+			}
+			tell(w, "ready")
+		}},
+	}
 }
 
 func notFound(w http.ResponseWriter, request *http.Request) {

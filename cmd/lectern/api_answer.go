@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"lectern/hub"
+)
+
+// A problem is why a request is not served.
+type problem struct {
+	status  int
+	message string
+}
+
+func (p *problem) Error() string { return p.message }
+
+// errBusy is told who has waited for too long.
+var errBusy = &problem{http.StatusServiceUnavailable, "too many requests are under way; try again"}
+
+// badRequest returns the problem of a request that is wrong in itself.
+func badRequest(format string, args ...any) *problem {
+	return &problem{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+// statuses are what the hub's errors mean in HTTP.
+var statuses = []struct {
+	err    error
+	status int
+}{
+	{hub.ErrRoomNotFound, http.StatusNotFound},
+	{hub.ErrHostSpeaks, http.StatusConflict},
+	{hub.ErrMessageTooBig, http.StatusRequestEntityTooLarge},
+	{hub.ErrTooManyRooms, http.StatusServiceUnavailable},
+	{hub.ErrShuttingDown, http.StatusServiceUnavailable},
+	{context.Canceled, http.StatusServiceUnavailable}, // and nobody is there to read it
+	{context.DeadlineExceeded, http.StatusServiceUnavailable},
+}
+
+// problemOf maps an error to what is answered.
+func problemOf(err error) *problem {
+	var p *problem
+	var f *hub.FieldError
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &f):
+		return badRequest("%v", f)
+	}
+	for _, s := range statuses {
+		if errors.Is(err, s.err) {
+			return &problem{s.status, err.Error()}
+		}
+	}
+	return &problem{http.StatusInternalServerError, failed}
+}
+
+// failed is the message of a 500: the client can do nothing about it.
+const failed = "the relay failed to do this"
+
+// refuse answers with a problem, and the headers that its status has.
+func refuse(w http.ResponseWriter, p *problem) {
+	switch p.status {
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="lectern"`) // RFC 6750 3
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", guessedTime)
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", unavailableTime)
+	case http.StatusUnsupportedMediaType:
+		w.Header().Set("Accept-Post", "application/json")
+	}
+	answer(w, p.status, p.message, nil)
+}
+
+// answer writes the JSON envelope: data of a good answer, the message of any
+// other.
+func answer(w http.ResponseWriter, status int, message string, data any) {
+	text, err := json.Marshal(struct {
+		Code    int    `json:"code"`
+		Message string `json:"message,omitempty"`
+		Data    any    `json:"data,omitempty"`
+	}{status, message, data})
+	if err != nil { // our own types can all be encoded
+		status, text = http.StatusInternalServerError, []byte(`{"code":500,"message":"`+failed+`"}`)
+	}
+	write(w, status, append(text, '\n'))
+}
+
+// write sends a whole answer in JSON.
+func write(w http.ResponseWriter, status int, text []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(text))) // for HEAD, too
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(text)
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+)
+
+// Origins: which pages may ask, by the rule for WebSockets, and what a browser
+// wants to hear of it (CORS, Fetch standard 3.2).
+
+// corsTime is for how many seconds a browser need not ask again.
+const corsTime = "600"
+
+// origins lets requests pass whose page may ask, and tells the browser.
+func (r *relay) origins(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		h := w.Header()
+		h.Add("Vary", "Origin")
+		lines := request.Header.Values("Origin")
+		if len(lines) > 1 {
+			refuse(w, badRequest("Origin is given more than once"))
+			return
+		}
+		origin := strings.Join(lines, "")
+		if !r.hub.Config().AllowsOrigin(origin, request.Host) {
+			refuse(w, &problem{http.StatusForbidden, "pages of this origin may not ask this relay: see --allow-origin"})
+			return
+		}
+		if origin != "" {
+			h.Set("Access-Control-Allow-Origin", origin)
+			h.Set("Access-Control-Expose-Headers", "Idempotent-Replayed, Location, Retry-After")
+		}
+		next.ServeHTTP(w, request)
+	})
+}
+
+// preflight answers OPTIONS, without a key: a browser asks so whether it may
+// send one.
+func preflight(w http.ResponseWriter, request *http.Request, allow string) {
+	h := w.Header()
+	h.Set("Allow", allow)
+	if request.Header.Get("Origin") != "" {
+		h.Set("Access-Control-Allow-Methods", allow)
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key")
+		h.Set("Access-Control-Max-Age", corsTime)
+	}
+	w.WriteHeader(http.StatusNoContent)
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Bounds of all numbers and times.
+const (
+	maxNumber = 1 << 30
+	maxTime   = 24 * time.Hour
+)
+
+// check refuses what makes no sense although it could be read.
+func (b *settler) check() {
+	for _, set := range b.all {
+		switch value := set.target.Interface().(type) {
+		case int:
+			if value < 0 || value > maxNumber {
+				b.refuse("%s must be between 0 and %d, not %d", set.source.place, maxNumber, value)
+			}
+		case time.Duration:
+			if value < 0 || value > maxTime {
+				b.refuse("%s must be between 0 and 24h, not %s", set.source.place, value)
+			}
+		}
+	}
+	b.checkAddress("addr", b.Addr)
+	if b.AdminAddr != "" {
+		b.checkAddress("admin-addr", b.AdminAddr)
+	}
+	if b.Echo != "" && b.Echo[0] != '/' {
+		b.refuse("%s must be a path that begins with a slash, not %q", b.setting("echo").source.place, b.Echo)
+	}
+}
+
+// checkAddress refuses what cannot be listened on. Whether a host's name can be
+// resolved, and whether the port is free, is left to the start.
+func (b *settler) checkAddress(name, address string) {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.DefaultResolver.LookupPort(context.Background(), "tcp", port)
+	}
+	if err != nil {
+		b.refuse("%s: %w", b.setting(name).source.place, err)
+	}
+}
+
+// openToAll is what is wrong with a relay that listens to other machines and
+// has no create key.
+const openToAll = "anybody who reaches the relay may create rooms: set LECTERN_CREATE_KEY or --create-key-file"
+
+// isLoopback reports whether only this machine reaches the host.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback() || host == "localhost"
+}

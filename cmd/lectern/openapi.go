@@ -1,0 +1,16 @@
+package main
+
+import (
+	_ "embed"
+	"net/http"
+)
+
+// description is the API in OpenAPI 3.1. A test compares it with the routes and
+// with what they answer.
+//
+//go:embed openapi.json
+var description []byte
+
+func serveDescription(w http.ResponseWriter, _ *http.Request) {
+	write(w, http.StatusOK, description)
+}
