@@ -58,7 +58,7 @@ func (s *Session) obey(m frame.Message) *fault {
 	case s.talksTooFast():
 		return &fault{code: "too_fast", message: "too many messages a second; this one was not looked at"}
 	case m.TooLarge:
-		return &fault{code: "too_large", message: fmt.Sprintf("a message may have at most %d bytes here", s.protocol.Limit(s))}
+		return &fault{code: "too_large", message: fmt.Sprintf("a message may have at most %d bytes here", s.protocol().Limit(s))}
 	case m.Op != ws.OpText:
 		return &fault{code: "bad_message", message: "messages are JSON in text frames, not binary ones"}
 	}

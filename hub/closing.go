@@ -115,8 +115,8 @@ func (s *Session) abandon() {
 // leave takes the session out of its room. What the Log still owes it stays
 // due.
 func (s *Session) leave() {
-	if s.protocol != nil {
-		s.protocol.Leave(s)
+	if p := s.protocol(); p != nil {
+		p.Leave(s)
 	}
 }
 
@@ -143,7 +143,7 @@ func (s *Session) Closed(error) {
 func (s *Session) forget() {
 	h := s.shard.hub
 	h.connections.Add(-1)
-	if s.protocol != nil {
+	if s.speaks != 0 {
 		h.upgraded.Add(-1)
 	}
 	s.shard.counters.closes[s.reason].Add(1)

@@ -116,7 +116,7 @@ func TestResetInEveryPhaseLeavesNoGhost(t *testing.T) {
 			r.run()
 			checkCounts(t, r, 1, 0, 1)
 			s := p.session
-			if s.room != nil || s.in != nil || s.out != nil || s.more != nil || !s.cursor.IsZero() {
+			if s.room != nil || s.out != nil || s.more != nil || !s.cursor.IsZero() {
 				t.Errorf("the session still holds %+v", s)
 			}
 			if s := r.hub.Stats(); s.Handshaking != 0 || s.Stalled != 0 {

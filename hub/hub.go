@@ -12,9 +12,10 @@ import (
 // makes one. All its methods may be called from anywhere.
 type Hub struct {
 	settings  atomic.Pointer[Config]
-	key       [32]byte            // immutable; what viewers' tokens are made with
-	shards    []*shard            // immutable; one for each worker
-	protocols map[string]Protocol // immutable; by URL path
+	key       [32]byte         // immutable; what viewers' tokens are made with
+	shards    []*shard         // immutable; one for each worker
+	protocols []Protocol       // immutable; the first is nil
+	paths     map[string]uint8 // immutable; URL paths, and the protocols spoken there
 
 	connections atomic.Int64 // all of them, whatever their phase
 	handshaking atomic.Int64 // of them, in the opening phase
@@ -31,18 +32,26 @@ type Hub struct {
 
 // New returns a hub whose sessions live on the given workers.
 func New(config Config, workers []Worker) *Hub {
-	h := &Hub{rooms: make(map[code]*Room), resting: make(map[code]time.Time)}
+	h := &Hub{paths: make(map[string]uint8), rooms: make(map[code]*Room), resting: make(map[code]time.Time)}
 	h.Configure(config)
 	_, _ = crand.Read(h.key[:]) // never fails: crypto/rand ends the program instead
 	for i, w := range workers {
 		h.shards = append(h.shards, &shard{Worker: w, hub: h, index: i})
 	}
-	classroom := classroom{}
-	h.protocols = map[string]Protocol{"/": classroom, "/v1/websocket": classroom}
+	h.protocols = []Protocol{nil}
+	h.serve(classroom{}, "/", "/v1/websocket")
 	if config.EchoPath != "" {
-		h.protocols[config.EchoPath] = echo{}
+		h.serve(echo{}, config.EchoPath)
 	}
 	return h
+}
+
+// serve has a protocol spoken at URL paths.
+func (h *Hub) serve(p Protocol, paths ...string) {
+	for _, path := range paths {
+		h.paths[path] = uint8(len(h.protocols))
+	}
+	h.protocols = append(h.protocols, p)
 }
 
 // Configure replaces the configuration, all but EchoPath, while the hub runs.
@@ -73,7 +82,7 @@ func (h *Hub) NewSession(worker int, conn Conn) *Session {
 
 // IsWebSocketPath reports whether WebSockets are served at the URL path.
 func (h *Hub) IsWebSocketPath(path string) bool {
-	_, ok := h.protocols[path]
+	_, ok := h.paths[path]
 	return ok
 }
 

@@ -43,7 +43,7 @@ func (s *Session) plain(read []byte) {
 func (s *Session) upgrade(shake *frame.Handshake) {
 	h := s.shard.hub
 	request := shake.Request()
-	protocol, ok := h.protocols[request.Path]
+	speaks, ok := h.paths[request.Path]
 	if !ok {
 		s.refuse(ReasonHandshake, 404, "no WebSocket is served at "+request.Path)
 		return
@@ -52,7 +52,7 @@ func (s *Session) upgrade(shake *frame.Handshake) {
 		s.refuse(ReasonHandshake, 403, "pages of the origin "+request.Origin+" may not connect to this relay")
 		return
 	}
-	s.protocol = protocol
+	s.speaks = speaks
 	s.push(private{frame: shake.Reply(), kind: urgent})
 	s.more = nil
 	if c := h.config(); len(c.TrustedProxies) > 0 && request.ForwardedFor != "" {

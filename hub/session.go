@@ -45,15 +45,13 @@ const (
 // A Session is the protocol state of one connection, without the connection.
 // Its methods may be called by its worker only.
 type Session struct {
-	shard    *shard           // immutable
-	conn     Conn             // immutable
-	protocol Protocol         // set when the handshake is finished
-	room     *Room            // nil when in none
-	cursor   broadcast.Cursor // place in the room's Log; zero for a host
+	shard  *shard           // immutable
+	conn   Conn             // immutable
+	room   *Room            // nil when in none
+	cursor broadcast.Cursor // place in the room's Log; zero for a host
 
-	more *more            // nil unless there is something in it
-	in   *frame.Assembler // nil unless a frame or message is incomplete
-	out  *outbound        // nil unless something is due to this connection alone
+	more *more     // nil unless there is something in it
+	out  *outbound // nil unless something is due to this connection alone
 
 	// In the worker's coarse time:
 	heard uint32 // when bytes last came
@@ -66,11 +64,13 @@ type Session struct {
 	marks   uint8
 	reason  Reason
 	excused uint8 // lag limits that it may be behind beyond the first, until it has caught up
+	speaks  uint8 // its protocol's place in hub.protocols; 0 until the handshake is finished
 }
 
 // more is what few sessions have at a time.
 type more struct {
 	shake *frame.Handshake // a request's head that is incomplete
+	in    *frame.Assembler // a frame or message that is incomplete
 	from  netip.Addr       // the client's address, if a proxy told it
 	talk  talk
 }
@@ -83,9 +83,10 @@ func (s *Session) extra() *more {
 	return s.more
 }
 
-// dropExtra gives up the session's more when nothing is in it any longer.
+// dropExtra gives up the session's more when nothing is in it any longer. A host
+// keeps it: it will speak again.
 func (s *Session) dropExtra() {
-	if m := s.more; m != nil && m.shake == nil && !m.from.IsValid() && s.silent() {
+	if m := s.more; m != nil && !s.has(markHost) && m.shake == nil && m.in == nil && !m.from.IsValid() && s.silent() {
 		s.more = nil
 	}
 }
@@ -132,32 +133,38 @@ func (s *Session) decode(chunk []byte) {
 	if len(chunk) == 0 {
 		return
 	}
-	if s.in == nil {
-		s.in = assemblers.Get().(*frame.Assembler)
+	m := s.extra()
+	if m.in == nil {
+		m.in = assemblers.Get().(*frame.Assembler)
 	}
-	in := s.in
-	in.Limit = s.protocol.Limit(s)
+	in, protocol := m.in, s.protocol()
+	in.Limit = protocol.Limit(s)
 	for message := range in.Feed(chunk) {
 		s.handle(message)
 		if s.phase != open && s.phase != closing {
 			break
 		}
-		in.Limit = s.protocol.Limit(s)
+		in.Limit = protocol.Limit(s)
 	}
 	if err := in.Err(); err != nil && (s.phase == open || s.phase == closing) {
 		s.fail(err)
 	}
-	if s.in != nil && s.in.Idle() {
+	if in.Idle() {
 		s.dropInput()
 	}
 }
 
+// protocol returns what the session speaks, nil before its handshake is
+// finished.
+func (s *Session) protocol() Protocol { return s.shard.hub.protocols[s.speaks] }
+
 // dropInput gives the assembler back.
 func (s *Session) dropInput() {
-	if s.in != nil {
-		s.in.Reset()
-		assemblers.Put(s.in)
-		s.in = nil
+	if m := s.more; m != nil && m.in != nil {
+		m.in.Reset()
+		assemblers.Put(m.in)
+		m.in = nil
+		s.dropExtra()
 	}
 }
 
@@ -177,7 +184,7 @@ func (s *Session) handle(m frame.Message) {
 	case m.Op == ws.OpPong:
 	default:
 		s.shard.counters.received.Add(1)
-		s.protocol.Message(s, m)
+		s.protocol().Message(s, m)
 	}
 }
 
