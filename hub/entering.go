@@ -99,78 +99,100 @@ func resume(s *Session, r request) *fault {
 	return nil
 }
 
+// An entering is what somebody says who joins.
+type entering struct {
+	code      string
+	secret    string
+	hasSecret bool
+	name      string
+	history   bool   // asks for it at once
+	token     string // of a viewer that comes back
+	back      bool
+	last      place // the last broadcast that it has seen, if it says so
+}
+
+// A place is a broadcast's number in one life of a room.
+type place struct {
+	epoch string // empty for none
+	seq   uint64
+}
+
+// readEntering reads the fields of a join.
+func readEntering(r request, c *Config) (e entering, f *fault) {
+	if e.code, f = r.str("code"); f != nil {
+		return e, f
+	}
+	if e.secret, e.hasSecret, f = r.optional("secret"); f != nil {
+		return e, f
+	}
+	if e.name, f = r.label("name", c.MaxName); f != nil {
+		return e, f
+	}
+	if e.history, f = r.flag("history"); f != nil {
+		return e, f
+	}
+	if e.token, e.back, f = r.optional("token"); f != nil {
+		return e, f
+	}
+	if e.last.epoch, _, f = r.optional("epoch"); f != nil {
+		return e, f
+	}
+	seq, f := r.number("seq", 0, 1<<53, 0)
+	if f != nil {
+		return e, f
+	}
+	e.last.seq = uint64(seq)
+	if !r.has("seq") {
+		e.last.epoch = "" // it takes both
+	}
+	numbered, f := r.flag("numbered")
+	if f == nil && numbered {
+		f = r.wrong("numbered", "false: this relay does not number broadcasts")
+	}
+	return e, f
+}
+
 // join lets a viewer in: by code, and a secret if the room has one, or by the
 // token of a viewer that was there before.
 func join(s *Session, r request) *fault {
-	text, f := r.str("code")
+	e, f := readEntering(r, s.shard.hub.config())
 	if f != nil {
 		return f
 	}
-	given, hasSecret, f := r.optional("secret")
-	if f != nil {
-		return f
-	}
-	name, f := r.label("name", s.shard.hub.config().MaxName)
-	if f != nil {
-		return f
-	}
-	ask, f := r.flag("history")
-	if f != nil {
-		return f
-	}
-	token, back, f := r.optional("token")
-	if f != nil {
-		return f
-	}
-	if f := notYet(r); f != nil {
-		return f
-	}
-	room, c, f := s.find(text, back || hasSecret)
+	room, c, f := s.find(e.code, e.back || e.hasSecret)
 	if f != nil {
 		return f
 	}
 	id := uint32(0)
-	if back {
+	if e.back {
 		var ok bool
-		if id, ok = room.viewerOf(token); !ok {
+		if id, ok = room.viewerOf(e.token); !ok {
 			return s.guessed(badToken(), c)
 		}
-	} else if f := room.admits(s, given, hasSecret); f != nil {
-		return s.guessed(f, c)
+	} else {
+		e.last = place{} // only who was there has missed anything
+		if f := room.admits(s, e.secret, e.hasSecret); f != nil {
+			return s.guessed(f, c)
+		}
 	}
-	w, f := room.join(s, id, name)
+	w, f := room.join(s, id, e.name, e.last)
 	if f != nil {
 		return f
 	}
+	text := joined(room, s.id, w)
+	if e.back {
+		text = rejoined(text, w.recovered)
+	}
 	// Its place is the cursor's, not the Log's present end: the host may have
 	// spoken since the cursor was taken.
-	if back {
-		s.pushText(rejoined(room, s.id, w), s.cursor.Position())
-	} else {
-		s.pushText(joined(room, s.id, w), s.cursor.Position())
-	}
-	if ask {
+	s.pushText(text, s.cursor.Position())
+	if e.history {
 		if f := historyRequested(s, r); f != nil {
 			f.re = r.kind
 			s.report(f) // it is in all the same
 		}
 	}
 	return nil
-}
-
-// notYet refuses what this relay cannot do, rather than pass over it.
-func notYet(r request) *fault {
-	numbered, f := r.flag("numbered")
-	if f == nil && numbered {
-		return r.wrong("numbered", "false: this relay does not number broadcasts")
-	}
-	if _, _, g := r.optional("epoch"); f == nil {
-		f = g
-	}
-	if _, g := r.number("seq", 0, 1<<53, 0); f == nil {
-		f = g
-	}
-	return f
 }
 
 // find returns the room with a code as it was typed. Wrong codes are counted;

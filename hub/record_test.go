@@ -127,6 +127,71 @@ func TestSlowViewerIsMovedOnAndToldWhatItMissed(t *testing.T) {
 	}
 }
 
+func TestViewerComesBackToWhereItWas(t *testing.T) {
+	type welcomed struct {
+		Epoch, Token string
+		ID, Seq      int
+		Recovered    *bool
+	}
+	for name, c := range map[string]struct {
+		create, last string // what the viewer says besides its token; %s is the epoch
+		recovered    bool
+		seq          int
+		missed       []string
+	}{
+		"all that it missed":   {`,"history":"relay"`, `,"epoch":"%s","seq":2`, true, 2, []string{"3", "4", "5"}},
+		"nothing missed":       {`,"history":"relay"`, `,"epoch":"%s","seq":5`, true, 5, nil},
+		"from the beginning":   {`,"history":"relay"`, `,"epoch":"%s","seq":0`, true, 0, []string{"1", "2", "3", "4", "5"}},
+		"another life":         {`,"history":"relay"`, `,"epoch":"x%s","seq":2`, false, 5, nil},
+		"a number to come":     {`,"history":"relay"`, `,"epoch":"%s","seq":6`, false, 5, nil},
+		"no number":            {`,"history":"relay"`, `,"epoch":"%s"`, false, 5, nil},
+		"no epoch":             {`,"history":"relay"`, `,"seq":2`, false, 5, nil},
+		"the host's history":   {`,"history":"host"`, `,"epoch":"%s","seq":2`, false, 5, nil},
+		"nothing, of a host's": {`,"history":"host"`, `,"epoch":"%s","seq":5`, true, 5, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newTestRelay(t, 2, Config{})
+			host := r.dial(0)
+			host.say(`{"type":"create"` + c.create + `}`)
+			host.hears(`{"type":"created"*`)
+			room := host.session.room
+			v := r.dial(1)
+			v.say(`{"type":"join","code":"` + room.code.String() + `"}`)
+			var me welcomed
+			if err := json.Unmarshal([]byte(v.frames()[0]), &me); err != nil {
+				t.Fatal(err)
+			}
+			v.reset()
+			for i := range 5 {
+				host.say(fmt.Sprintf(`{"type":"command","data":%d,"fill":"%s"}`, i+1, strings.Repeat("x", 300)))
+			}
+			r.run()
+			back := r.dial(0)
+			last := strings.ReplaceAll(c.last, "%s", me.Epoch)
+			back.say(`{"type":"join","code":"` + room.code.String() + `","token":"` + me.Token + `"` + last + `}`)
+			r.run()
+			got := back.frames()
+			var again welcomed
+			if err := json.Unmarshal([]byte(got[0]), &again); err != nil || again.Recovered == nil {
+				t.Fatalf("welcomed by %s", got[0])
+			}
+			if *again.Recovered != c.recovered || again.Seq != c.seq || again.ID != me.ID {
+				t.Errorf("welcomed by %s, want recovered %v and seq %d", got[0], c.recovered, c.seq)
+			}
+			if len(got)-1 != len(c.missed) {
+				t.Fatalf("then heard %d broadcasts, want %d", len(got)-1, len(c.missed))
+			}
+			for i, data := range c.missed {
+				if !strings.HasPrefix(got[i+1], `{"type":"command","data":`+data+`,`) {
+					t.Errorf("heard %.60s, want %s", got[i+1], data)
+				}
+			}
+			host.say(`{"type":"command","data":"live"}`)
+			back.hears(`{"type":"command","data":"live"}`)
+		})
+	}
+}
+
 func TestBroadcastFromOutside(t *testing.T) {
 	r := newTestRelay(t, 2, Config{})
 	info, token, err := r.hub.CreateRoom(RoomOptions{})

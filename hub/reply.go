@@ -80,10 +80,10 @@ func joined(r *Room, id uint32, w welcome) []byte {
 		r.code, id, r.viewerToken(id), r.epoch, w.seq, w.viewers, w.host)
 }
 
-// rejoined is joined for a viewer that has come back.
-func rejoined(r *Room, id uint32, w welcome) []byte {
-	text := joined(r, id, w)
-	return append(text[:len(text)-1], `,"recovered":false}`...)
+// rejoined is joined for a viewer that has come back, and says whether it gets
+// all that it has missed.
+func rejoined(joined []byte, recovered bool) []byte {
+	return fmt.Appendf(joined[:len(joined)-1], `,"recovered":%t}`, recovered)
 }
 
 // nowHost tells a viewer that it has become the host.

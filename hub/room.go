@@ -127,15 +127,17 @@ func (r *Room) age() {
 
 // A welcome is what a viewer is told when it is in.
 type welcome struct {
-	seq     uint64
-	viewers int
-	host    bool
+	seq       uint64
+	viewers   int
+	host      bool
+	recovered bool
 }
 
 // join lets a viewer in: it gets what is broadcast from now on. With an id of
 // its own it comes back and takes the place of its older connection, otherwise
-// it gets a new one. It is called by the viewer's worker.
-func (r *Room) join(s *Session, id uint32, name string) (welcome, *fault) {
+// it gets a new one. When the Log still has all that followed the last broadcast
+// that it has seen, it goes on from there. It is called by the viewer's worker.
+func (r *Room) join(s *Session, id uint32, name string, last place) (welcome, *fault) {
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
@@ -156,11 +158,18 @@ func (r *Room) join(s *Session, id uint32, name string) (welcome, *fault) {
 	} else {
 		r.roster.replace(s, id, name)
 	}
-	r.enterLocked(s, id, r.log.End())
-	w := welcome{seq: s.cursor.Seq(), viewers: r.roster.viewers, host: r.seat.host != nil}
+	from, recovered := r.log.End(), false
+	if last.epoch == r.epoch {
+		if c, ok := r.log.At(last.seq + 1); ok {
+			from, recovered = c, true
+		}
+	}
+	r.enterLocked(s, id, from)
+	w := welcome{seq: s.cursor.Seq(), viewers: r.roster.viewers, host: r.seat.host != nil, recovered: recovered}
 	r.mu.Unlock()
 
 	r.audience(s.shard).add(s)
+	s.excuse()
 	if older != nil {
 		r.tell(older, id, func() { older.end(ReasonReplaced) })
 	}
