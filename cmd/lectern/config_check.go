@@ -27,6 +27,13 @@ func (b *settler) check() {
 			}
 		}
 	}
+	if b.PingAfter >= b.IdleTimeout {
+		b.refuse("%s must be longer than --ping-after (%s), not %s: else who only listens is taken for dead",
+			b.setting("idle-timeout").source.place, b.PingAfter, b.IdleTimeout)
+	}
+	if b.KeepAlive > maxKeepAlive {
+		b.refuse("%s must be at most %s, the kernel's own limit, not %s", b.setting("keep-alive").source.place, maxKeepAlive, b.KeepAlive)
+	}
 	b.checkAddress("addr", b.Addr)
 	if b.AdminAddr != "" {
 		b.checkAddress("admin-addr", b.AdminAddr)
@@ -35,6 +42,9 @@ func (b *settler) check() {
 		b.refuse("%s must be a path that begins with a slash, not %q", b.setting("echo").source.place, b.Echo)
 	}
 }
+
+// maxKeepAlive is the longest TCP_KEEPIDLE that Linux takes (MAX_TCP_KEEPIDLE).
+const maxKeepAlive = 32_767 * time.Second
 
 // checkAddress refuses what cannot be listened on. Whether a host's name can be
 // resolved, and whether the port is free, is left to the start.
