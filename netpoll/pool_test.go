@@ -397,6 +397,18 @@ func TestASliceEnds(t *testing.T) {
 	}
 }
 
+func TestASliceEndsWithoutSends(t *testing.T) {
+	var s slice
+	s.begin()
+	for range 2 * clockEvery {
+		if s.spent() {
+			return
+		}
+		time.Sleep(sliceTime / 4) // what a visit may take that closes a connection
+	}
+	t.Errorf("%d visits of %s each are not too long for a slice", 2*clockEvery, sliceTime/4)
+}
+
 func TestTicksReachEveryConnection(t *testing.T) {
 	var ticks atomic.Int64
 	s := serve(t, Config{Workers: 2}, SocketOptions{}, func(e *echo) { e.ticks = &ticks })
