@@ -29,13 +29,17 @@ func raiseDescriptors() (int, error) {
 	return int(min(limit.Cur, math.MaxInt32)), nil
 }
 
+// processors is how many threads the Go runtime ran before useProcessors changed
+// it: one for each processor that the process may use.
+var processors = runtime.GOMAXPROCS(0)
+
 // useProcessors returns how many workers there are to be, 0 standing for one for
 // each processor, and has the Go runtime run one thread more: for everything
 // else, and because workers that wait cost much less when one P is idle.
 // GOMAXPROCS, if it is set, is left alone.
 func useProcessors(workers int) int {
 	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0)
+		workers = processors
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(workers + 1)
