@@ -33,7 +33,7 @@ var borders = map[string]struct {
 // confined are the dependencies that only some files may import.
 var confined = map[string][]string{
 	"github.com/mailru/easygo":      {"netpoll/poller.go"},
-	"github.com/valyala/fastjson":   {"hub/classroom.go", "hub/request.go", "hub/shard.go"},
+	"github.com/valyala/fastjson":   {"hub/request.go"},
 	"github.com/alecthomas/kong":    {"cmd/lectern/main.go"},
 	"github.com/pelletier/go-toml":  {"cmd/lectern/config_file.go", "cmd/lectern/config_print.go"},
 	"github.com/coder/websocket":    {}, // a foreign client for the tests

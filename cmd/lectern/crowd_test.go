@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,7 +38,7 @@ func TestFiveThousandViewers(t *testing.T) {
 	if n := b.metric("lectern_viewers"); n != 0 {
 		t.Fatalf("%g viewers before the first", n)
 	}
-	descriptors := countDescriptors(t, b)
+	descriptors := b.descriptors()
 
 	var viewers sync.WaitGroup
 	failures := make(chan error, total)
@@ -97,7 +96,7 @@ func TestFiveThousandViewers(t *testing.T) {
 		return b.metric("lectern_viewers") == 0 && b.metric("lectern_rooms") == 0 &&
 			b.metric(`lectern_connections{phase="open"}`) == 0 && b.metric("lectern_log_bytes") == 0
 	})
-	eventually(t, "the descriptors are given back", func() bool { return countDescriptors(t, b) <= descriptors })
+	eventually(t, "the descriptors are given back", func() bool { return b.descriptors() <= descriptors })
 	if n, want := b.metric(`lectern_closes_total{reason="host_closed"}`), float64(total); n != want {
 		t.Errorf("%g connections ended with host_closed, want %g", n, want)
 	}
@@ -214,14 +213,4 @@ func expectFrame(r io.Reader, op ws.OpCode, want []byte) error {
 		return fmt.Errorf("got %+v %.80q, want %.80q", h, got, want)
 	}
 	return nil
-}
-
-// countDescriptors returns how many the relay has open.
-func countDescriptors(t *testing.T, b *binary) int {
-	t.Helper()
-	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", b.cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(open)
 }
