@@ -83,7 +83,7 @@ func (v *viewer) pump(ctx context.Context) {
 		if n > 0 {
 			v.Receive(buf[:n])
 		}
-		v.Tick(0)
+		v.Tick()
 		lock.Unlock()
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			break

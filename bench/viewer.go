@@ -76,7 +76,7 @@ func (v *viewer) enter(state uint8) {
 }
 
 // Tick ends a viewer whose stage takes too long.
-func (v *viewer) Tick(uint32) {
+func (v *viewer) Tick() {
 	if v.state >= live {
 		return
 	}

@@ -53,7 +53,7 @@ type RoomInfo struct {
 // CreateRoom makes a room that waits for its host: the first to resume it with
 // the token. If none comes in Config.RoomIdle it is closed.
 func (h *Hub) CreateRoom(o RoomOptions) (info RoomInfo, token string, err error) {
-	c := h.config()
+	c := h.Config()
 	if h.Draining() {
 		return RoomInfo{}, "", ErrShuttingDown
 	}
@@ -155,7 +155,7 @@ func (h *Hub) Broadcast(code string, data []byte) (seq uint64, err error) {
 		return 0, ErrRoomNotFound
 	}
 	text := append(append([]byte(`{"type":"broadcast","data":`), data...), '}')
-	if len(text) > h.config().MaxHostMessage {
+	if len(text) > h.Config().MaxHostMessage {
 		return 0, ErrMessageTooBig
 	}
 	var p parser

@@ -70,7 +70,7 @@ func (a *audience) sweep() (more bool) {
 		}
 	}
 	a.running = false
-	if a.end()-a.scanned >= uint64(a.shard.hub.config().LagLimit/lagScans) {
+	if a.end()-a.scanned >= uint64(a.shard.hub.Config().LagLimit/lagScans) {
 		a.closeLagging()
 	}
 	a.queued.Store(false)

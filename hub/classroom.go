@@ -104,9 +104,9 @@ func (s *Session) stands(want standing) *fault {
 // Limit is larger for a host.
 func (classroom) Limit(s *Session) int {
 	if s.has(markHost) {
-		return s.shard.hub.config().MaxHostMessage
+		return s.shard.hub.Config().MaxHostMessage
 	}
-	return s.shard.hub.config().MaxViewerMessage
+	return s.shard.hub.Config().MaxViewerMessage
 }
 
 // Leave takes the session out of its room. A room without its host waits for it.

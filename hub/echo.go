@@ -18,6 +18,6 @@ func (echo) Message(s *Session, m frame.Message) {
 	s.push(private{frame: frame.AppendFrame(nil, m.Op, m.Payload)})
 }
 
-func (echo) Limit(s *Session) int { return s.shard.hub.config().MaxHostMessage }
+func (echo) Limit(s *Session) int { return s.shard.hub.Config().MaxHostMessage }
 
 func (echo) Leave(*Session) {}

@@ -5,7 +5,7 @@ package hub
 // create opens a room, whose host is the one who says so.
 func create(s *Session, r request) *fault {
 	h := s.shard.hub
-	rules, f := readRules(r, h.config())
+	rules, f := readRules(r, h.Config())
 	if f != nil {
 		return f
 	}
@@ -60,7 +60,7 @@ func (h *Hub) mayCreate(s *Session, r request) *fault {
 	if f != nil {
 		return f
 	}
-	key := h.config().CreateKey
+	key := h.Config().CreateKey
 	if key == "" {
 		return nil
 	}
@@ -155,7 +155,7 @@ func readEntering(r request, c *Config) (e entering, f *fault) {
 // join lets a viewer in: by code, and a secret if the room has one, or by the
 // token of a viewer that was there before.
 func join(s *Session, r request) *fault {
-	e, f := readEntering(r, s.shard.hub.config())
+	e, f := readEntering(r, s.shard.hub.Config())
 	if f != nil {
 		return f
 	}

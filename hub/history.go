@@ -46,7 +46,7 @@ func (r *Room) askHistory(s *Session) bool {
 		r.asking.open = true
 		r.asking.number++
 		question := r.asking.number
-		r.asking.timer = time.AfterFunc(r.hub.config().HistoryTimeout, func() { r.historyLate(question) })
+		r.asking.timer = time.AfterFunc(r.hub.Config().HistoryTimeout, func() { r.historyLate(question) })
 		r.askHostLocked()
 	}
 	question := r.asking.number

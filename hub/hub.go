@@ -65,8 +65,6 @@ func (h *Hub) Configure(config Config) {
 // must not be changed.
 func (h *Hub) Config() *Config { return h.settings.Load() }
 
-func (h *Hub) config() *Config { return h.settings.Load() }
-
 // NewSession returns the session of a new connection on the worker with the
 // given index. It is called by that worker.
 func (h *Hub) NewSession(worker int, conn Conn) *Session {
@@ -74,7 +72,7 @@ func (h *Hub) NewSession(worker int, conn Conn) *Session {
 	now := s.shard.Now()
 	s.heard, s.took, s.since = now, now, now
 	h.connections.Add(1)
-	if n := h.handshaking.Add(1); n > int64(h.config().MaxHandshaking) {
+	if n := h.handshaking.Add(1); n > int64(h.Config().MaxHandshaking) {
 		s.refuse(ReasonHandshake, 503, "too many requests are under way; try again")
 	}
 	return s
@@ -125,7 +123,7 @@ const (
 func (h *Hub) register(r *Room) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.rooms) >= h.config().MaxRooms || h.draining.Load() {
+	if len(h.rooms) >= h.Config().MaxRooms || h.draining.Load() {
 		return false
 	}
 	h.wakeCodesLocked(maxResting)

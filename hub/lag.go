@@ -28,7 +28,7 @@ func (s *Session) behind() uint64 {
 	return end.Position() - s.cursor.Position()
 }
 
-func (s *Session) lagLimit() uint64 { return uint64(s.shard.hub.config().LagLimit) }
+func (s *Session) lagLimit() uint64 { return uint64(s.shard.hub.Config().LagLimit) }
 
 // excuse lets the session be behind by what was kept from it, until it has
 // caught up. It is not excused twice, or it could hold on to the Log for ever.

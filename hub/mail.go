@@ -13,7 +13,7 @@ func (r *Room) mailHost(s *Session, text []byte) *fault {
 	if host == nil {
 		return &fault{code: "host_away", message: "the host is not there"}
 	}
-	limit := int64(r.hub.config().MaxPrivate)
+	limit := int64(r.hub.Config().MaxPrivate)
 	if r.mail.Add(int64(len(text))) > limit {
 		r.mail.Add(-int64(len(text)))
 		return hostIsBusy()
@@ -40,14 +40,11 @@ func (r *Room) mailHost(s *Session, text []byte) *fault {
 // the host's worker.
 func (r *Room) mailViewer(host *Session, id uint32, text []byte) *fault {
 	r.mu.Lock()
-	seated, viewer := r.seat.host == host, r.roster.session(id)
+	viewer, f := r.viewerLocked(host, id)
 	place := r.log.End()
 	r.mu.Unlock()
-	switch {
-	case !seated:
-		return notHost()
-	case viewer == nil:
-		return noSuchViewer(id)
+	if f != nil {
+		return f
 	}
 	viewer.shard.Post(func() bool {
 		switch {
@@ -66,7 +63,7 @@ func (r *Room) mailViewer(host *Session, id uint32, text []byte) *fault {
 
 // takesMail reports whether there is room for one more message.
 func (s *Session) takesMail(text []byte) bool {
-	return s.out == nil || s.out.bytes+len(text) <= s.shard.hub.config().MaxPrivate
+	return s.out == nil || s.out.bytes+len(text) <= s.shard.hub.Config().MaxPrivate
 }
 
 // bounce tells a sender that its message was not passed on.

@@ -189,7 +189,7 @@ func (p *peer) reset() {
 
 func (p *peer) tick() {
 	if !p.gone {
-		p.session.Tick(p.session.shard.Now())
+		p.session.Tick()
 		p.Flush()
 	}
 }

@@ -8,7 +8,7 @@ import (
 func (s *Session) open(chunk []byte) {
 	m := s.extra()
 	if m.shake == nil {
-		m.shake = &frame.Handshake{MaxHead: s.shard.hub.config().MaxHead}
+		m.shake = &frame.Handshake{MaxHead: s.shard.hub.Config().MaxHead}
 	}
 	shake := m.shake
 	switch shake.Feed(chunk) {
@@ -24,7 +24,7 @@ func (s *Session) open(chunk []byte) {
 // plain hands a request that is not a WebSocket upgrade to the HTTP server.
 func (s *Session) plain(read []byte) {
 	h := s.shard.hub
-	plain := h.config().Plain
+	plain := h.Config().Plain
 	if plain == nil {
 		s.refuse(ReasonHandshake, 404, "this relay serves WebSockets only")
 		return
@@ -48,14 +48,14 @@ func (s *Session) upgrade(shake *frame.Handshake) {
 		s.refuse(ReasonHandshake, 404, "no WebSocket is served at "+request.Path)
 		return
 	}
-	if !h.config().allows(request) {
+	if !h.Config().allows(request) {
 		s.refuse(ReasonHandshake, 403, "pages of the origin "+request.Origin+" may not connect to this relay")
 		return
 	}
 	s.speaks = speaks
 	s.push(private{frame: shake.Reply(), kind: urgent})
 	s.more = nil
-	if c := h.config(); len(c.TrustedProxies) > 0 && request.ForwardedFor != "" {
+	if c := h.Config(); len(c.TrustedProxies) > 0 && request.ForwardedFor != "" {
 		if from := c.forwarded(s.conn.Peer(), request.ForwardedFor); from.IsValid() {
 			s.extra().from = from
 		}
@@ -66,7 +66,7 @@ func (s *Session) upgrade(shake *frame.Handshake) {
 		s.end(ReasonShutdown)
 		return
 	}
-	if n > int64(h.config().MaxConnections) {
+	if n > int64(h.Config().MaxConnections) {
 		s.report(&fault{code: "server_full", message: "the relay has all the connections it may have; try again later"})
 		s.end(ReasonServerFull)
 		return

@@ -92,7 +92,7 @@ func (r *Room) tellPresence() {
 			return
 		}
 		p.told = time.Now()
-		if host.out != nil && host.out.bytes > r.hub.config().MaxPrivate/2 {
+		if host.out != nil && host.out.bytes > r.hub.Config().MaxPrivate/2 {
 			p.changedLocked(r)
 			r.mu.Unlock()
 			return

@@ -233,7 +233,7 @@ func TestHostResumesAtTheVeryEndOfTheGrace(t *testing.T) {
 		v, _ := r.enters(1, room.Code, "")
 		next := r.dial(0)
 		host.reset()
-		time.Sleep(r.hub.config().HostGrace - time.Duration(i%10)*50*time.Microsecond)
+		time.Sleep(r.hub.Config().HostGrace - time.Duration(i%10)*50*time.Microsecond)
 		next.say(`{"type":"resume","code":"` + room.Code + `","token":"` + room.Token + `"}`)
 		if answer := next.event(); answer.Type == "created" {
 			saved++

@@ -49,7 +49,7 @@ func (r *Room) retained() int64 {
 	if !r.options.relayTells {
 		return 0
 	}
-	return int64(r.hub.config().Retain)
+	return int64(r.hub.Config().Retain)
 }
 
 func newRoom(h *Hub, rules roomRules) *Room {

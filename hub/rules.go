@@ -43,7 +43,7 @@ func historyRequested(s *Session, _ request) *fault {
 		return &fault{code: "too_fast", message: "the history was asked for, and has not come yet"}
 	}
 	if s.asksTooSoon() {
-		return &fault{code: "too_fast", message: "the history may be asked for once in " + s.shard.hub.config().HistoryEvery.String()}
+		return &fault{code: "too_fast", message: "the history may be asked for once in " + s.shard.hub.Config().HistoryEvery.String()}
 	}
 	if s.room.options.relayTells {
 		s.room.tellHistory(s)
@@ -101,16 +101,13 @@ func kick(s *Session, r request) *fault {
 	}
 	room := s.room
 	room.mu.Lock()
-	seated, viewer := room.seat.host == s, room.roster.session(id)
-	if seated && viewer != nil {
+	viewer, f := room.viewerLocked(s, id)
+	if f == nil {
 		room.roster.kick(id)
 	}
 	room.mu.Unlock()
-	switch {
-	case !seated:
-		return notHost()
-	case viewer == nil:
-		return noSuchViewer(id)
+	if f != nil {
+		return f
 	}
 	room.tell(viewer, id, func() { viewer.end(ReasonKicked) })
 	s.tell(kicked(id))

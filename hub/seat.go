@@ -111,7 +111,7 @@ func (r *Room) seatLocked(s *Session) {
 // hostLeft is called when a host's connection has ended, or it has left. Unless
 // another one has its place, the room waits for it to come back.
 func (r *Room) hostLeft(s *Session) {
-	grace := r.hub.config().HostGrace
+	grace := r.hub.Config().HostGrace
 	r.mu.Lock()
 	if r.seat.host != s {
 		r.mu.Unlock()
@@ -162,18 +162,27 @@ func (r *Room) confirm(s *Session) {
 	}
 }
 
+// viewerLocked returns the viewer that a host means by an id.
+func (r *Room) viewerLocked(host *Session, id uint32) (*Session, *fault) {
+	if r.seat.host != host {
+		return nil, notHost() // an older one does not know yet that it was replaced
+	}
+	viewer := r.roster.session(id)
+	if viewer == nil {
+		return nil, noSuchViewer(id)
+	}
+	return viewer, nil
+}
+
 // grant has the viewer with the id take the host's place. It is called by the
 // host's worker. The change is made by the viewer's, since it changes that
 // session; the old host then becomes a viewer on its own.
 func (r *Room) grant(host *Session, id uint32) *fault {
 	r.mu.Lock()
-	seated, viewer := r.seat.host == host, r.roster.session(id)
+	viewer, f := r.viewerLocked(host, id)
 	r.mu.Unlock()
-	switch {
-	case !seated:
-		return notHost()
-	case viewer == nil:
-		return noSuchViewer(id)
+	if f != nil {
+		return f
 	}
 	viewer.shard.Post(func() bool {
 		if f := r.promote(viewer, host, id); f != nil {
@@ -211,7 +220,6 @@ func (r *Room) promote(viewer, host *Session, id uint32) *fault {
 		return noSuchViewer(id)
 	}
 	r.roster.remove(id)
-	r.presence.leftLocked(r, id)
 	a.count.Add(-1)
 	token := drawToken()
 	from := r.log.End()

@@ -298,7 +298,7 @@ func (s *Session) block(full bool) {
 func (s *Session) Wants() (reading, writing bool) {
 	switch s.phase {
 	case opening, open, closing:
-		return s.out == nil || s.out.bytes <= s.shard.hub.config().MaxPrivate, true
+		return s.out == nil || s.out.bytes <= s.shard.hub.Config().MaxPrivate, true
 	case finishing:
 		return true, false
 	default:
@@ -307,8 +307,8 @@ func (s *Session) Wants() (reading, writing bool) {
 }
 
 // Tick looks at the session's time limits.
-func (s *Session) Tick(uint32) {
-	config := s.shard.hub.config()
+func (s *Session) Tick() {
+	config := s.shard.hub.Config()
 	s.dropExtra()
 	if s.has(markHost) {
 		s.room.age()

@@ -13,7 +13,7 @@ const second = 1000
 
 // talksTooFast counts a message, and reports whether it is one too many.
 func (s *Session) talksTooFast() bool {
-	config := s.shard.hub.config()
+	config := s.shard.hub.Config()
 	rate := config.ViewerRate
 	if s.has(markHost) {
 		rate = config.HostRate
@@ -32,7 +32,7 @@ func (s *Session) talksTooFast() bool {
 // asksTooSoon reports whether the last question for the history was too
 // recent.
 func (s *Session) asksTooSoon() bool {
-	return s.more != nil && s.more.talk.hasAsked && !s.past(s.more.talk.asked, s.shard.hub.config().HistoryEvery)
+	return s.more != nil && s.more.talk.hasAsked && !s.past(s.more.talk.asked, s.shard.hub.Config().HistoryEvery)
 }
 
 // noteAsked notes that the history was asked for.

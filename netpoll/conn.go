@@ -40,8 +40,8 @@ type Session interface {
 	// asked after each Sent. Without writing, the sending side is shut down once
 	// nothing is due; without either, the connection is then closed.
 	Wants() (reading, writing bool)
-	// Tick is called about once a second with the worker's coarse time.
-	Tick(now uint32)
+	// Tick is called about once a second.
+	Tick()
 	// Shutdown tells the session that the server ends.
 	Shutdown()
 	// Closed is called once, last: the connection is gone, by ErrClosed if this
@@ -199,11 +199,11 @@ func (c *Conn) resume() {
 	}
 }
 
-// tick passes the time to the session, and tries a full socket again: when the
+// tick has the session look at the time, and tries a full socket again: when the
 // kernel is short of memory it says EAGAIN with nothing in flight, and then no
 // edge follows.
-func (c *Conn) tick(now uint32) {
-	c.session.Tick(now)
+func (c *Conn) tick() {
+	c.session.Tick()
 	c.Flush()
 }
 

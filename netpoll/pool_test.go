@@ -56,7 +56,7 @@ func (s *echo) Sent(n int, full bool) {
 func (s *echo) Wants() (reading, writing bool) {
 	return s.reading && (s.maxDue == 0 || len(s.due) <= s.maxDue), s.writing
 }
-func (s *echo) Tick(uint32) {
+func (s *echo) Tick() {
 	if s.ticks != nil {
 		s.ticks.Add(1)
 	}

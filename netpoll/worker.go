@@ -250,7 +250,7 @@ func (w *Worker) tick() (more bool) {
 		}
 		w.scan.left--
 		c := w.conns[w.scan.next]
-		c.tick(w.Now())
+		c.tick()
 		if w.scan.next < len(w.conns) && w.conns[w.scan.next] == c {
 			w.scan.next++ // if it has closed, another one is in its place
 		}
@@ -271,7 +271,8 @@ func (w *Worker) drain() func() bool {
 			w.draining = true
 			next = len(w.conns)
 		}
-		for next = min(next, len(w.conns)); next > 0; {
+		// Each one told may have closed, and others meanwhile.
+		for next = min(next, len(w.conns)); next > 0; next = min(next, len(w.conns)) {
 			next--
 			c := w.conns[next]
 			c.session.Shutdown()
@@ -279,7 +280,6 @@ func (w *Worker) drain() func() bool {
 			if w.Spent() {
 				return true
 			}
-			next = min(next, len(w.conns))
 		}
 		return false
 	}
