@@ -128,11 +128,11 @@ func (l *Log) Trim(keep int64) {
 // new one. Cursors in it remain valid, and hold it until they move on.
 func (l *Log) Release() {
 	s := l.tail.Load()
-	messages, bytes := s.published()
-	if messages == 0 {
+	frames, bytes := s.published()
+	if frames == 0 {
 		return
 	}
-	fresh := newSegment(s.base+uint64(bytes), s.first+uint64(messages), 0)
+	fresh := newSegment(s.base+uint64(bytes), s.first+uint64(s.messages(frames)), 0)
 	s.next.Store(fresh)
 	l.tail.Store(fresh)
 	l.Trim(0)

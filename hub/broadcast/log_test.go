@@ -387,3 +387,17 @@ func BenchmarkDeliver(b *testing.B) {
 		c.Advance(256)
 	}
 }
+
+func TestNoticesHaveNoNumberInAReleasedLogEither(t *testing.T) {
+	l := New(0)
+	appendFrame(l, []byte("one"))
+	copy(l.Reserve(3), "...")
+	l.CommitNotice()
+	l.Release()
+	if c := l.End(); c.Seq() != 1 {
+		t.Errorf("the released log ends at %d, want 1", c.Seq())
+	}
+	if got := appendFrame(l, []byte("two")); got != 2 {
+		t.Errorf("the next message got number %d, want 2", got)
+	}
+}
