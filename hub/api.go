@@ -97,7 +97,7 @@ func (r *Room) info() RoomInfo {
 	end := r.log.End()
 	return RoomInfo{
 		Code: r.code.String(), Name: r.options.name, Viewers: r.roster.viewers, MaxViewers: r.options.maxViewers,
-		Host: r.seat.host != nil, Created: r.created.UTC(), Seq: end.Seq(), Bytes: r.log.Retained(),
+		Host: r.seat.host != nil, Created: r.created.UTC(), Seq: end.Seq(), Bytes: r.held,
 	}
 }
 

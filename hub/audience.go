@@ -1,9 +1,6 @@
 package hub
 
-import (
-	"slices"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // lagScans is how often the blocked viewers are looked at while the Log grows
 // by one lag limit.
@@ -28,12 +25,12 @@ type audience struct {
 	queued atomic.Bool  // a sweep is posted or running
 
 	members []*Session
-	next    int    // the sweep's place
-	clear   int    // how many are not blocked
-	running bool   // a sweep is paused at next
-	target  uint64 // the Log's end when the sweep began
-	scanned uint64 // the Log's end when the blocked ones were last looked at
-	parked  []parked
+	next    int                          // the sweep's place
+	clear   int                          // how many are not blocked
+	running bool                         // a sweep is paused at next
+	target  uint64                       // the frames of the room when the sweep began
+	scanned uint64                       // the record's end when the blocked ones were last looked at
+	parked  [sources]map[*Session]uint32 // those who wait for a history, and the question
 }
 
 func newAudience(r *Room, s *shard) *audience {
@@ -57,7 +54,7 @@ func (a *audience) sweep() (more bool) {
 	if !a.running {
 		a.running = true
 		a.next = 0
-		a.target = a.end()
+		a.target = a.room.grown.Load()
 	}
 	for a.next < a.clear {
 		s := a.members[a.next]
@@ -74,10 +71,10 @@ func (a *audience) sweep() (more bool) {
 		a.closeLagging()
 	}
 	a.queued.Store(false)
-	return a.end() != a.target && a.queued.CompareAndSwap(false, true)
+	return a.room.grown.Load() != a.target && a.queued.CompareAndSwap(false, true)
 }
 
-// end returns the Log's position.
+// end returns the record's position.
 func (a *audience) end() uint64 {
 	end := a.room.log.End()
 	return end.Position()
@@ -137,7 +134,9 @@ func (a *audience) remove(s *Session) {
 	}
 	if s.has(markParked) {
 		s.clear(markParked)
-		a.parked = slices.DeleteFunc(a.parked, func(p parked) bool { return p.session == s })
+		for from := range a.parked {
+			delete(a.parked[from], s)
+		}
 	}
 	a.shard.counters.viewers.Add(-1)
 }

@@ -16,9 +16,17 @@ type Config struct {
 	MaxHostMessage   int // bytes of a host's message; default 1 MiB
 	MaxViewerMessage int // bytes of anybody else's message; default 16 KiB
 
-	// Retain is how many bytes of broadcasts a room keeps whose history the
-	// relay tells. Default 256 KiB.
-	Retain int
+	// What a room keeps of its broadcasts, for viewers that come back and for the
+	// history: at most about this many bytes and messages, and none much older
+	// than this. Defaults 256 KiB, 10,000 and 2 h. They go by runs of up to 64 KiB,
+	// so a room keeps up to two of them more.
+	Retain         int
+	RetainMessages int
+	RetainAge      time.Duration
+	// RetainTotal is how many bytes all rooms may keep together, in all encodings,
+	// before each is held to its share of them, or its latest run. Default
+	// 256 MiB.
+	RetainTotal int
 
 	HostRate   int // messages a second from a host; default 0, which is no limit
 	ViewerRate int // messages a second from anybody else; default 10
@@ -79,6 +87,9 @@ func (c Config) withDefaults() Config {
 	number(&c.MaxRooms, 10_000)
 	number(&c.MaxViewers, 20_000)
 	number(&c.Retain, 256<<10)
+	number(&c.RetainMessages, 10_000)
+	wait(&c.RetainAge, 2*time.Hour)
+	number(&c.RetainTotal, 256<<20)
 	number(&c.ViewerRate, 10)
 	number(&c.MaxName, 64)
 	number(&c.MaxHead, 8<<10)

@@ -17,7 +17,7 @@ func create(s *Session, r request) *fault {
 	if !h.register(room) {
 		return &fault{code: "too_many_rooms", message: "the relay has all the rooms it may have; try again later"}
 	}
-	s.room = room
+	s.room, s.encoding = room, verbatim
 	s.set(markHost)
 	s.tell(created(room, room.seat.token))
 	return nil
@@ -109,6 +109,7 @@ type entering struct {
 	token     string // of a viewer that comes back
 	back      bool
 	last      place // the last broadcast that it has seen, if it says so
+	encoding  encoding
 }
 
 // A place is a broadcast's number in one life of a room.
@@ -145,9 +146,9 @@ func readEntering(r request, c *Config) (e entering, f *fault) {
 	if !r.has("seq") {
 		e.last.epoch = "" // it takes both
 	}
-	numbered, f := r.flag("numbered")
-	if f == nil && numbered {
-		f = r.wrong("numbered", "false: this relay does not number broadcasts")
+	yes, f := r.flag("numbered")
+	if yes {
+		e.encoding = numbered
 	}
 	return e, f
 }
@@ -175,7 +176,7 @@ func join(s *Session, r request) *fault {
 			return s.guessed(f, c)
 		}
 	}
-	w, f := room.join(s, id, e.name, e.last)
+	w, f := room.join(s, e, id)
 	if f != nil {
 		return f
 	}

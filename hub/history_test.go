@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,8 +66,10 @@ func TestJoinWithHistoryHasNoOverlap(t *testing.T) {
 
 func TestHistoryTimeoutLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newTestRelay(t, 2, Config{})
+		r := newTestRelay(t, 2, Config{Retain: 1})
 		host, code := r.host(0)
+		host.say(`{"type":"command","data":"` + strings.Repeat("forgotten", 100) + `"}`)
+		r.run()
 		v := r.viewer(1, code)
 		v.say(`{"type":"history_request"}`)
 		host.hears(`{"type":"history_request"}`)

@@ -12,6 +12,8 @@ import (
 // makes one. All its methods may be called from anywhere.
 type Hub struct {
 	settings  atomic.Pointer[Config]
+	began     time.Time        // immutable
+	aside     func(f func())   // immutable; runs what would hold up a worker
 	key       [32]byte         // immutable; what viewers' tokens are made with
 	shards    []*shard         // immutable; one for each worker
 	protocols []Protocol       // immutable; the first is nil
@@ -21,6 +23,9 @@ type Hub struct {
 	handshaking atomic.Int64 // of them, in the opening phase
 	upgraded    atomic.Int64 // of them, past it
 	draining    atomic.Bool  // no new rooms, and nobody new
+
+	held atomic.Int64 // bytes of all rooms' Logs
+	open atomic.Int64 // rooms
 
 	guesses limiter
 
@@ -32,7 +37,12 @@ type Hub struct {
 
 // New returns a hub whose sessions live on the given workers.
 func New(config Config, workers []Worker) *Hub {
-	h := &Hub{paths: make(map[string]uint8), rooms: make(map[code]*Room), resting: make(map[code]time.Time)}
+	h := &Hub{
+		began: time.Now(),
+		aside: func(f func()) { go f() },
+		paths: make(map[string]uint8),
+		rooms: make(map[code]*Room), resting: make(map[code]time.Time),
+	}
 	h.Configure(config)
 	_, _ = crand.Read(h.key[:]) // never fails: crypto/rand ends the program instead
 	for i, w := range workers {
@@ -136,6 +146,7 @@ func (h *Hub) register(r *Room) bool {
 		}
 	}
 	h.rooms[r.code] = r
+	h.open.Add(1)
 	return true
 }
 
@@ -144,6 +155,7 @@ func (h *Hub) remove(r *Room) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.rooms, r.code)
+	h.open.Add(-1)
 	h.wakeCodesLocked(maxResting - 1)
 	h.resting[r.code] = time.Now()
 	h.rest = append(h.rest, r.code)
@@ -188,6 +200,8 @@ func (h *Hub) Stats() Stats {
 		Connections: h.connections.Load(),
 		Handshaking: h.handshaking.Load(),
 		Open:        h.upgraded.Load(),
+		Rooms:       int(h.open.Load()),
+		LogBytes:    h.held.Load(),
 		Closes:      make(map[Reason]uint64, reasons),
 	}
 	for _, s := range h.shards {
@@ -201,12 +215,6 @@ func (h *Hub) Stats() Stats {
 		for why := range c.closes {
 			t.Closes[Reason(why)] += c.closes[why].Load()
 		}
-	}
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	t.Rooms = len(h.rooms)
-	for _, r := range h.rooms {
-		t.LogBytes += r.log.Retained()
 	}
 	return t
 }

@@ -24,7 +24,7 @@ func (s *Session) lags() bool {
 
 // behind returns how many bytes of its room's Log the session has not had.
 func (s *Session) behind() uint64 {
-	end := s.room.log.End()
+	end := s.log().End()
 	return end.Position() - s.cursor.Position()
 }
 
@@ -47,7 +47,7 @@ func (s *Session) tooSlow() {
 	}
 	half := s.cursor.Rest()
 	s.cursor.Advance(len(half)) // the frame that it is in the middle of still comes
-	last, end := s.cursor.Seq(), s.room.log.End()
+	last, end := s.cursor.Seq(), s.log().End()
 	s.cursor = end
 	s.shard.counters.skipped.Add(end.Seq() - last)
 	s.pushText(skipped(end.Seq()-last, end.Seq()), end.Position())

@@ -41,11 +41,12 @@ func (r *Room) mailHost(s *Session, text []byte) *fault {
 func (r *Room) mailViewer(host *Session, id uint32, text []byte) *fault {
 	r.mu.Lock()
 	viewer, f := r.viewerLocked(host, id)
-	place := r.log.End()
-	r.mu.Unlock()
 	if f != nil {
+		r.mu.Unlock()
 		return f
 	}
+	place := r.in(viewer.encoding).End()
+	r.mu.Unlock()
 	viewer.shard.Post(func() bool {
 		switch {
 		case viewer.room != r || viewer.id != id || viewer.phase != open:

@@ -68,6 +68,9 @@ func newTestRelay(t testing.TB, workers int, config Config) *testRelay {
 		all = append(all, w)
 	}
 	r.hub = New(config, all)
+	r.hub.aside = func(f func()) {
+		r.workers[0].Post(func() bool { f(); return false })
+	}
 	return r
 }
 
@@ -102,6 +105,7 @@ type peer struct {
 	session  *Session
 	from     netip.Addr
 	presence []string   // the events of this type that frames has met
+	counts   []string   // and those that tell the number of viewers
 	room     int        // bytes the socket still takes
 	cut      func() int // at most so many bytes a send; nil for all
 	wire     []byte     // arrived, not yet read
@@ -201,7 +205,7 @@ func (p *peer) drain(room int) {
 }
 
 // frames takes the whole frames that arrived: text as it is, a close frame as
-// its code, others by their opcode. Presence is put aside. It fails on anything a client would.
+// its code, others by their opcode. Presence and counts are put aside. It fails on anything a client would.
 func (p *peer) frames() (all []string) {
 	p.relay.t.Helper()
 	for len(p.wire) >= 2 {
@@ -233,6 +237,10 @@ func (p *peer) frames() (all []string) {
 		case ws.OpText:
 			if strings.HasPrefix(payload, `{"type":"presence"`) {
 				p.presence = append(p.presence, payload) // comes in its own time
+				continue
+			}
+			if strings.HasPrefix(payload, `{"type":"viewers"`) {
+				p.counts = append(p.counts, payload)
 				continue
 			}
 			all = append(all, payload)

@@ -3,7 +3,6 @@ package hub
 import (
 	"encoding/json"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -12,62 +11,143 @@ import (
 	"lectern/hub/broadcast"
 )
 
-// In a room whose history the relay keeps, the Log is the record. What it still
-// holds is encoded as one message for all who ask within freshFor, and each of
-// them goes on live from the place up to which it tells.
+// The Log of the verbatim encoding is the record. What it still holds is encoded
+// as one message at most every freshFor, aside from the workers, and told to all
+// who wait for it. Whoever joins meanwhile gets the latest one at once, and what
+// came after it.
 
 // freshFor is how long an encoded history serves those who ask.
 const freshFor = time.Second
 
-// A record is a room's history as it was lately encoded.
+// A record is a room's history as it was lately encoded, or is being. It is
+// guarded by the room's lock.
 type record struct {
-	mu      sync.Mutex // held while it is encoded, so that this is done once
-	history []byte     // guarded by mu; a frame, nil if there is none
-	upTo    broadcast.Cursor
-	forget  *time.Timer
+	history []byte        // a frame, nil while there is none
+	number  uint32        // counts them; those parked know theirs
+	upTo    ends          // the places up to which it tells
+	begun   time.Duration // when
+	running bool          // it is being encoded
+	due     bool          // the next one waits for its time
 }
 
-// tellHistory gives a viewer the relay's record, and then the Log from its end.
-// It is called by the viewer's worker.
-func (r *Room) tellHistory(s *Session) {
-	history, upTo := r.encodedHistory(s.cursor.Position())
-	s.spliceHistory(history, upTo)
+// ends are one moment's ends of a room's Logs.
+type ends [encodings]struct {
+	log *broadcast.Log // nil where nobody wants the encoding
+	end broadcast.Cursor
+}
+
+// endsLocked returns where the room's Logs end now.
+func (r *Room) endsLocked() (now ends) {
+	for e := range now {
+		if l := r.in(encoding(e)); l != nil {
+			now[e].log, now[e].end = l, l.End()
+		}
+	}
+	return now
+}
+
+// tellRecord gives a viewer the history that the relay has, now or when it is
+// encoded, and reports whether it has it. A viewer that joins gets one that is a
+// little old, and the Log from there; one that was there must not get broadcasts
+// again. It is called by the viewer's worker.
+func (r *Room) tellRecord(s *Session, joining bool) bool {
+	r.mu.Lock()
+	oldest, c := r.log.Oldest(), &r.record
+	if r.closed || oldest.Seq() > 0 && !r.options.relayTells {
+		r.mu.Unlock()
+		return false
+	}
+	to := c.upTo[s.encoding]
+	fits := to.log == s.log() && (joining || to.end.Position() >= s.cursor.Position())
+	if fits && c.history != nil {
+		history := c.history
+		r.mu.Unlock()
+		s.spliceHistory(history, to.end)
+		return true
+	}
+	number := c.number
+	if !fits || !c.running {
+		number++
+		r.encodeSoonLocked()
+	}
+	r.mu.Unlock()
+	r.audience(s.shard).park(s, fromRecord, number)
+	return true
+}
+
+// encodeSoonLocked has the next history encoded, now or when its time has come.
+func (r *Room) encodeSoonLocked() {
+	c := &r.record
+	if c.due {
+		return
+	}
+	c.due = true
+	if wait := c.begun + freshFor - r.hub.now(); c.number > 0 && wait > 0 {
+		time.AfterFunc(wait, r.encodeRecord)
+	} else {
+		r.hub.aside(r.encodeRecord)
+	}
+}
+
+// encodeRecord encodes the history for those who wait for it.
+func (r *Room) encodeRecord() {
+	r.mu.Lock()
+	c := &r.record
+	c.due = false
+	switch {
+	case r.closed:
+		r.mu.Unlock()
+		return
+	case c.running: // for longer than freshFor
+		c.begun = r.hub.now()
+		r.encodeSoonLocked()
+		r.mu.Unlock()
+		return
+	}
+	c.number++
+	oldest, number := r.log.Oldest(), c.number
+	c.history, c.running, c.begun, c.upTo = nil, true, r.hub.now(), r.endsLocked()
+	upTo := c.upTo
+	r.mu.Unlock()
+
+	history, whole := encodeHistory(oldest, upTo[verbatim].end), oldest.Seq() == 0
+
+	r.mu.Lock()
+	c.history, c.running = history, false
+	r.mu.Unlock()
+	time.AfterFunc(freshFor, func() { r.dropRecord(number) })
+	r.unpark(fromRecord, number, func(s *Session) {
+		switch {
+		case whole || r.options.relayTells:
+			s.spliceHistory(history, upTo[s.encoding].end)
+		case !r.askHost(s):
+			s.historyUnavailable("the host is not there")
+		}
+	})
+}
+
+// dropRecord gives the memory of an encoded history back.
+func (r *Room) dropRecord(number uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.record.number == number {
+		r.record.history, r.record.upTo = nil, ends{}
+	}
 }
 
 // spliceHistory queues a history and moves the session to the place up to which
 // it tells, once the frame that it is in the middle of has gone out.
 func (s *Session) spliceHistory(history []byte, upTo broadcast.Cursor) {
 	half := s.cursor.Rest()
+	if s.out == nil {
+		s.out = new(outbound)
+	}
+	s.out.splice(private{frame: history, place: upTo.Position()}, s.cursor.Position())
 	s.cursor = upTo
-	s.push(private{frame: history, place: upTo.Position()})
 	if half != nil {
 		s.out.pushRest(half)
 	}
-}
-
-// encodedHistory returns a history that reaches at least to position.
-func (r *Room) encodedHistory(position uint64) (history []byte, upTo broadcast.Cursor) {
-	r.record.mu.Lock()
-	defer r.record.mu.Unlock()
-	c := &r.record
-	if c.history == nil || c.upTo.Position() < position {
-		r.mu.Lock()
-		from, end := r.log.Oldest(), r.log.End()
-		r.mu.Unlock()
-		c.history, c.upTo = encodeHistory(from, end), end
-		if c.forget != nil {
-			c.forget.Stop()
-		}
-		c.forget = time.AfterFunc(freshFor, c.drop)
-	}
-	return c.history, c.upTo
-}
-
-// drop gives the memory back.
-func (c *record) drop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.history, c.upTo = nil, broadcast.Cursor{}
+	s.excuse()
 }
 
 // encodeHistory makes a history of the messages between two places.

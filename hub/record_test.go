@@ -26,6 +26,7 @@ func TestRelayTellsTheHistory(t *testing.T) {
 	host.say(`{"type":"comm\u0061nd","data":2}`)
 	v := r.dial(1)
 	v.say(`{"type":"join","code":"` + code + `","history":true}`)
+	r.run()
 	host.say(`{"type":"command","data":"live"}`)
 	v.hears(`{"type":"joined"*`,
 		`{"type":"history","commands":["one",2],"messages":[{"type":"command","data":"one"},{ "type" : "activate", "data":{"x":[1, 2]} },{"type":"comm\u0061nd","data":2}],"seq":3}`,
@@ -71,35 +72,51 @@ func TestHistoryThatIsTruncatedSaysSo(t *testing.T) {
 	}
 }
 
-// TestHistoryIsEncodedOnce has many ask at one moment, some of them after
-// another broadcast.
+// TestHistoryIsEncodedOnce has 5,000 join and ask within a second while the host
+// speaks on, and some ask who are there already.
 func TestHistoryIsEncodedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 2, Config{})
 		host, code := r.relayHost(0, "")
 		host.say(`{"type":"command","data":1}`)
-		first := r.dial(0)
-		first.say(`{"type":"join","code":"` + code + `","history":true}`)
-		encoded := host.session.room.record.history
-		host.say(`{"type":"command","data":2}`)
-		second := r.dial(1)
-		second.say(`{"type":"join","code":"` + code + `"}`)
-		late := r.viewer(1, code)
-		late.say(`{"type":"history_request"}`) // it is past the encoded one's end
-		if again := host.session.room.record.history; &again[0] == &encoded[0] {
-			t.Error("a history that ends before the viewer's place was told again")
-		}
-		for range 50 {
-			p := r.dial(1)
+		there := r.viewer(1, code)
+		var joined []*peer
+		for i := range 5000 {
+			p := r.dial(i % 2)
 			p.say(`{"type":"join","code":"` + code + `","history":true}`)
-			p.hears(`{"type":"joined"*`, `{"type":"history","commands":[1,2],*`)
+			joined = append(joined, p)
+			if i == 2000 {
+				r.run()
+				host.say(`{"type":"command","data":2}`)
+			}
+			if i == 3000 {
+				r.run()
+				there.hears(`{"type":"command","data":2}`)
+				there.say(`{"type":"history_request"}`)
+			}
+			time.Sleep(time.Second / 5001)
 		}
-		late.hears(`{"type":"history","commands":[1,2],*`)
-		first.hears(`{"type":"joined"*`, `{"type":"history","commands":[1],*`, `{"type":"command","data":2}`)
+		host.say(`{"type":"command","data":3}`)
+		for _, p := range joined {
+			p.hears(`{"type":"joined"*`, `{"type":"history","commands":[1],*`, `{"type":"command","data":2}`, `{"type":"command","data":3}`)
+		}
+		room := host.session.room
+		encoded := func() (times uint32, kept bool) {
+			room.mu.Lock()
+			defer room.mu.Unlock()
+			return room.record.number, room.record.history != nil
+		}
+		if times, _ := encoded(); times != 1 {
+			t.Errorf("the history was encoded %d times", times)
+		}
+		there.hears() // it has had 2 already, which the encoded one does not tell
+		time.Sleep(freshFor)
+		synctest.Wait()
+		there.hears(`{"type":"history","commands":[1,2,3],*`)
 		time.Sleep(2 * freshFor)
 		synctest.Wait()
-		if host.session.room.record.history != nil {
-			t.Error("the encoded history is kept")
+		if times, kept := encoded(); times != 2 || kept {
+			t.Errorf("encoded %d times, and kept: %v", times, kept)
 		}
 	})
 }
@@ -146,7 +163,7 @@ func TestViewerComesBackToWhereItWas(t *testing.T) {
 		"a number to come":     {`,"history":"relay"`, `,"epoch":"%s","seq":6`, false, 5, nil},
 		"no number":            {`,"history":"relay"`, `,"epoch":"%s"`, false, 5, nil},
 		"no epoch":             {`,"history":"relay"`, `,"seq":2`, false, 5, nil},
-		"the host's history":   {`,"history":"host"`, `,"epoch":"%s","seq":2`, false, 5, nil},
+		"the host's history":   {`,"history":"host"`, `,"epoch":"%s","seq":2`, true, 2, []string{"3", "4", "5"}},
 		"nothing, of a host's": {`,"history":"host"`, `,"epoch":"%s","seq":5`, true, 5, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

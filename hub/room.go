@@ -5,9 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gobwas/ws"
-
-	"lectern/frame"
 	"lectern/hub/broadcast"
 )
 
@@ -19,11 +16,13 @@ type Room struct {
 	options roomRules // immutable
 	created time.Time // immutable
 
-	log *broadcast.Log // immutable; appended to under mu
+	log    *broadcast.Log                           // immutable; the verbatim encoding, appended to under mu
+	others [encodings]atomic.Pointer[broadcast.Log] // changed under mu; nil where nobody wants the encoding
+	grown  atomic.Uint64                            // frames appended, in whatever encodings
 
 	audiences []atomic.Pointer[audience] // one for each worker, made when it has viewers
 	mail      atomic.Int64               // bytes of viewers' messages on their way to the host
-	record    record
+	recalling sync.Mutex                 // held while a past is encoded, so that this is done once
 
 	mu       sync.Mutex
 	closed   bool     // guarded by mu
@@ -31,7 +30,12 @@ type Room struct {
 	roster   roster   // guarded by mu
 	presence presence // guarded by mu
 	asking   asking   // guarded by mu
-	aged     uint64   // guarded by mu; the Log's end when age was last called
+	record   record   // guarded by mu
+	tally    tally    // guarded by mu
+
+	wants [encodings]int // guarded by mu; viewers of each
+	held  int64          // guarded by mu; bytes of the Logs
+	aged  uint64         // guarded by mu; grown when age was last called
 }
 
 // roomRules are what whoever creates a room may choose.
@@ -42,14 +46,6 @@ type roomRules struct {
 	roster     bool // viewers may list each other
 	relayTells bool // the relay keeps the history, not the host
 	skips      bool // who is too slow is moved on instead of closed
-}
-
-// retained returns how many bytes of broadcasts the room keeps.
-func (r *Room) retained() int64 {
-	if !r.options.relayTells {
-		return 0
-	}
-	return int64(r.hub.Config().Retain)
 }
 
 func newRoom(h *Hub, rules roomRules) *Room {
@@ -84,24 +80,15 @@ func (r *Room) broadcast(from *Session, payload []byte) bool {
 
 // publishLocked appends a broadcast and returns its number.
 func (r *Room) publishLocked(payload []byte) (seq uint64) {
-	r.appendLocked(payload)
-	seq = r.log.Commit()
-	r.log.Trim(r.retained())
+	end := r.log.End()
+	seq = end.Seq() + 1
+	r.appendLocked(seq, payload)
 	return seq
-}
-
-// appendLocked writes a text frame into the Log, for the caller to commit.
-func (r *Room) appendLocked(payload []byte) {
-	text := r.log.Reserve(frame.HeaderSize(len(payload)) + len(payload))
-	frame.AppendFrame(text[:0], ws.OpText, payload)
 }
 
 // noticeLocked gives every viewer an event at this place of the room's order.
 // The caller wakes the audiences afterwards.
-func (r *Room) noticeLocked(event []byte) {
-	r.appendLocked(event)
-	r.log.CommitNotice()
-}
+func (r *Room) noticeLocked(text []byte) { r.appendLocked(unnumbered, text) }
 
 // wake has the audiences swept.
 func (r *Room) wake() {
@@ -110,19 +97,6 @@ func (r *Room) wake() {
 			a.wake()
 		}
 	}
-}
-
-// age is called about once a second while a host is there. A room in which
-// nothing was said since the last time keeps nothing for those who have had
-// everything, unless it keeps a record.
-func (r *Room) age() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	end := r.log.End()
-	if end.Position() == r.aged && r.retained() == 0 {
-		r.log.Release()
-	}
-	r.aged = end.Position()
 }
 
 // A welcome is what a viewer is told when it is in.
@@ -135,39 +109,26 @@ type welcome struct {
 
 // join lets a viewer in: it gets what is broadcast from now on. With an id of
 // its own it comes back and takes the place of its older connection, otherwise
-// it gets a new one. When the Log still has all that followed the last broadcast
-// that it has seen, it goes on from there. It is called by the viewer's worker.
-func (r *Room) join(s *Session, id uint32, name string, last place) (welcome, *fault) {
+// it gets a new one. When the record still has all that followed the last
+// broadcast that it has seen, it goes on from there. It is called by the viewer's
+// worker.
+func (r *Room) join(s *Session, e entering, id uint32) (welcome, *fault) {
+	back := e.last.epoch == r.epoch
+	if back {
+		r.recall(e.encoding)
+	}
 	r.mu.Lock()
-	if r.closed {
-		r.mu.Unlock()
-		return welcome{}, roomNotFound()
+	if !back {
+		r.wantLocked(e.encoding)
 	}
-	if r.roster.voided(id) {
-		r.mu.Unlock()
-		return welcome{}, badToken()
+	w, older, f := r.admitLocked(s, e, id)
+	if f != nil {
+		r.unwantLocked(e.encoding)
 	}
-	older := r.roster.session(id)
-	if older == nil && r.roster.viewers+r.seat.moving >= r.options.maxViewers {
-		r.mu.Unlock()
-		return welcome{}, &fault{code: "room_full", message: "the room has all the viewers it may have"}
-	}
-	if older == nil {
-		id = r.roster.add(s, id, name)
-		r.presence.joinedLocked(r, id, name)
-	} else {
-		r.roster.replace(s, id, name)
-	}
-	from, recovered := r.log.End(), false
-	if last.epoch == r.epoch {
-		if c, ok := r.log.At(last.seq + 1); ok {
-			from, recovered = c, true
-		}
-	}
-	r.enterLocked(s, id, from)
-	w := welcome{seq: s.cursor.Seq(), viewers: r.roster.viewers, host: r.seat.host != nil, recovered: recovered}
 	r.mu.Unlock()
-
+	if f != nil {
+		return welcome{}, f
+	}
 	r.audience(s.shard).add(s)
 	s.excuse()
 	if older != nil {
@@ -176,8 +137,39 @@ func (r *Room) join(s *Session, id uint32, name string, last place) (welcome, *f
 	return w, nil
 }
 
-// enterLocked makes s a viewer at a place of the Log. The caller, which is its
-// worker, adds it to its audience afterwards.
+// admitLocked enters a viewer in the roster and gives it its place in the Log. It
+// returns its older connection too, if there is one.
+func (r *Room) admitLocked(s *Session, e entering, id uint32) (w welcome, older *Session, f *fault) {
+	older = r.roster.session(id)
+	switch {
+	case r.closed:
+		return w, nil, roomNotFound()
+	case r.roster.voided(id):
+		return w, nil, badToken()
+	case older == nil && r.roster.viewers+r.seat.moving >= r.options.maxViewers:
+		return w, nil, &fault{code: "room_full", message: "the room has all the viewers it may have"}
+	case older == nil:
+		id = r.roster.add(s, id, e.name)
+		r.presence.joinedLocked(r, id, e.name)
+		r.countLocked()
+	default:
+		r.roster.replace(s, id, e.name)
+	}
+	l := r.in(e.encoding)
+	from, recovered := l.End(), false
+	if e.last.epoch == r.epoch {
+		if c, ok := l.At(e.last.seq + 1); ok {
+			from, recovered = c, true
+		}
+	}
+	s.encoding = e.encoding
+	r.enterLocked(s, id, from)
+	return welcome{seq: s.cursor.Seq(), viewers: r.roster.viewers, host: r.seat.host != nil, recovered: recovered}, older, nil
+}
+
+// enterLocked makes s a viewer at a place of the Log in its encoding, for which
+// it is counted already. The caller, which is its worker, adds it to its
+// audience afterwards.
 func (r *Room) enterLocked(s *Session, id uint32, from broadcast.Cursor) {
 	a := r.audience(s.shard)
 	if a == nil {
@@ -199,9 +191,11 @@ func (r *Room) leave(s *Session) {
 	a.remove(s)
 	r.mu.Lock()
 	a.count.Add(-1)
+	r.unwantLocked(s.encoding)
 	if r.roster.session(s.id) == s { // unless a newer connection has its place
 		r.roster.remove(s.id)
 		r.presence.leftLocked(r, s.id)
+		r.countLocked()
 	}
 	r.mu.Unlock()
 	s.id = 0
@@ -230,6 +224,8 @@ func (r *Room) closeLocked() (host *Session) {
 	r.seat.stopWaiting()
 	r.asking.stop()
 	r.presence.stop()
+	r.tally.stop()
+	r.holdLocked(0)
 	return host
 }
 

@@ -5,6 +5,7 @@ import "time"
 // A seat is a room's place for its host. It is guarded by the room's lock.
 type seat struct {
 	host    *Session  // nil while nobody is there
+	since   uint64    // the last broadcast before the host took its place
 	token   hostToken // proves that one is the host
 	granted hostToken // the token of a host by grant, until its first message
 	sent    uint64    // broadcasts taken from hosts
@@ -98,7 +99,8 @@ func (r *Room) seats(s *Session) bool {
 
 // seatLocked makes s the host, whoever was it before. s is in no room.
 func (r *Room) seatLocked(s *Session) {
-	r.seat.host = s
+	end := r.log.End()
+	r.seat.host, r.seat.since = s, end.Seq()
 	r.seat.granted = hostToken{}
 	s.room = r
 	s.set(markHost)
@@ -134,7 +136,7 @@ func (r *Room) hostLeft(s *Session) {
 	question, late := r.asking.number, r.asking.open
 	r.mu.Unlock()
 	if late {
-		r.historyLate(question)
+		r.hostSilent(question)
 	}
 	r.wake()
 }
@@ -219,11 +221,13 @@ func (r *Room) promote(viewer, host *Session, id uint32) *fault {
 		r.mu.Unlock()
 		return noSuchViewer(id)
 	}
+	from := viewer.log().End()
 	r.roster.remove(id)
 	a.count.Add(-1)
 	token := drawToken()
-	from := r.log.End()
 	r.noticeLocked(hostChanged(id))
+	r.unwantLocked(viewer.encoding)
+	r.countLocked()
 	r.seatLocked(viewer)
 	r.seat.granted = token
 	r.seat.moving++
@@ -259,7 +263,8 @@ func (r *Room) demote(host *Session) {
 	half := host.cursor.Rest() // of what it was due as a viewer, if it has been one
 	id := r.roster.add(host, 0, "")
 	r.presence.joinedLocked(r, id, "")
-	r.enterLocked(host, id, r.log.End())
+	r.countLocked()
+	r.enterLocked(host, id, r.wantLocked(host.encoding).End())
 	w := welcome{seq: host.cursor.Seq(), viewers: r.roster.viewers, host: r.seat.host != nil}
 	r.mu.Unlock()
 	r.audience(host.shard).add(host)

@@ -65,6 +65,8 @@ type Session struct {
 	reason  Reason
 	excused uint8 // lag limits that it may be behind beyond the first, until it has caught up
 	speaks  uint8 // its protocol's place in hub.protocols; 0 until the handshake is finished
+
+	encoding encoding // of the Log that it reads
 }
 
 // more is what few sessions have at a time.
@@ -222,9 +224,12 @@ func (s *Session) place() uint64 {
 	if s.room == nil || s.has(markHost) || s.cursor.IsZero() {
 		return 0
 	}
-	end := s.room.log.End()
+	end := s.log().End()
 	return end.Position()
 }
+
+// log returns its room's Log in the session's encoding. It must be a viewer.
+func (s *Session) log() *broadcast.Log { return s.room.in(s.encoding) }
 
 // Next returns the bytes that are due now: private frames at a frame boundary
 // and in their order, else the Log from the cursor.

@@ -1,29 +1,31 @@
 package broadcast
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // A Log is a broadcast: frames in the order in which they were appended. Those
-// that are messages are numbered one by one; notices are not. New makes one.
+// that are messages are numbered one by one; notices are not. New makes one,
+// and Follow another encoding of one.
 //
-// Reserve, Commit, CommitNotice, Oldest, At, Trim and Release are the appender's,
-// one at a time. Everything else may be called from anywhere.
+// Reserve, Commit, CommitNotice, Oldest, At, Trim, Release and Prepend are the
+// appender's, one at a time. Everything else may be called from anywhere.
 type Log struct {
 	tail     atomic.Pointer[segment]
 	retained atomic.Int64 // bytes of the buffers from oldest to tail
 
-	smallest, largest int // immutable; bounds of a segment's size
+	record            *Log // immutable; the one that this one follows, nil for none
+	smallest, largest int  // immutable; bounds of a segment's size
 
-	oldest   *segment // owned by the appender
-	reserved int      // owned by the appender; length of the frame being written
-	fresh    *segment // owned by the appender; holds the reserved frame if tail had no room
+	oldest *segment // owned by the appender
+	fresh  *segment // owned by the appender; holds the reserved frame if tail had no room
 }
 
 // New returns an empty Log whose first message gets the number after seq. It
 // costs about a hundred bytes until something is appended.
 func New(seq uint64) *Log {
-	l := &Log{oldest: newSegment(0, seq+1, 0), smallest: minSegment, largest: maxSegment}
-	l.tail.Store(l.oldest)
-	return l
+	return newLog(nil, newSegment(0, seq+1, 0))
 }
 
 // Reserve returns n bytes, at least 1, for the caller to write the next frame
@@ -31,10 +33,10 @@ func New(seq uint64) *Log {
 // Reserve takes them back. A frame has to be shorter than 4 GiB.
 func (l *Log) Reserve(n int) []byte {
 	s := l.tail.Load()
-	l.reserved, l.fresh = n, nil
-	frames, bytes := s.published()
+	l.fresh = nil
+	_, bytes := s.published()
 	if !s.fits(n) {
-		l.fresh = newSegment(s.base+uint64(bytes), s.first+uint64(s.messages(frames)), l.following(s, n))
+		l.fresh = l.after(s, l.following(s, n))
 		s, bytes = l.fresh, 0
 	}
 	return s.buf[bytes : int(bytes)+n : int(bytes)+n]
@@ -46,24 +48,34 @@ func (l *Log) following(s *segment, n int) int {
 	return max(n, min(max(2*len(s.buf), l.smallest), l.largest))
 }
 
-// Commit publishes the reserved frame as a message and returns its number.
-func (l *Log) Commit() (seq uint64) { return l.commit(1) }
+// after returns a segment for size bytes that goes on where s ends.
+func (l *Log) after(s *segment, size int) *segment {
+	frames, bytes := s.published()
+	fresh := newSegment(s.base+uint64(bytes), s.first+uint64(s.messages(frames)), size)
+	fresh.origin = l.recorded()
+	return fresh
+}
 
-// CommitNotice publishes the reserved frame without a number.
-func (l *Log) CommitNotice() { l.commit(0) }
+// Commit publishes the first n of the reserved bytes as a message, and returns
+// its number. The time is the caller's, see Retention.
+func (l *Log) Commit(n int, now time.Duration) (seq uint64) { return l.commit(n, now, 1) }
+
+// CommitNotice publishes the first n of the reserved bytes without a number.
+func (l *Log) CommitNotice(n int, now time.Duration) { l.commit(n, now, 0) }
 
 // commit publishes the reserved frame and returns the number of the last
 // message.
-func (l *Log) commit(messages uint32) (seq uint64) {
+func (l *Log) commit(n int, now time.Duration, messages uint32) (seq uint64) {
 	tail := l.tail.Load()
 	s := tail
 	if l.fresh != nil {
 		s = l.fresh
 	}
 	frames, bytes := s.published()
-	bytes += uint32(l.reserved)
+	bytes += uint32(n)
 	messages += s.messages(frames)
 	s.index[frames] = frame{end: bytes, messages: messages}
+	s.written = now
 	s.mark.Store(uint64(frames+1)<<32 | uint64(bytes))
 	if s != tail {
 		// The segment holds its first frame before anybody can get to it.
@@ -71,7 +83,7 @@ func (l *Log) commit(messages uint32) (seq uint64) {
 		tail.next.Store(s)
 		l.tail.Store(s)
 	}
-	l.reserved, l.fresh = 0, nil
+	l.fresh = nil
 	return s.first + uint64(messages) - 1
 }
 
@@ -109,35 +121,3 @@ func (l *Log) At(seq uint64) (Cursor, bool) {
 	}
 	return end, true
 }
-
-// Trim forgets the oldest segments as long as at least keep bytes stay.
-// Cursors in them remain valid.
-func (l *Log) Trim(keep int64) {
-	tail := l.tail.Load()
-	for l.oldest != tail {
-		size := int64(len(l.oldest.buf))
-		if l.retained.Load()-size < keep {
-			return
-		}
-		l.retained.Add(-size)
-		l.oldest = l.oldest.next.Load()
-	}
-}
-
-// Release gives up the last segment, which Trim keeps: the next frame begins a
-// new one. Cursors in it remain valid, and hold it until they move on.
-func (l *Log) Release() {
-	s := l.tail.Load()
-	frames, bytes := s.published()
-	if frames == 0 {
-		return
-	}
-	fresh := newSegment(s.base+uint64(bytes), s.first+uint64(s.messages(frames)), 0)
-	s.next.Store(fresh)
-	l.tail.Store(fresh)
-	l.Trim(0)
-}
-
-// Retained returns the bytes that the Log itself holds on to. What slow
-// cursors hold beyond that is not counted.
-func (l *Log) Retained() int64 { return l.retained.Load() }

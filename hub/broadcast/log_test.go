@@ -16,7 +16,7 @@ import (
 // appendFrame appends a copy of frame.
 func appendFrame(l *Log, frame []byte) uint64 {
 	copy(l.Reserve(len(frame)), frame)
-	return l.Commit()
+	return l.Commit(len(frame), 0)
 }
 
 // numbered returns a frame of at least size bytes that differs from every
@@ -93,8 +93,8 @@ func TestTrimKeepsWhatItIsToldAndCursorsStayValid(t *testing.T) {
 	}
 	before := l.Retained()
 	const keep = 100_000
-	l.Trim(keep)
-	if after := l.Retained(); after >= before || after < keep || after > keep+maxSegment {
+	l.Trim(Retention{Bytes: keep})
+	if after := l.Retained(); after >= before || after < keep || after > keep+2*MaxSegment {
 		t.Errorf("retained %d bytes after Trim(%d) of %d", after, keep, before)
 	}
 	if _, ok := l.At(1); ok {
@@ -106,8 +106,8 @@ func TestTrimKeepsWhatItIsToldAndCursorsStayValid(t *testing.T) {
 	if read, messages := drain(&begin, 1<<20); !bytes.Equal(read, all) || messages != 2000 {
 		t.Errorf("a cursor in a trimmed segment read %d bytes, %d messages", len(read), messages)
 	}
-	l.Trim(0)
-	if got := l.Retained(); got > maxSegment {
+	l.Trim(Retention{Bytes: 1})
+	if got := l.Retained(); got > MaxSegment {
 		t.Errorf("Trim(0) leaves %d bytes, more than the last segment", got)
 	}
 }
@@ -149,7 +149,7 @@ func TestTrimmedSegmentsAreFreed(t *testing.T) {
 	for range 100 {
 		appendFrame(l, make([]byte, 1000))
 	}
-	l.Trim(0)
+	l.Trim(Retention{Bytes: 1})
 	runtime.GC()
 	if first.Value() == nil {
 		t.Fatal("a segment is gone although a cursor is in it")
@@ -236,7 +236,7 @@ func TestReadersAgreeWithTheAppender(t *testing.T) {
 			"notice": func(t *rapid.T) {
 				notice := bytes.Repeat([]byte("n"), rapid.IntRange(1, 100).Draw(t, "size"))
 				copy(l.Reserve(len(notice)), notice)
-				l.CommitNotice()
+				l.CommitNotice(len(notice), 0)
 				all = append(all, notice...)
 				frames = append(frames, len(all))
 			},
@@ -281,7 +281,7 @@ func TestReadersAgreeWithTheAppender(t *testing.T) {
 				}
 				check(r)
 			},
-			"trim": func(t *rapid.T) { l.Trim(int64(rapid.IntRange(0, 5000).Draw(t, "keep"))) },
+			"trim": func(t *rapid.T) { l.Trim(Retention{Bytes: int64(rapid.IntRange(1, 5000).Draw(t, "keep"))}) },
 		})
 	})
 }
@@ -319,7 +319,7 @@ func TestReadWhileAppending(t *testing.T) {
 	}
 	for n := uint64(1); n <= messages; n++ {
 		appendFrame(l, numbered(n, int(n*n%300)))
-		l.Trim(1000)
+		l.Trim(Retention{Bytes: 1000})
 	}
 	all.Wait()
 }
@@ -352,7 +352,7 @@ func BenchmarkAppend(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				appendFrame(l, frame)
-				l.Trim(0)
+				l.Trim(Retention{Bytes: 1})
 			}
 		})
 	}
@@ -392,7 +392,7 @@ func TestNoticesHaveNoNumberInAReleasedLogEither(t *testing.T) {
 	l := New(0)
 	appendFrame(l, []byte("one"))
 	copy(l.Reserve(3), "...")
-	l.CommitNotice()
+	l.CommitNotice(3, 0)
 	l.Release()
 	if c := l.End(); c.Seq() != 1 {
 		t.Errorf("the released log ends at %d, want 1", c.Seq())

@@ -3,13 +3,15 @@ package broadcast
 import (
 	"sort"
 	"sync/atomic"
+	"time"
 )
 
 // A new segment is twice as large as the one before, within these bounds, or
 // as large as its first frame needs.
 const (
 	minSegment = 512
-	maxSegment = 64 << 10
+	// MaxSegment is the size in bytes of a segment of many frames.
+	MaxSegment = 64 << 10
 
 	// bytesPerFrame sets how many frames a segment can index. If they are
 	// shorter than that on average, it is sealed before its buffer is full.
@@ -18,10 +20,13 @@ const (
 
 // A segment is a run of whole frames.
 type segment struct {
-	base  uint64  // immutable; the Log's position of its first byte
-	first uint64  // immutable; the number of its first message
-	buf   []byte  // fixed length; allocated apart, so that a frame's rest pins no chain
-	index []frame // fixed length; the frames in buf
+	base   uint64  // immutable once linked; the Log's position of its first byte
+	first  uint64  // immutable; the number of its first message
+	origin uint64  // immutable; the record's position of its first frame, in a Log that follows one
+	buf    []byte  // fixed length; allocated apart, so that a frame's rest pins no chain
+	index  []frame // fixed length; the frames in buf
+
+	written time.Duration // owned by the appender; when the last frame came
 
 	mark atomic.Uint64           // frames<<32 | bytes, published together
 	next atomic.Pointer[segment] // set when this segment is sealed

@@ -1,0 +1,58 @@
+package broadcast
+
+// A Log that follows another one, the record, is the same broadcast in another
+// encoding. Whoever appends to the record first appends the frame, encoded
+// otherwise, to those that follow it, so their messages have the same numbers.
+// Such a Log begins where the record was when somebody first wanted it; what
+// came before is encoded from the record when it is needed, and put in front.
+
+// followBase is the position at which a Log that follows begins: there is room
+// below it for what is put in front.
+const followBase = 1 << 62
+
+// Follow returns an empty Log that goes on from l's end in another encoding. It
+// is the appender's.
+func (l *Log) Follow() *Log {
+	end := l.End()
+	first := newSegment(followBase, end.Seq()+1, 0)
+	first.origin = end.Position()
+	return newLog(l, first)
+}
+
+func newLog(record *Log, first *segment) *Log {
+	l := &Log{record: record, oldest: first, smallest: minSegment, largest: MaxSegment}
+	l.tail.Store(first)
+	return l
+}
+
+// recorded returns how far the record of a Log that follows is.
+func (l *Log) recorded() uint64 {
+	if l.record == nil {
+		return 0
+	}
+	end := l.record.End()
+	return end.Position()
+}
+
+// Before returns the record's position up to which a Log that follows it has
+// nothing. It is the appender's.
+func (l *Log) Before() (position uint64) { return l.oldest.origin }
+
+// Prepend makes past what stands before front, which was l's oldest place when
+// past was begun; past's last message is the one before front. If l has moved on
+// since, it does not hold past itself, but whoever reads past goes on into l.
+// Nobody may have a place in past yet, and nothing may be appended to it any
+// more.
+func (l *Log) Prepend(past *Log, front Cursor) {
+	last := past.tail.Load()
+	_, bytes := last.published()
+	shift := front.seg.base - (last.base + uint64(bytes))
+	for s := past.oldest; s != nil; s = s.next.Load() {
+		s.base += shift // wraps around: past began at 0
+	}
+	last.next.Store(front.seg)
+	if l.oldest == front.seg {
+		l.oldest = past.oldest
+		l.retained.Add(past.retained.Load())
+	}
+}

@@ -1,0 +1,70 @@
+package hub
+
+import (
+	"fmt"
+	"time"
+)
+
+// viewersEvery is the least time between two events that tell viewers how many
+// they are.
+const viewersEvery = 5 * time.Second
+
+// A tally is how many viewers those who want to know were told of. It is
+// guarded by the room's lock.
+type tally struct {
+	told  int
+	at    time.Duration // when
+	timer *time.Timer   // set while the next event waits for its time
+}
+
+// countLocked has the number of viewers told where it is wanted, at once or when
+// its time has come.
+func (r *Room) countLocked() {
+	t := &r.tally
+	if r.closed || t.timer != nil || t.told == r.roster.viewers || !r.countsLocked() {
+		return
+	}
+	wait := time.Duration(0)
+	if t.at > 0 {
+		wait = max(0, t.at+viewersEvery-r.hub.now())
+	}
+	t.timer = time.AfterFunc(wait, r.tellCount)
+}
+
+// countsLocked reports whether anybody wants to know.
+func (r *Room) countsLocked() bool {
+	for e, n := range r.wants {
+		if n > 0 && writers[e].counted {
+			return true
+		}
+	}
+	return false
+}
+
+// tellCount tells the number of viewers to all who want to know.
+func (r *Room) tellCount() {
+	r.mu.Lock()
+	t := &r.tally
+	t.timer = nil
+	if r.closed || t.told == r.roster.viewers {
+		r.mu.Unlock()
+		return
+	}
+	t.told, t.at = r.roster.viewers, r.hub.now()
+	text := fmt.Appendf(nil, `{"type":"viewers","viewers":%d}`, t.told)
+	for e, n := range r.wants {
+		if n > 0 && writers[e].counted {
+			write(r.in(encoding(e)), writers[e], unnumbered, text, t.at)
+		}
+	}
+	r.grown.Add(1)
+	r.mu.Unlock()
+	r.wake()
+}
+
+func (t *tally) stop() {
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
+	}
+}
