@@ -86,7 +86,7 @@ func (a *audience) closeLagging() {
 	a.scanned = a.end()
 	for i := len(a.members) - 1; i >= a.clear && !a.shard.Spent(); i-- {
 		if s := a.members[i]; s.lags() {
-			s.tooSlow()
+			s.tooSlow(CauseLag)
 			s.conn.Flush()
 		}
 	}

@@ -181,6 +181,9 @@ func join(s *Session, r request) *fault {
 		return f
 	}
 	text := joined(room, s.id, w)
+	if e.last.epoch != "" {
+		s.shard.counters.back(w.recovered)
+	}
 	if e.back {
 		text = rejoined(text, w.recovered)
 	}

@@ -191,6 +191,9 @@ type Stats struct {
 	Broadcasts  uint64            // of them, relayed
 	Delivered   uint64            // broadcasts times viewers that got them
 	Skipped     uint64            // broadcasts times viewers that were moved past them
+	Recovered   uint64            // viewers that came back and got all that they had missed
+	Unrecovered uint64            // viewers that came back too late for that
+	Slow        [causes]Slow      // by Cause
 	Closes      map[Reason]uint64 // ended connections
 }
 
@@ -212,6 +215,12 @@ func (h *Hub) Stats() Stats {
 		t.Broadcasts += c.appended.Load()
 		t.Delivered += c.delivered.Load()
 		t.Skipped += c.skipped.Load()
+		t.Recovered += c.recovered.Load()
+		t.Unrecovered += c.lost.Load()
+		for why := range c.slow {
+			t.Slow[why].Closed += c.slow[why].closed.Load()
+			t.Slow[why].Skipped += c.slow[why].skipped.Load()
+		}
 		for why := range c.closes {
 			t.Closes[Reason(why)] += c.closes[why].Load()
 		}

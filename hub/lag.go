@@ -7,6 +7,23 @@ import (
 
 // What becomes of viewers who do not keep up.
 
+// A Cause is why a viewer is too slow. Each has a count of its own, of those that
+// were closed for it and of those that were moved on.
+type Cause uint8
+
+// The causes.
+const (
+	CauseLag   Cause = iota // too many bytes behind
+	CauseStall              // took nothing of what was due for too long
+	causes                  // how many there are
+)
+
+// String returns the cause's name in the metrics.
+func (c Cause) String() string { return [causes]string{"lag", "stall"}[c] }
+
+// Slow counts the viewers that were too slow for one cause.
+type Slow struct{ Closed, Skipped uint64 }
+
 // stalls reports whether the socket has not taken what was due for too long. A
 // host is spared: as long as it speaks its room goes on, whether it listens or
 // not.
@@ -39,12 +56,20 @@ func (s *Session) excuse() {
 }
 
 // tooSlow closes a viewer that is too far behind, or moves it to the newest
-// broadcast and tells it how many it has missed.
-func (s *Session) tooSlow() {
-	if !s.room.options.skips {
+// broadcast and tells it how many it has missed. Who takes nothing for as long
+// again after that shows no sign of life, and is closed for it.
+func (s *Session) tooSlow(why Cause) {
+	count := &s.shard.counters.slow[why]
+	if s.room == nil || !s.room.options.skips {
+		count.closed.Add(1)
 		s.end(ReasonTooSlow)
 		return
 	}
+	s.took = s.shard.Now()
+	if s.has(markParked) || s.behind() == 0 {
+		return
+	}
+	count.skipped.Add(1)
 	half := s.cursor.Rest()
 	s.cursor.Advance(len(half)) // the frame that it is in the middle of still comes
 	last, end := s.cursor.Seq(), s.log().End()

@@ -326,9 +326,9 @@ func (s *Session) Tick() {
 	case open:
 		switch {
 		case s.stalls(config.StallTimeout):
-			s.end(ReasonTooSlow)
+			s.tooSlow(CauseStall)
 		case s.has(markBlocked) && s.lags(): // who has room in its socket waits for this relay
-			s.tooSlow()
+			s.tooSlow(CauseLag)
 		case s.past(s.heard, config.IdleTimeout):
 			s.end(ReasonIdle)
 		case !s.has(markPinged) && (s.past(s.heard, config.PingAfter) || s.past(s.took, config.PingAfter)):

@@ -43,6 +43,18 @@ type counters struct {
 	appended  atomic.Uint64 // of them, broadcasts
 	delivered atomic.Uint64 // broadcasts times viewers that got them
 	skipped   atomic.Uint64 // broadcasts times viewers that were moved past them
+	recovered atomic.Uint64 // viewers that came back and got what they had missed
+	lost      atomic.Uint64 // and those that came too late for that
+	slow      [causes]struct{ closed, skipped atomic.Uint64 }
 	closes    [reasons]atomic.Uint64
 	_         [64]byte // apart from the next worker's
+}
+
+// back counts a viewer that has said where it was.
+func (c *counters) back(recovered bool) {
+	if recovered {
+		c.recovered.Add(1)
+	} else {
+		c.lost.Add(1)
+	}
 }

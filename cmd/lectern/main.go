@@ -73,6 +73,7 @@ var helpGroups = []kong.Group{
 	{Key: "listen", Title: "Addresses and threads:"},
 	{Key: "access", Title: "Who may do what:", Description: "A key is taken from its file, or from the environment: $LECTERN_CREATE_KEY, $LECTERN_API_KEY. No flag takes one."},
 	{Key: "limits", Title: "Limits:", Description: "0 means the default where nothing else is said."},
+	{Key: "record", Title: "What is kept:", Description: "By whole runs of up to 64 KiB."},
 	{Key: "times", Title: "Times:"},
 	{Key: "sockets", Title: "Sockets:"},
 	{Key: "log", Title: "Log:"},

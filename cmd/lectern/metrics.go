@@ -43,6 +43,8 @@ var (
 	broadcastsDesc  = describe("broadcasts_total", "Messages from hosts that were relayed.")
 	messagesOutDesc = describe("messages_delivered_total", "Broadcasts times the viewers that got them.")
 	skippedDesc     = describe("messages_skipped_total", "Broadcasts times the slow viewers that were moved past them.")
+	resumesDesc     = describe("resumes_total", "Viewers that came back and said where they were, by whether they got all that they had missed.", "recovered")
+	slowDesc        = describe("slow_viewers_total", "Viewers that were too slow, by cause and by what became of them.", "cause", "outcome")
 	closesDesc      = describe("closes_total", "Ended connections, by reason.", "reason")
 
 	acceptedDesc = describe("accepted_total", "Connections accepted, by worker.", "worker")
@@ -77,6 +79,12 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	count(broadcastsDesc, s.Broadcasts)
 	count(messagesOutDesc, s.Delivered)
 	count(skippedDesc, s.Skipped)
+	count(resumesDesc, s.Recovered, "true")
+	count(resumesDesc, s.Unrecovered, "false")
+	for cause, slow := range s.Slow {
+		count(slowDesc, slow.Closed, hub.Cause(cause).String(), "closed")
+		count(slowDesc, slow.Skipped, hub.Cause(cause).String(), "skipped")
+	}
 	for _, why := range hub.Reasons() {
 		count(closesDesc, s.Closes[why], why.String())
 	}

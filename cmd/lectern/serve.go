@@ -73,6 +73,11 @@ type options struct {
 	MaxPrivate       int `default:"65536" group:"limits" help:"Bytes of answers that may wait for one connection before it is not read from any more."`
 	LagLimit         int `default:"4194304" group:"limits" help:"Bytes of broadcasts that a viewer may fall behind; at least twice --max-host-message."`
 
+	Retain         int           `default:"262144" group:"record" help:"Bytes of broadcasts that a room keeps, for viewers that come back and for the history."`
+	RetainMessages int           `default:"10000" group:"record" help:"Broadcasts that a room keeps."`
+	RetainAge      time.Duration `default:"2h" group:"record" help:"For a room to keep a broadcast."`
+	RetainTotal    int           `default:"268435456" group:"record" help:"Bytes that all rooms may keep together before each is held to its share."`
+
 	HostGrace        time.Duration `default:"60s" zero:"" group:"times" help:"For a room to wait for its host to come back; 0 to close it at once."`
 	RoomIdle         time.Duration `default:"10m" group:"times" help:"For a room made over HTTP to wait for its first host."`
 	HandshakeTimeout time.Duration `default:"10s" group:"times" help:"For a request's whole head."`
@@ -108,6 +113,10 @@ func (s *settings) hubConfig() hub.Config {
 		MaxName:          s.MaxName,
 		MaxPrivate:       s.MaxPrivate,
 		LagLimit:         s.LagLimit,
+		Retain:           s.Retain,
+		RetainMessages:   s.RetainMessages,
+		RetainAge:        s.RetainAge,
+		RetainTotal:      s.RetainTotal,
 		HostGrace:        s.HostGrace,
 		RoomIdle:         s.RoomIdle,
 		HandshakeTimeout: s.HandshakeTimeout,
