@@ -150,29 +150,53 @@ func (s *Session) spliceHistory(history []byte, upTo broadcast.Cursor) {
 	s.excuse()
 }
 
-// encodeHistory makes a history of the messages between two places.
+// encodeHistory makes a history of the messages between two places, as a frame.
 func encodeHistory(from, end broadcast.Cursor) []byte {
-	var commands, messages []byte
-	truncated := from.Seq() > 0
+	// Its length is known when it is written: its header then goes right before it.
+	b := make([]byte, maxHeader, maxHeader+len(historyFrame)+2*int(end.Position()-from.Position()))
+	b = append(b, `{"type":"history","commands":[`...)
+	b = appendList(b, from, end, func(b, text []byte) []byte {
+		var m map[string]json.RawMessage
+		if json.Unmarshal(text, &m) == nil && isCommand(m["type"]) {
+			b = append(b, m["data"]...)
+		}
+		return b
+	})
+	b = append(b, `],"messages":[`...)
+	b = appendList(b, from, end, func(b, text []byte) []byte { return append(b, text...) })
+	b = strconv.AppendUint(append(b, `],"seq":`...), end.Seq(), 10)
+	if from.Seq() > 0 {
+		b = append(b, `,"truncated":true`...)
+	}
+	b = append(b, '}')
+	n := len(b) - maxHeader
+	begin := maxHeader - frame.HeaderSize(n)
+	frame.AppendHeader(b[begin:begin], ws.OpText, n)
+	return b[begin:]
+}
+
+// historyFrame is about as long as what a history has besides what it tells.
+const historyFrame = `{"type":"history","commands":[],"messages":[],"seq":12345678901234567890,"truncated":true}`
+
+// appendList appends what f appends for each message between two places, with
+// commas between. Where it appends nothing there is no comma.
+func appendList(b []byte, from, end broadcast.Cursor, f func(b, text []byte) []byte) []byte {
+	first := len(b)
 	for from.Position() < end.Position() {
 		whole, isMessage := from.NextFrame()
 		if !isMessage {
 			continue
 		}
-		text := frame.Payload(whole)
-		messages = append(append(messages, ','), text...)
-		var m map[string]json.RawMessage
-		if json.Unmarshal(text, &m) == nil && isCommand(m["type"]) {
-			commands = append(append(commands, ','), m["data"]...)
+		before := len(b)
+		if before > first {
+			b = append(b, ',')
+		}
+		separated := len(b)
+		if b = f(b, frame.Payload(whole)); len(b) == separated {
+			b = b[:before]
 		}
 	}
-	b := append([]byte(`{"type":"history","commands":[`), withoutComma(commands)...)
-	b = append(append(b, `],"messages":[`...), withoutComma(messages)...)
-	b = strconv.AppendUint(append(b, `],"seq":`...), end.Seq(), 10)
-	if truncated {
-		b = append(b, `,"truncated":true`...)
-	}
-	return frame.AppendFrame(nil, ws.OpText, append(b, '}'))
+	return b
 }
 
 // isCommand reports whether a message's type is "command", however it is
@@ -180,11 +204,4 @@ func encodeHistory(from, end broadcast.Cursor) []byte {
 func isCommand(kind json.RawMessage) bool {
 	var text string
 	return json.Unmarshal(kind, &text) == nil && text == "command"
-}
-
-func withoutComma(list []byte) []byte {
-	if len(list) == 0 {
-		return nil
-	}
-	return list[1:]
 }

@@ -1,0 +1,106 @@
+package hub
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// A benchRoom is a room with viewers of both kinds, all of whom have got
+// everything.
+func benchRoom(b *testing.B, config Config, numberedViewers int) (r *testRelay, host *peer, code string) {
+	r = newTestRelay(b, 2, config)
+	host, code = r.host(0)
+	for range numberedViewers {
+		r.numberedViewer(1, code)
+	}
+	return r, host, code
+}
+
+// text returns a command of 256 bytes.
+func benchText(n int) string {
+	begin := fmt.Sprintf(`{"type":"command","data":"%d `, n)
+	return begin + strings.Repeat("x", 256-len(begin)-2) + `"}`
+}
+
+// BenchmarkPublish appends a broadcast of 256 bytes, and trims, in a room whose
+// viewers want one encoding or two.
+func BenchmarkPublish(b *testing.B) {
+	for name, viewers := range map[string]int{"one encoding": 0, "two encodings": 1} {
+		b.Run(name, func(b *testing.B) {
+			_, host, _ := benchRoom(b, Config{}, viewers)
+			room, text := host.session.room, []byte(benchText(0))
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				room.mu.Lock()
+				room.publishLocked(text)
+				room.mu.Unlock()
+			}
+		})
+	}
+}
+
+// BenchmarkResume has a viewer come back, in the middle of a record of 1,000
+// broadcasts of 256 bytes, as far as the first byte that is due to it.
+func BenchmarkResume(b *testing.B) {
+	for name, e := range map[string]encoding{"verbatim": verbatim, "numbered": numbered} {
+		b.Run(name, func(b *testing.B) {
+			r, host, code := benchRoom(b, Config{}, 1)
+			for n := range 1000 {
+				host.say(benchText(n))
+			}
+			r.run()
+			room, v := host.session.room, r.viewer(1, code)
+			come := entering{last: place{room.epoch, 500}, encoding: e}
+			id := v.session.id
+			v.reset()
+			b.ReportAllocs()
+			for b.Loop() {
+				w, f := room.join(v.session, come, id)
+				if f != nil || !w.recovered || len(v.session.cursor.Next()) == 0 {
+					b.Fatal(f, w)
+				}
+				room.leave(v.session)
+			}
+		})
+	}
+}
+
+// BenchmarkRecall encodes the past of a room in which nobody has got numbers yet:
+// 1,000 broadcasts of 256 bytes.
+func BenchmarkRecall(b *testing.B) {
+	r, host, _ := benchRoom(b, Config{}, 0)
+	for n := range 1000 {
+		host.say(benchText(n))
+	}
+	r.run()
+	room := host.session.room
+	b.SetBytes(room.log.Retained())
+	b.ReportAllocs()
+	for b.Loop() {
+		room.recall(numbered)
+		room.mu.Lock()
+		room.unwantLocked(numbered)
+		room.mu.Unlock()
+	}
+}
+
+// BenchmarkHistory encodes a record of 1,000 broadcasts of 256 bytes for all who
+// ask.
+func BenchmarkHistory(b *testing.B) {
+	r, host, _ := benchRoom(b, Config{}, 0)
+	for n := range 1000 {
+		host.say(benchText(n))
+	}
+	r.run()
+	room := host.session.room
+	b.ReportAllocs()
+	for b.Loop() {
+		oldest, end := room.log.Oldest(), room.log.End()
+		b.SetBytes(int64(end.Position() - oldest.Position()))
+		if len(encodeHistory(oldest, end)) < 1000 {
+			b.Fatal("too short")
+		}
+	}
+}
