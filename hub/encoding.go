@@ -112,9 +112,10 @@ func write(l *broadcast.Log, w writer, seq uint64, text []byte, now time.Duratio
 	}
 }
 
-// recall sees to it that the Log in an encoding reaches as far back as the
-// record, and counts one more who wants it. The past is encoded once however
-// many come back, and without the room's lock: the host speaks on meanwhile.
+// recall sees to it that the Log in an encoding, not the verbatim one, reaches as
+// far back as the record, and counts one more who wants it. The past is encoded
+// once however many come back, and without the room's lock: the host speaks on
+// meanwhile.
 func (r *Room) recall(e encoding) {
 	r.recalling.Lock()
 	defer r.recalling.Unlock()
@@ -122,7 +123,7 @@ func (r *Room) recall(e encoding) {
 	l := r.wantLocked(e)
 	front, until, from := l.Oldest(), l.Before(), r.log.Oldest()
 	r.mu.Unlock()
-	if e == verbatim || from.Position() >= until {
+	if from.Position() >= until {
 		return
 	}
 	past := broadcast.New(from.Seq())

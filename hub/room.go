@@ -113,12 +113,12 @@ type welcome struct {
 // broadcast that it has seen, it goes on from there. It is called by the viewer's
 // worker.
 func (r *Room) join(s *Session, e entering, id uint32) (welcome, *fault) {
-	back := e.last.epoch == r.epoch
-	if back {
+	recalls := e.last.epoch == r.epoch && e.encoding != verbatim
+	if recalls {
 		r.recall(e.encoding)
 	}
 	r.mu.Lock()
-	if !back {
+	if !recalls {
 		r.wantLocked(e.encoding)
 	}
 	w, older, f := r.admitLocked(s, e, id)
