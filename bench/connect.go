@@ -12,6 +12,19 @@ var ErrNobody = errors.New("no viewer joined")
 
 // connect has n more viewers connect and join, and notes how that went.
 func (r *runner) connect(ctx context.Context, name string, n int) (Connect, error) {
+	bar := r.show.bar(name, int64(n))
+	before, failed := r.crowd.lanes.joined(), r.crowd.lanes.failed()
+	watch := repeat(100*time.Millisecond, func() {
+		bar.set(int64(r.crowd.lanes.joined()-before), fmt.Sprintf("%d failed", r.crowd.lanes.failed()-failed))
+	})
+	out, err := r.connectQuietly(ctx, name, n)
+	watch()
+	bar.close(fmt.Sprintf("%s in %.2f s, %.0f a second", count(out.Joined, "viewer"), out.Seconds, out.PerSecond))
+	return out, err
+}
+
+// connectQuietly is connect, while something else is shown.
+func (r *runner) connectQuietly(ctx context.Context, name string, n int) (Connect, error) {
 	c := r.crowd
 	start := time.Now()
 	sampler := startSampler(r.options.PID, start, time.Second, func() uint64 { return uint64(c.lanes.joined()) })
@@ -20,12 +33,7 @@ func (r *runner) connect(ctx context.Context, name string, n int) (Connect, erro
 	if err := c.lanes.do(func(l *lane) { l.joins = newSeries(begin, 0) }); err != nil {
 		return Connect{}, err
 	}
-	bar := r.show.bar(name, int64(n))
-	watch := repeat(100*time.Millisecond, func() {
-		bar.set(int64(c.lanes.joined()-joinedBefore), fmt.Sprintf("%d failed", c.lanes.failed()-failedBefore))
-	})
 	err := c.connect(ctx, n)
-	watch()
 	out := Connect{Name: name, Wanted: n, Seconds: time.Since(start).Seconds()}
 	out.Server, out.Bench, _, _ = sampler.finish()
 	out.Joined = c.lanes.joined() - joinedBefore
@@ -37,7 +45,6 @@ func (r *runner) connect(ctx context.Context, name string, n int) (Connect, erro
 	if out.Server != nil && out.Joined > 0 {
 		out.CPUEach = out.Server.CPU * 1e6 / float64(out.Joined)
 	}
-	bar.close(fmt.Sprintf("%s in %.2f s, %.0f a second", count(out.Joined, "viewer"), out.Seconds, out.PerSecond))
 	r.result.Connects = append(r.result.Connects, out)
 	if out.Failed > 0 {
 		r.problem("%d of %s did not join", out.Failed, count(n, "viewer"))

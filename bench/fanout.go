@@ -30,6 +30,11 @@ func (r *runner) assemble(ctx context.Context) error {
 	if err := r.open(ctx); err != nil {
 		return err
 	}
+	return r.gather(ctx)
+}
+
+// gather connects all viewers and makes sure that the way is open.
+func (r *runner) gather(ctx context.Context) error {
 	if _, err := r.connect(ctx, "connect", r.options.Viewers); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -19,6 +20,11 @@ type plan struct {
 	warm     bool                      // checked, but not measured
 	drain    time.Duration             // how long to wait for late messages
 	watch    func(viewer *viewer) bool // which viewers count; nil: all
+
+	// meanwhile is what else is done. The hosts go on, if need be beyond the
+	// duration, until it returns.
+	meanwhile func(context.Context) error
+	figures   func() string // what to show of it
 }
 
 // kind returns what its messages are.
@@ -58,11 +64,20 @@ func (r *runner) phase(ctx context.Context, p plan) (Phase, error) {
 
 	sampler := startSampler(r.options.PID, at, interval, c.lanes.delivered)
 	bar := r.show.bar(p.name, int64(p.duration))
-	watch := repeat(200*time.Millisecond, func() {
-		since := min(time.Since(at), p.duration)
-		bar.set(int64(since), fmt.Sprintf("%s delivered, %d of %s gone", grouped(int64(c.lanes.delivered())), c.lanes.lost(), count(members, "viewer")))
-	})
-	late, published := r.publishAll(ctx, p, start, perRoom, members)
+	if p.figures == nil {
+		p.figures = func() string {
+			return fmt.Sprintf("%s delivered, %d of %s gone", grouped(int64(c.lanes.delivered())), c.lanes.lost(), count(members, "viewer"))
+		}
+	}
+	watch := repeat(200*time.Millisecond, func() { bar.set(int64(min(time.Since(at), p.duration)), p.figures()) })
+	finish := r.begun(ctx, p)
+	late, published := r.publishAll(ctx, p, start, perRoom, members, finish.done)
+	if out.Planned = max(out.Planned, published); p.meanwhile != nil {
+		<-finish.done
+		members, err = r.members()
+		out.Viewers = members
+		err = errors.Join(err, finish.err)
+	}
 	r.drain(ctx, p, members)
 	finished := r.clock.now()
 	watch()
@@ -72,7 +87,7 @@ func (r *runner) phase(ctx context.Context, p plan) (Phase, error) {
 	out.SendLate = distribution(late)
 	out.Server, out.Bench, out.Busy, out.Series = server, own, busy, points
 	out.Seconds = float64(finished-start) / 1e9
-	if err := r.collect(&out, p, finished); err != nil {
+	if err := errors.Join(err, r.collect(&out, p, finished)); err != nil {
 		return out, err
 	}
 	bar.close(out.brief())
@@ -117,8 +132,12 @@ func (r *runner) muster(p plan, start, interval int64) (members int, err error) 
 	return members, err
 }
 
-// publishAll has every host publish, and fence, and returns when all have.
-func (r *runner) publishAll(ctx context.Context, p plan, start int64, perRoom uint32, members int) (late *hdrhistogram.Histogram, published uint64) {
+// moreTime is how much hosts publish at a time once the duration is over.
+const moreTime = 250 * time.Millisecond
+
+// publishAll has every host publish, go on until done is closed, if there is
+// such a channel, and fence. It returns when all have.
+func (r *runner) publishAll(ctx context.Context, p plan, start int64, perRoom uint32, members int, done <-chan struct{}) (late *hdrhistogram.Histogram, published uint64) {
 	late = newHistogram()
 	if len(r.hosts) == 0 { // another process publishes
 		r.await(ctx, p.duration+r.options.Warmup+2*r.options.Timeout, members)
@@ -129,10 +148,14 @@ func (r *runner) publishAll(ctx context.Context, p plan, start int64, perRoom ui
 		fence = kindWarmFence
 	}
 	// A server that takes nothing more does not hold the bench.
-	ctx, cancel := context.WithTimeout(ctx, p.duration+p.drain+leadTime)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	deadline := time.Now().Add(p.duration + p.drain + leadTime)
 	stop := repeat(100*time.Millisecond, func() {
-		if r.allGone(members) {
+		if !over(done) {
+			deadline = later(deadline, time.Now().Add(p.drain+leadTime))
+		}
+		if r.allGone(members) || time.Now().After(deadline) {
 			cancel()
 		}
 	})
@@ -145,12 +168,19 @@ func (r *runner) publishAll(ctx context.Context, p plan, start int64, perRoom ui
 			if len(r.hosts) <= preciseHosts {
 				defer ownThread()()
 			}
-			s := h.publish(ctx, load{kind: p.kind(), start: start + shift, rate: p.rate, count: perRoom})
+			l := load{kind: p.kind(), start: start + shift, rate: p.rate, count: perRoom}
+			for {
+				s := h.publish(ctx, l)
+				mu.Lock()
+				late.Merge(s.late.merged())
+				published += uint64(s.count)
+				mu.Unlock()
+				if over(done) || s.count < l.count || ctx.Err() != nil {
+					break
+				}
+				l.start, l.count = l.due(l.count), uint32(max(p.rate*moreTime.Seconds(), 1))
+			}
 			h.fence(fence)
-			mu.Lock()
-			defer mu.Unlock()
-			late.Merge(s.late.merged())
-			published += uint64(s.count)
 		})
 	}
 	group.Wait()

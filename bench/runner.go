@@ -107,17 +107,21 @@ func (r *runner) begin(ctx context.Context) error {
 
 // open prepares the crowd and opens the rooms.
 func (r *runner) open(ctx context.Context) error {
+	if err := r.prepare(); err != nil {
+		return err
+	}
+	return r.openRooms(ctx)
+}
+
+// prepare makes the crowd.
+func (r *runner) prepare() (err error) {
 	if r.options.PID != 0 {
 		if _, err := readProcess(r.options.PID); err != nil {
 			return err
 		}
 	}
-	c, err := newCrowd(r.options, r.clock, r.workers())
-	if err != nil {
-		return err
-	}
-	r.crowd = c
-	return r.openRooms(ctx)
+	r.crowd, err = newCrowd(r.options, r.clock, r.workers())
+	return err
 }
 
 // workers returns how many the reactor has.
