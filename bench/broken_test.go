@@ -275,6 +275,30 @@ func TestInterruptGivesResultsSoFar(t *testing.T) {
 	}
 }
 
+// TestInterruptWhileViewersComeAndGo has nobody who is on the way count as lost.
+func TestInterruptWhileViewersComeAndGo(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]Scenario{
+		"resume": Resume{Share: 1, Every: 20 * time.Millisecond, Away: 10 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := &lecture{}
+			o := small(l.start(t))
+			o.Viewers, o.Rate, o.Duration, o.Drain = 50, 50, 4*time.Second, 10*time.Second
+			ctx, cancel := context.WithTimeout(context.Background(), 2500*time.Millisecond)
+			defer cancel()
+			res, err := Run(ctx, s, o, io.Discard)
+			if !errors.Is(err, ErrInterrupted) || len(res.Problems) != 1 || len(res.Faults) != 0 {
+				t.Errorf("%v: %q, %+v", err, res.Problems, res.Faults)
+			}
+			if p := res.Phases[len(res.Phases)-1]; p.Delivered == 0 || p.Delivered != p.Expected || p.Gone != 0 {
+				t.Errorf("%d of %d delivered, %d gone, %+v", p.Delivered, p.Expected, p.Gone, p.Trouble)
+			}
+		})
+	}
+}
+
 // TestInterruptIsNoOtherFault has only the interruption reported.
 func TestInterruptIsNoOtherFault(t *testing.T) {
 	t.Parallel()

@@ -71,6 +71,10 @@ func drawings(results []*Result) (out []drawing) {
 			c := &res.Connects[j]
 			joins.add(fmt.Sprintf("%s %s", res.title(), c.Name), c.Join.curve())
 		}
+		if c := res.Resumed; c != nil {
+			joins.add(res.title()+" joined again", c.Back.curve())
+			joins.add(res.title()+" caught up", c.Caught.curve())
+		}
 	}
 	for _, d := range []drawing{percentiles, over, rate, spread, usage, joins} {
 		if len(d.curves) > 0 {

@@ -3,10 +3,14 @@ package bench
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"lectern/netpoll"
 )
@@ -22,6 +26,13 @@ type crowd struct {
 	raw       bool      // immutable; no WebSocket: frames follow the connection at once
 	rooms     []*room   // immutable
 	lanes     lanes     // immutable
+
+	opening   string // immutable; fields that hosts add when they open a room, a comma before each
+	hostTells bool   // immutable; hosts answer when they are asked for the history
+	numbers   bool   // immutable; some viewers ask for numbered messages
+
+	seats func(i int) *seat // immutable; makes the seat of viewer i; nil: they have none
+	away  chan departure    // viewers who have dropped and are to come back; each is in it once at most
 
 	pool    *netpoll.Pool  // immutable; nil for wss
 	pumps   sync.WaitGroup // the goroutines of viewers over TLS
@@ -102,31 +113,52 @@ func (c *crowd) begin(ctx context.Context) {
 	index := c.started
 	c.started++
 	v := &viewer{crowd: c, lane: c.lanes[index%len(c.lanes)], room: c.rooms[index%len(c.rooms)], index: int32(index), reads: true}
-	v.began = c.clock.now()
-	v.since = v.began
-	if c.pool == nil {
-		c.pumps.Go(func() { v.pump(ctx) })
-		return
+	if c.seats != nil {
+		v.seat = c.seats(index)
+		v.numbered = v.seat.numbered
 	}
-	fd, err := c.target.dial(index)
-	if err != nil {
+	if err := c.dial(ctx, v); err != nil {
 		c.unmade++
 		reason, example := explain(err)
 		c.dialled.note(whoViewer, StageConnect, reason, example)
 		c.arrived()
-		return
+	}
+}
+
+// dial connects a viewer. What goes wrong later is the viewer's to tell.
+func (c *crowd) dial(ctx context.Context, v *viewer) error {
+	began := c.clock.now()
+	if c.pool == nil {
+		c.pumps.Go(func() { v.pump(ctx, began) })
+		return nil
+	}
+	fd, err := c.target.dial(int(v.index))
+	if err != nil {
+		return err
+	}
+	if c.away != nil && rand.IntN(2) == 0 {
+		// Half of those who may drop do so with a reset, the others with a FIN.
+		err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		if err != nil {
+			_ = unix.Close(fd)
+			return os.NewSyscallError("setsockopt", err)
+		}
 	}
 	v.lane.worker.Adopt(fd, func(_ *netpoll.Worker, conn *netpoll.Conn) netpoll.Session {
-		v.attach(conn)
+		v.attach(conn, began)
 		return v
 	})
+	return nil
 }
 
 // attach gives the viewer its connection and has it send the handshake.
-func (v *viewer) attach(c conn) {
-	v.conn = c
-	v.lane.viewers = append(v.lane.viewers, v)
+func (v *viewer) attach(c conn, began int64) {
+	v.conn, v.began, v.since = c, began, began
+	if !v.again {
+		v.lane.viewers = append(v.lane.viewers, v)
+	}
 	switch {
+	case v.state == ended:
 	case v.crowd.closing.Load():
 		v.state = ended
 	case v.crowd.raw:
@@ -143,7 +175,9 @@ func (c *crowd) drop() error {
 		for _, v := range l.viewers {
 			if v.state != ended {
 				v.state = ended
-				v.conn.Abort()
+				if v.conn != nil {
+					v.conn.Abort()
+				}
 			}
 		}
 		l.viewers = nil

@@ -14,6 +14,12 @@
 // [stamp] with its number, the time it was due and a checksum; every viewer's
 // stream is checked for missing, repeated, reordered and damaged messages.
 //
+// Where it matters that viewers find their place again, after a lost connection
+// or a history, they also keep to the numbers of the classroom protocol: what
+// joined tells, what comes with each message, and what a history says that it
+// covers must all agree with the stamps. What a server says that it has lost is
+// no gap.
+//
 // # How it stays out of the way
 //
 // Viewers live on the reactor of package netpoll, one recv for each readable

@@ -97,7 +97,7 @@ func TestFaultsAreFound(t *testing.T) {
 				t.Errorf("the error is %v", err)
 			}
 			viewers := uint64(o.Viewers)
-			want := Trouble{test.want.Missing * viewers, test.want.Repeated * viewers, test.want.Reordered * viewers, test.want.Damaged * viewers}
+			want := Trouble{Missing: test.want.Missing * viewers, Repeated: test.want.Repeated * viewers, Reordered: test.want.Reordered * viewers, Damaged: test.want.Damaged * viewers}
 			if got := res.Phases[0].Trouble; got != want {
 				t.Errorf("found %+v, there were %+v", got, want)
 			}

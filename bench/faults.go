@@ -28,14 +28,15 @@ var stageOrder = []Stage{StageConnect, StageHandshake, StageJoin, StageFirst, St
 
 // Who something happened to.
 const (
-	whoViewer  = "viewer"
-	whoHost    = "host"
-	whoStalled = "stalled" // a viewer who had stopped reading
+	whoViewer   = "viewer"
+	whoHost     = "host"
+	whoStalled  = "stalled"  // a viewer who had stopped reading
+	whoResuming = "resuming" // a viewer who had dropped and came back
 )
 
 // A Fault is something that happened to connections.
 type Fault struct {
-	Who     string `json:"who"` // one of the three below
+	Who     string `json:"who"` // one of the above
 	Stage   Stage  `json:"stage"`
 	Reason  string `json:"reason"`
 	Count   int    `json:"count"`             // connections, or messages of the server

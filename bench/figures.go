@@ -62,6 +62,14 @@ func (res *Result) figures() (out []figure) {
 			add(p.Name, "server memory growth", true, float64(p.Server.RSSPeak-p.Server.RSSBefore), inBytes, true)
 		}
 	}
+	if c := res.Resumed; c != nil {
+		back := c.Resumes > 0
+		add("coming back", "resumes a second", back, c.PerSecond, inWhole, false)
+		add("coming back", "not recovered", back, float64(c.Unrecovered), inWhole, true)
+		add("coming back", "joined again p99", back, float64(c.Back.P99), inMicros, true)
+		add("coming back", "caught up p99", back, float64(c.Caught.P99), inMicros, true)
+		add("coming back", "server CPU for each", c.CPUEach > 0, c.CPUEach*1e3, inNanos, true)
+	}
 	if m := res.Memory; m != nil {
 		add("", "server memory a viewer", true, m.PerViewer, inBytes, true)
 		add("", "server processors while idle", true, m.IdleCPU, inCores, true)

@@ -104,7 +104,9 @@ func (v *viewer) text(b []byte, size int, now int64) {
 	if v.state == joining {
 		switch {
 		case bytes.Contains(b, []byte(t.Joined)):
-			v.join()
+			if v.seat == nil || v.sit(b, now) {
+				v.join()
+			}
 		case t.Refused != "" && bytes.Contains(b, []byte(t.Refused)):
 			v.end("refused", string(b[:min(len(b), 200)]))
 		}
@@ -112,7 +114,7 @@ func (v *viewer) text(b []byte, size int, now int64) {
 	}
 	// A frame just as long as a message, but without a stamp, is one whose
 	// stamp was damaged.
-	if e := v.expected(); e != nil && len(e.frame) == size {
+	if e := v.expected(); e != nil && len(e.as(v.numbered)) == size {
 		v.damagedAll()
 		return
 	}
@@ -147,7 +149,7 @@ func (v *viewer) stamps(b []byte, now int64) (any bool) {
 			if v.room.remote && s.kind == kindTrue && v.lane.first == 0 {
 				v.lane.first = s.due
 			}
-			v.accept(s, verdict == intact && v.verbatim(s.seq, message), now)
+			v.accept(s, v.verbatim(s, message) && verdict == intact, now)
 		}
 		b = b[min(max(s.size, stampLen), len(b)):]
 	}
@@ -162,10 +164,20 @@ func (v *viewer) damagedAll() {
 
 // verbatim reports whether a message is what was published, as far as the
 // record knows: the checksum does not cover the envelope.
-func (v *viewer) verbatim(seq uint32, message []byte) bool {
+func (v *viewer) verbatim(s stamp, message []byte) bool {
 	if v.room.record == nil {
 		return true
 	}
-	e := v.room.record.at(seq)
-	return e == nil || bytes.Equal(message, e.text())
+	e := v.room.record.at(s.seq)
+	if !v.numbered {
+		return e == nil || bytes.Equal(message, e.text())
+	}
+	n, rest, ok := cutNumber(message)
+	if (!ok || n != s.seq) && s.kind == kindTrue && v.phase == v.lane.phase {
+		v.trouble().misnumbered++
+	}
+	if !ok {
+		return e == nil || bytes.Equal(message, e.text())
+	}
+	return e == nil || bytes.Equal(rest, e.text()[1:])
 }

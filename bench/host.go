@@ -27,6 +27,10 @@ type host struct {
 	reader sync.WaitGroup
 	buf    []byte // owned by the reader; not yet complete
 	seq    uint32 // owned by the publisher; number of the last message
+
+	tells   bool   // immutable; it answers when it is asked for the history
+	telling []byte // owned by the publisher; commands that are not yet written, a comma before each
+	told    []byte // guarded by mu; all that were written
 }
 
 // A stageError is an error at a stage.
@@ -46,7 +50,7 @@ func openHost(ctx context.Context, c *crowd, r *room) (*host, error) {
 	if err != nil {
 		return nil, stageError{StageConnect, err}
 	}
-	h := &host{crowd: c, room: r, conn: conn}
+	h := &host{crowd: c, room: r, conn: conn, tells: c.hostTells}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
 	err = h.open()
 	if !stop() || err != nil {
@@ -84,7 +88,7 @@ func (h *host) open() error {
 	t := &h.crowd.options.Template
 	_ = h.conn.SetDeadline(time.Now().Add(h.crowd.options.Timeout))
 	if t.Open != "" {
-		if err := h.send(opText, []byte(fill(t.Open, h.room.name, 0))); err != nil {
+		if err := h.send(opText, []byte(withFields(fill(t.Open, h.room.name, 0), h.crowd.opening))); err != nil {
 			return stageError{StageJoin, err}
 		}
 	}
@@ -163,12 +167,23 @@ func (h *host) read() {
 		switch {
 		case t.Ping != "" && string(text) == t.Ping:
 			_ = h.send(opText, []byte(t.Pong))
+		case h.tells && bytes.Contains(text, []byte(`"history_request"`)) && !bytes.Contains(text, []byte(`"error"`)):
+			h.tellHistory()
 		case t.Refused != "" && bytes.Contains(text, []byte(t.Refused)) && !bytes.Contains(text, []byte(marker)):
 			h.mu.Lock()
 			h.faults.note(whoHost, StagePublish, errRefused.Error(), string(text[:min(len(text), 200)]))
 			h.mu.Unlock()
 		}
 	}
+}
+
+// tellHistory answers with all that the room was told, in its place among the
+// messages.
+func (h *host) tellHistory() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	text := append([]byte(`{"type":"history","commands":[`), bytes.TrimPrefix(h.told, []byte(","))...)
+	_, _ = h.conn.Write(appendClientFrame(nil, opText, append(text, "]}"...))) // the publisher sees that it is broken
 }
 
 // fail notes that the connection ended, once, unless the bench ended it.

@@ -34,7 +34,7 @@ func (p Phase) wrong() (out []string) {
 	for _, t := range []struct {
 		n    uint64
 		what string
-	}{{p.Missing, "missing"}, {p.Repeated, "repeated"}, {p.Reordered, "out of order"}, {p.Damaged, "damaged"}} {
+	}{{p.Missing, "missing"}, {p.Repeated, "repeated"}, {p.Reordered, "out of order"}, {p.Damaged, "damaged"}, {p.Misnumbered, "misnumbered"}} {
 		if t.n > 0 {
 			out = append(out, fmt.Sprintf("%s of %s %s", grouped(int64(t.n)), count(p.Expected, "message"), t.what))
 		}
@@ -58,7 +58,8 @@ func (p Phase) brief() string {
 	if wrong := p.wrong(); len(wrong) > 0 {
 		verdict = strings.Join(wrong, "; ")
 	}
-	return fmt.Sprintf("%s a second, p50 %s, p99 %s, max %s: %s", grouped(int64(p.PerSecond)), micros(p.Latency.P50), micros(p.Latency.P99), micros(p.Latency.Max), verdict)
+	return fmt.Sprintf("%s a second, p50 %s, p99 %s, max %s: %s", grouped(int64(p.PerSecond)),
+		p.ofLatency(p.Latency.P50), p.ofLatency(p.Latency.P99), p.ofLatency(p.Latency.Max), verdict)
 }
 
 // The signs that the bench itself was the bottleneck.

@@ -33,6 +33,8 @@ type lane struct {
 	phase   uint32    // owned by the lane; counts the phases
 	others  uint64    // owned by the lane; frames of the server that are no messages
 
+	resumes resumes // owned by the lane; what came of coming back
+
 	delivered atomic.Uint64 // total, as of the last chunk
 	joined    atomic.Int64  // viewers that are in a room
 	failed    atomic.Int64  // viewers whose connection failed before they joined
@@ -40,6 +42,11 @@ type lane struct {
 	fenced    atomic.Int64  // viewers that have reached the phase's end
 	gone      atomic.Int64  // viewers of the phase that ended before they reached it
 	anchored  atomic.Int64  // viewers that have seen a first message and are still there
+
+	left       atomic.Int64 // how often a viewer dropped that is to come back
+	returned   atomic.Int64 // how often one was back
+	unreturned atomic.Int64 // how often one did not come back
+	lastBack   atomic.Int64 // when the last was back, nanoseconds of the run's clock
 }
 
 // do runs f with the lane to itself and waits for it.

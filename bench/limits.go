@@ -37,6 +37,9 @@ func demand(s Scenario, o Options) (viewers, connections int) {
 	switch s := s.(type) {
 	case Storm:
 		return o.Viewers, o.Viewers * (1 + s.Again)
+	case Resume:
+		s = s.withDefaults()
+		return o.Viewers, o.Viewers + s.returning(o)*s.waves(o)
 	case Saturate:
 		viewers = o.Viewers
 		if s.Viewers {

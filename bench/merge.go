@@ -59,6 +59,11 @@ func (sum *Result) add(res *Result) error {
 			return err
 		}
 	}
+	resumed, err := sum.Resumed.plus(res.Resumed)
+	if err != nil {
+		return err
+	}
+	sum.Resumed = resumed
 	sum.Held = nil // the best step of a sum is not the sum of the best
 	if sum.Memory == nil {
 		sum.Memory = res.Memory
@@ -161,6 +166,12 @@ func (d Distribution) plus(e Distribution) (Distribution, error) {
 	all.Merge(a)
 	all.Merge(b)
 	return distribution(all), nil
+}
+
+// add adds another distribution to d.
+func (d *Distribution) add(e Distribution) (err error) {
+	*d, err = d.plus(e)
+	return err
 }
 
 func (s Spread) plus(t Spread) Spread {

@@ -58,6 +58,14 @@ func TestOptionsAreChecked(t *testing.T) {
 		"share of few":          {func(o *Options) { o.Viewers = 1 }, Stall{}, "some must read"},
 		"idle without server":   {func(*Options) {}, Idle{}, "--pid"},
 		"again":                 {func(*Options) {}, Storm{Again: -1}, "-1 times"},
+		"nobody drops":          {func(*Options) {}, Resume{Share: 0.0001}, "some must drop"},
+		"more than all drop":    {func(*Options) {}, Resume{Share: 1.1}, "share of 1.1"},
+		"no wave":               {func(o *Options) { o.Duration = time.Second }, Resume{Every: time.Second}, "there would be none"},
+		"waves":                 {func(*Options) {}, Resume{Waves: -1}, "-1 waves"},
+		"numbered":              {func(*Options) {}, Resume{Numbered: math.NaN()}, "share of NaN"},
+		"history":               {func(*Options) {}, Resume{History: "nobody"}, "kept by relay or host"},
+		"other protocol":        {func(o *Options) { o.Template = presets["topic"] }, Resume{}, "classroom"},
+		"resume elsewhere":      {func(o *Options) { o.RoomName = "X" }, Resume{}, "own hosts"},
 		"limit of a server":     {func(o *Options) { o.PID = 1 }, Limit{}, "no server takes part"},
 	} {
 		t.Run(name, func(t *testing.T) {

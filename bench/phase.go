@@ -123,6 +123,9 @@ func (r *runner) muster(p plan, start, interval int64) (members int, err error) 
 		l.viewers = slices.DeleteFunc(l.viewers, func(v *viewer) bool { return v.state == ended })
 		for _, v := range l.viewers {
 			v.count, v.sum, v.worst, v.stream, v.past = 0, 0, 0, nil, false
+			if v.seat != nil {
+				v.seat.announced = 0
+			}
 			if v.state == live && (p.watch == nil || p.watch(v)) {
 				v.phase = l.phase
 				members++
@@ -220,7 +223,7 @@ func (r *runner) collect(out *Phase, p plan, finished int64) error {
 				continue
 			}
 			out.collectViewer(v)
-			if v.count > 0 {
+			if v.count > 0 && (v.seat == nil || !v.seat.returns) {
 				means = append(means, int64(v.sum/uint64(v.count)))
 				worsts = append(worsts, int64(v.worst))
 			}
@@ -265,6 +268,9 @@ func (r *runner) collect(out *Phase, p plan, finished int64) error {
 // collectViewer adds what one viewer saw.
 func (out *Phase) collectViewer(v *viewer) {
 	expected := v.room.expected()
+	if v.seat != nil {
+		expected = v.seat.expected(v.room)
+	}
 	if v.room.remote {
 		expected = max(expected, uint64(v.count)) // unless it is known, what came is all there was
 	}

@@ -137,6 +137,10 @@ func (h *host) write(buf []byte) error {
 		return h.broken
 	}
 	_, err := h.conn.Write(buf)
+	if err == nil && h.tells {
+		h.told = append(h.told, h.telling...)
+	}
+	h.telling = h.telling[:0]
 	return err
 }
 
@@ -151,8 +155,17 @@ func (h *host) appendMessage(buf []byte, before, after string, s stamp) []byte {
 	frame = s.append(frame)
 	frame = append(frame, after...)
 	if h.room.record != nil {
-		h.room.record.put(&entry{frame: frame, due: s.due, seq: s.seq, kind: s.kind, header: byte(header)})
+		e := &entry{frame: frame, due: s.due, seq: s.seq, kind: s.kind, header: byte(header)}
+		if h.room.numbers {
+			e.number = numberedFrame(s.seq, e.text())
+		}
+		h.room.record.put(e)
 	}
+	if h.tells {
+		h.telling = append(append(h.telling, ',', '"'), frame[header+len(before):len(frame)-len(after)]...)
+		h.telling = append(h.telling, '"')
+	}
+	h.room.newest.Store(s.seq)
 	return appendClientFrame(buf, opText, frame[header:])
 }
 

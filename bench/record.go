@@ -16,6 +16,7 @@ const (
 // An entry is one published message as a verbatim relay will deliver it.
 type entry struct {
 	frame  []byte // immutable; header and text
+	number []byte // immutable; the same for those who asked for numbers, nil if there are none
 	due    int64  // immutable
 	seq    uint32 // immutable
 	kind   byte   // immutable
@@ -23,6 +24,14 @@ type entry struct {
 }
 
 func (e *entry) text() []byte { return e.frame[e.header:] }
+
+// as returns the frame that a viewer gets.
+func (e *entry) as(numbered bool) []byte {
+	if numbered {
+		return e.number
+	}
+	return e.frame
+}
 
 // A record holds the latest messages of a room: one publisher writes, all
 // workers read.

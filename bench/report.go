@@ -31,7 +31,7 @@ func (res *Result) WriteText(out io.Writer) error {
 
 // tables returns the rows of what happened, in the order that they are shown.
 func (res *Result) tables() (out [][][]string) {
-	for _, rows := range [][][]string{res.faultRows(), res.connectRows(), res.phaseRows(), res.memoryRows()} {
+	for _, rows := range [][][]string{res.faultRows(), res.connectRows(), res.phaseRows(), res.resumedRows(), res.resumedTimes(), res.memoryRows()} {
 		if len(rows) > 1 {
 			out = append(out, rows)
 		}
@@ -136,13 +136,13 @@ var phaseCells = []struct {
 	{"damaged", true, func(p *Phase) string { return grouped(int64(p.Damaged)) }},
 	{"connections lost", false, func(p *Phase) string { return grouped(int64(p.Gone)) }},
 	{"deliveries a second", true, func(p *Phase) string { return grouped(int64(p.PerSecond)) }},
-	{"latency p50", true, func(p *Phase) string { return micros(p.Latency.P50) }},
-	{"p90", true, func(p *Phase) string { return micros(p.Latency.P90) }},
-	{"p99", true, func(p *Phase) string { return micros(p.Latency.P99) }},
-	{"p99.9", true, func(p *Phase) string { return micros(p.Latency.P999) }},
-	{"max", true, func(p *Phase) string { return micros(p.Latency.Max) }},
-	{"fastest viewer's mean", true, func(p *Phase) string { return micros(p.Spread.Fastest) }},
-	{"slowest viewer's mean", true, func(p *Phase) string { return micros(p.Spread.Slowest) }},
+	{"latency p50", true, func(p *Phase) string { return p.ofLatency(p.Latency.P50) }},
+	{"p90", true, func(p *Phase) string { return p.ofLatency(p.Latency.P90) }},
+	{"p99", true, func(p *Phase) string { return p.ofLatency(p.Latency.P99) }},
+	{"p99.9", true, func(p *Phase) string { return p.ofLatency(p.Latency.P999) }},
+	{"max", true, func(p *Phase) string { return p.ofLatency(p.Latency.Max) }},
+	{"fastest viewer's mean", true, func(p *Phase) string { return p.ofLatency(p.Spread.Fastest) }},
+	{"slowest viewer's mean", true, func(p *Phase) string { return p.ofLatency(p.Spread.Slowest) }},
 	{"published late p99", true, func(p *Phase) string { return micros(p.SendLate.P99) }},
 	{"server CPU a delivery", true, func(p *Phase) string {
 		return orDash(p.Server != nil && p.Delivered > 0, fmt.Sprintf("%.0f ns", p.CPUEach))
@@ -155,6 +155,9 @@ var phaseCells = []struct {
 	{"bench processors", false, func(p *Phase) string { return fmt.Sprintf("%.2f", p.Bench.Cores) }},
 	{"machine busy", false, func(p *Phase) string { return fmt.Sprintf("%.0f %%", 100*p.Busy) }},
 }
+
+// ofLatency shows a latency, if any was measured.
+func (p *Phase) ofLatency(us int64) string { return orDash(p.Latency.Count > 0, micros(us)) }
 
 func (p *Phase) ofServer(cell func(*Usage) string) string {
 	if p.Server == nil {

@@ -33,6 +33,7 @@ type Result struct {
 	Phases   []Phase   `json:"phases"`            // each measured part
 	Held     *Phase    `json:"held,omitempty"`    // saturate: the best that held
 	Stalled  *Stalled  `json:"stalled,omitempty"` // stall: what became of those who had stopped
+	Resumed  *Resumed  `json:"resumed,omitempty"` // resume: what came of those who dropped
 	Memory   *Memory   `json:"memory,omitempty"`  // of the server, before and with the viewers
 }
 

@@ -13,6 +13,8 @@ type room struct {
 	remote bool   // immutable; another process publishes here, the tag is its own
 
 	record   *record       // nil unless verbatim
+	numbers  bool          // immutable; some ask for numbered messages
+	newest   atomic.Uint32 // number of the last message
 	from, to atomic.Uint32 // the phase's measured messages; to is huge until the last is published
 }
 
@@ -32,6 +34,12 @@ func (r *room) close(seq uint32) {
 		r.from.Store(seq)
 	}
 	r.to.Store(seq)
+}
+
+// overlap returns how many measured messages of the phase lie in s.
+func (r *room) overlap(s span) uint32 {
+	from, to := max(s.from, r.from.Load()), min(s.to, r.to.Load())
+	return max(from, to) - from
 }
 
 // expected returns how many messages the phase had, 0 if nobody has said where

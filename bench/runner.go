@@ -137,6 +137,7 @@ func (r *runner) openRooms(ctx context.Context) error {
 		} else if r.options.Template.Verbatim {
 			rm.record = newRecord(r.options.Rooms)
 		}
+		rm.numbers = r.crowd.numbers
 		rm.begin(kindWarm, 0)
 		r.crowd.rooms = append(r.crowd.rooms, rm)
 	}

@@ -207,7 +207,7 @@ func (s Saturate) step(ctx context.Context, r *runner, level float64) (Phase, er
 		r.show.say("%s broke: %s", p.name, out.Broke)
 		r.suspect(out)
 	}
-	if wrong := (Phase{Trouble: Trouble{0, out.Repeated, out.Reordered, out.Damaged}, Expected: out.Expected}).wrong(); len(wrong) > 0 {
+	if wrong := (Phase{Trouble: Trouble{Repeated: out.Repeated, Reordered: out.Reordered, Damaged: out.Damaged}, Expected: out.Expected}).wrong(); len(wrong) > 0 {
 		r.problem("%s: %s", p.name, wrong[0]) // at no rate may a server do that
 	}
 	r.result.Phases = append(r.result.Phases, out)

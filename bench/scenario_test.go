@@ -246,6 +246,23 @@ func TestOverTLS(t *testing.T) {
 	}
 }
 
+// TestResumeOverTLS has viewers with goroutines of their own drop and come back.
+func TestResumeOverTLS(t *testing.T) {
+	t.Parallel()
+	l := &lecture{rooms: map[string]*lectureRoom{}}
+	srv := httptest.NewTLSServer(l)
+	t.Cleanup(func() {
+		srv.Close()
+		l.pending.Wait()
+	})
+	s, o := dropping(strings.Replace(srv.URL, "https", "wss", 1) + "/")
+	o.Insecure = true
+	res, err := runSmall(t, s, o)
+	if err != nil || res.Resumed.Resumes != dropped {
+		t.Errorf("%v: %+v", err, res.Resumed)
+	}
+}
+
 // TestTwoBenchesOneRoom has a second bench join the room of the first, and
 // adds up what they saw.
 func TestTwoBenchesOneRoom(t *testing.T) {

@@ -44,7 +44,7 @@ func (p pumped) Abort() { _ = p.conn.Close() }
 func (p pumped) Flush() { _ = p.conn.SetReadDeadline(time.Now()) }
 
 // pump carries one viewer over TLS, from its dialling to its end.
-func (v *viewer) pump(ctx context.Context) {
+func (v *viewer) pump(ctx context.Context, began int64) {
 	conn, err := v.crowd.dialNet(ctx, int(v.index))
 	lock := &v.lane.mu
 	if err != nil {
@@ -55,7 +55,7 @@ func (v *viewer) pump(ctx context.Context) {
 	}
 	defer conn.Close()
 	lock.Lock()
-	v.attach(pumped{conn})
+	v.attach(pumped{conn}, began)
 	lock.Unlock()
 
 	buf := make([]byte, tlsChunk)

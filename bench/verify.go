@@ -10,6 +10,8 @@ import "slices"
 //     reordered. One outside of any gap is repeated.
 //   - A message with a wrong body is damaged, and has arrived. One whose
 //     number cannot be read is damaged, and not missing as well.
+//   - A message that should have its number with it and has none, or another,
+//     is misnumbered, and has arrived.
 //   - What was published and has not arrived is missing.
 //
 // Only measured messages count as missing, repeated or reordered.
@@ -20,6 +22,8 @@ type Trouble struct {
 	Repeated  uint64 `json:"repeated"`  // came once more
 	Reordered uint64 `json:"reordered"` // came after a later one
 	Damaged   uint64 `json:"damaged"`   // came with other content
+
+	Misnumbered uint64 `json:"misnumbered,omitempty"` // came with another number than its own, or without one
 }
 
 func (t *Trouble) add(u Trouble) {
@@ -27,6 +31,7 @@ func (t *Trouble) add(u Trouble) {
 	t.Repeated += u.Repeated
 	t.Reordered += u.Reordered
 	t.Damaged += u.Damaged
+	t.Misnumbered += u.Misnumbered
 }
 
 // span is a range of message numbers, from included, to not.
@@ -41,6 +46,7 @@ type stream struct {
 	gaps []span // ascending; numbers that have not come
 
 	repeated, reordered, damaged uint32
+	misnumbered                  uint32
 	unknown                      uint32 // of the damaged ones, those whose number could not be read
 }
 
@@ -84,5 +90,7 @@ func (st *stream) trouble(expected, came uint64) Trouble {
 		Repeated:  uint64(st.repeated),
 		Reordered: uint64(st.reordered),
 		Damaged:   uint64(st.damaged),
+
+		Misnumbered: uint64(st.misnumbered),
 	}
 }

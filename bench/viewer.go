@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
@@ -30,6 +31,7 @@ type viewer struct {
 	lane  *lane
 	room  *room
 	conn  conn
+	seat  *seat // nil unless its place in the room is looked at
 
 	current *entry // the message that the last bytes were a part of
 	matched uint32 // how many of its frame's bytes came
@@ -52,6 +54,9 @@ type viewer struct {
 	reads  bool // false: it has stopped reading
 	stalls bool // it is one of those who stop reading
 	past   bool // the end of the phase has come
+
+	numbered bool // immutable; it gets the messages with their numbers
+	again    bool // immutable; it was there before
 }
 
 // Wants reports that a viewer reads until it is told to stop or has ended.
@@ -77,6 +82,10 @@ func (v *viewer) enter(state uint8) {
 
 // Tick ends a viewer whose stage takes too long.
 func (v *viewer) Tick() {
+	if v.seat != nil && v.seat.leaving && v.state == live {
+		v.drop() // nothing came that could be cut
+		return
+	}
 	if v.state >= live {
 		return
 	}
@@ -99,13 +108,12 @@ func (v *viewer) Closed(err error) {
 // end notes what ended the viewer. Its connection is closed as soon as it is
 // looked at again.
 func (v *viewer) end(reason, example string) {
-	stage := v.stage()
-	who := whoViewer
-	if v.stalls {
-		who = whoStalled
+	v.lane.faults.note(v.who(), v.stage(), reason, example)
+	if v.again && v.state != live {
+		v.lane.unreturned.Add(1)
+		v.crowd.arrived()
 	}
-	v.lane.faults.note(who, stage, reason, example)
-	if v.state == live {
+	if v.again || v.state == live {
 		v.lane.lost.Add(1)
 		if v.next > 0 {
 			v.lane.anchored.Add(-1)
@@ -118,6 +126,17 @@ func (v *viewer) end(reason, example string) {
 		v.crowd.arrived()
 	}
 	v.state = ended
+}
+
+func (v *viewer) who() string {
+	switch {
+	case v.stalls:
+		return whoStalled
+	case v.again:
+		return whoResuming
+	default:
+		return whoViewer
+	}
 }
 
 func (v *viewer) stage() Stage {
@@ -138,6 +157,10 @@ func (v *viewer) stage() Stage {
 // Receive takes bytes from the server.
 func (v *viewer) Receive(chunk []byte) {
 	now := v.lane.clock.now()
+	leaves := v.seat != nil && v.seat.leaving && v.state == live
+	if leaves {
+		chunk = chunk[:rand.IntN(len(chunk)+1)] // the rest it does not live to see
+	}
 	if v.state <= upgrading {
 		chunk = v.answer(chunk)
 	}
@@ -148,6 +171,9 @@ func (v *viewer) Receive(chunk []byte) {
 		}
 	}
 	v.lane.delivered.Store(v.lane.total)
+	if leaves && v.state == live {
+		v.drop()
+	}
 }
 
 // answer takes the answer to the handshake and returns what follows it.
@@ -170,7 +196,7 @@ func (v *viewer) answer(chunk []byte) []byte {
 	v.enter(joining)
 	t := &v.crowd.options.Template
 	if t.Join != "" {
-		v.say(opText, []byte(fill(t.Join, v.room.name, int(v.index))))
+		v.say(opText, []byte(v.hello()))
 	}
 	if t.Joined == "" {
 		v.join()
@@ -181,8 +207,12 @@ func (v *viewer) answer(chunk []byte) []byte {
 // join counts the viewer in.
 func (v *viewer) join() {
 	v.enter(live)
-	v.lane.joined.Add(1)
-	v.lane.joins.record(v.since, (v.since-v.began)/1e3)
+	if v.again {
+		v.returned()
+	} else {
+		v.lane.joined.Add(1)
+		v.lane.joins.record(v.since, (v.since-v.began)/1e3)
+	}
 	v.crowd.arrived()
 }
 
@@ -209,11 +239,12 @@ func (v *viewer) compare(chunk []byte, now int64) (rest []byte, matched bool) {
 			return chunk, false
 		}
 	}
-	want := e.frame[v.matched:]
+	whole := e.as(v.numbered)
+	want := whole[v.matched:]
 	n := min(len(want), len(chunk))
 	if !bytes.Equal(chunk[:n], want[:n]) {
 		if v.matched > 0 {
-			v.keep(e.frame[:v.matched])
+			v.keep(whole[:v.matched])
 			v.current, v.matched = nil, 0
 		}
 		return chunk, false
@@ -230,7 +261,13 @@ func (v *viewer) compare(chunk []byte, now int64) (rest []byte, matched bool) {
 
 // accept counts a message that came with the right number.
 func (v *viewer) accept(s stamp, whole bool, now int64) {
+	if v.seat != nil {
+		v.seat.expect(v, s)
+	}
 	fresh := v.order(s)
+	if v.seat != nil {
+		v.seat.advance(v, now)
+	}
 	switch s.kind {
 	case kindTrue:
 		if !fresh || v.phase != v.lane.phase {
@@ -243,7 +280,11 @@ func (v *viewer) accept(s stamp, whole bool, now int64) {
 		if micros < 0 {
 			v.lane.early++
 		}
-		v.lane.latency.record(now, micros)
+		if v.seat != nil {
+			v.seat.record(v, s, now, micros)
+		} else {
+			v.lane.latency.record(now, micros)
+		}
 		v.lane.total++
 		v.count++
 		v.sum += uint64(max(micros, 0))

@@ -21,6 +21,7 @@ type benchCommand struct {
 	Storm    stormCommand    `cmd:"" help:"Connect and join as fast as the server takes it (default 10,000 viewers)."`
 	Idle     idleCommand     `cmd:"" help:"Let viewers sit there, and read the server's memory (default 10,000 viewers, 15 s)."`
 	Stall    stallCommand    `cmd:"" help:"Have a share of the viewers stop reading (default 2,000 viewers, 50 a second, 4096 B, 8 s)."`
+	Resume   resumeCommand   `cmd:"" help:"Have viewers drop and come back to where they were, over and over (default 1,000 viewers, 50 a second, 256 B, 10 s)."`
 	Limit    limitCommand    `cmd:"" help:"No server: the raw send loop over as many sockets, the floor for fanout (same defaults)."`
 	Compare  compareCommand  `cmd:"" help:"Put results side by side, with ratios to the first."`
 	Merge    mergeCommand    `cmd:"" help:"Add up the results of benches that ran at the same time."`
@@ -200,6 +201,29 @@ type stallCommand struct {
 }
 
 func (c stallCommand) Run() error { return c.run(bench.Stall{Share: c.Share}) }
+
+// numberFlags say how rooms are opened and joined where numbers are looked at.
+type numberFlags struct {
+	Numbered float64 `default:"0.5" placeholder:"SHARE" help:"Share of the viewers that asks for numbered messages."`
+	History  string  `default:"relay" enum:"relay,host" help:"Who keeps the rooms' history: ${enum}."`
+}
+
+type resumeCommand struct {
+	benchFlags
+	Share float64       `default:"0.1" help:"Share of the viewers that drops and comes back; 1 for everybody."`
+	Every time.Duration `default:"1s" help:"Between two waves of drops."`
+	Waves int           `placeholder:"N" help:"How many waves; 1 for one only. Default: until the duration is over."`
+	Away  time.Duration `default:"100ms" help:"How long each stays away."`
+	numberFlags
+}
+
+func (c resumeCommand) Run() error {
+	s := bench.Resume{Share: c.Share, Every: c.Every, Waves: c.Waves, Away: c.Away, Numbered: c.Numbered, History: c.History}
+	if s.Away == 0 {
+		s.Away = -1 // to the package zero means the default
+	}
+	return c.run(s)
+}
 
 type limitCommand struct{ benchFlags }
 

@@ -1,0 +1,206 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// A seat is what a viewer knows of its place in a room of the classroom
+// protocol. It outlives the viewer's connections. Scenarios that do not look at
+// numbers have none.
+//
+// The host numbers its messages from 1, as the relay numbers broadcasts, so the
+// number in a stamp is the number that the relay must give.
+type seat struct {
+	numbered bool // immutable; asks for numbered messages
+
+	returns bool   // owned by the lane; one of those that drop and come back
+	leaving bool   // owned by the lane; drops in the middle of what comes next
+	token   string // owned by the lane; proves that it is this viewer
+	epoch   string // owned by the lane
+	told    uint32 // owned by the lane; the last number it had when it joined
+	fresh   bool   // owned by the lane; nothing has come since it was told a number
+
+	announced uint32 // owned by the lane; measured messages that joined said it would not get
+	newest    uint32 // owned by the lane; the room's last number when it came back, 0 once it has come
+	since     int64  // owned by the lane; when it was last in, nanoseconds of the run's clock
+}
+
+// spreadOver reports whether member i belongs to a share of all. The golden ratio
+// deals them out evenly, whatever else goes by i.
+func spreadOver(i int, share float64) bool {
+	return math.Mod(float64(i)*math.Phi, 1) < share
+}
+
+// withFields adds fields, which begin with a comma, to a JSON object.
+func withFields(object, fields string) string {
+	if i := len(object) - 1; i >= 0 && object[i] == '}' {
+		return object[:i] + fields + "}"
+	}
+	return object
+}
+
+// checkClassroom refuses templates that the fields of a seat cannot be added to.
+func checkClassroom(o Options, scenario, history string, numbered float64) error {
+	t := o.Template
+	switch {
+	case t.Name != "classroom" || !t.Verbatim:
+		return refuse("%s speaks the classroom protocol: it takes the preset classroom", scenario)
+	case !isObject(t.Open) || !isObject(t.Join):
+		return refuse("%s adds fields to the messages that open and join: each must be a JSON object", scenario)
+	case o.RoomName != "":
+		return refuse("%s needs its own hosts: it cannot join a room", scenario)
+	case history != "relay" && history != "host":
+		return refuse("the history of %q: it is kept by relay or host", history)
+	case !(numbered >= 0 && numbered <= 1):
+		return refuse("a share of %v that is numbered: it takes 0 to 1", numbered)
+	}
+	return nil
+}
+
+func isObject(text string) bool {
+	return len(text) > 2 && text[0] == '{' && text[len(text)-1] == '}'
+}
+
+// hello returns the first message of a viewer.
+func (v *viewer) hello() string {
+	text := fill(v.crowd.options.Template.Join, v.room.name, int(v.index))
+	s := v.seat
+	if s == nil {
+		return text
+	}
+	fields := ""
+	if s.numbered {
+		fields += `,"numbered":true`
+	}
+	if v.again {
+		s.told = v.next - 1
+		fields += fmt.Sprintf(`,"token":%q,"epoch":%q,"seq":%d`, s.token, s.epoch, s.told)
+	}
+	return withFields(text, fields)
+}
+
+// admitted is what the relay says to a viewer that is in.
+type admitted struct {
+	Token     string  `json:"token"`
+	Epoch     string  `json:"epoch"`
+	Seq       *uint32 `json:"seq"`
+	Recovered *bool   `json:"recovered"`
+}
+
+// sit takes the answer to the join, and says whether it can be understood.
+func (v *viewer) sit(text []byte, now int64) bool {
+	var a admitted
+	err := json.Unmarshal(text, &a)
+	if err != nil || a.Seq == nil || *a.Seq == math.MaxUint32 || a.Token == "" || v.again && a.Recovered == nil {
+		v.end("joined lacks what it takes to come back", string(text[:min(len(text), 200)]))
+		return false
+	}
+	s := v.seat
+	s.token, s.epoch, s.fresh, s.since = a.Token, a.Epoch, true, now
+	if v.again {
+		v.comeBack(*a.Seq, *a.Recovered)
+		return true
+	}
+	s.told, v.next = *a.Seq, *a.Seq+1
+	v.lane.anchored.Add(1)
+	return true
+}
+
+// comeBack goes on from where the relay says.
+func (v *viewer) comeBack(seq uint32, recovered bool) {
+	s, l := v.seat, v.lane
+	switch {
+	case recovered:
+		l.resumes.recovered++
+		if seq != s.told {
+			l.faults.note(v.who(), StageJoin, "renumbered", fmt.Sprintf("it had %d and was told %d", s.told, seq))
+		}
+	case seq < s.told:
+		l.resumes.unrecovered++
+		l.faults.note(v.who(), StageJoin, "renumbered", fmt.Sprintf("it had %d and was told %d", s.told, seq))
+	default:
+		l.resumes.unrecovered++
+		lost := v.room.overlap(span{v.next, seq + 1})
+		s.announced += lost
+		l.resumes.announced += uint64(lost)
+		v.next = seq + 1
+		v.pass()
+	}
+	s.newest = v.room.newest.Load()
+}
+
+// pass notes that the viewer is beyond the end of the phase without having seen
+// it.
+func (v *viewer) pass() {
+	if !v.past && v.phase == v.lane.phase && v.next >= v.room.to.Load() {
+		v.past = true
+		v.lane.fenced.Add(1)
+	}
+}
+
+// expect looks at the number of a message before it is counted.
+func (s *seat) expect(v *viewer, m stamp) {
+	if !s.fresh {
+		return
+	}
+	s.fresh = false
+	// Of measured messages the stream tells.
+	if m.seq > v.next && m.seq-v.next > v.room.overlap(span{v.next, m.seq}) || m.seq < v.next && m.kind != kindTrue {
+		v.lane.faults.note(v.who(), StageFirst, "does not go on from where it was told", fmt.Sprintf("number %d came after %d", m.seq, v.next-1))
+	}
+}
+
+// advance notes how far the viewer has come.
+func (s *seat) advance(v *viewer, now int64) {
+	if v.again && s.newest > 0 && v.next > s.newest {
+		s.newest = 0
+		v.lane.resumes.caught.record(now, (max(now, v.since)-v.began)/1e3) // it may have come with joined
+	}
+}
+
+// record notes the latency of a measured message. Of those who drop it tells
+// something only if they were there when it was due.
+func (s *seat) record(v *viewer, m stamp, now, micros int64) {
+	switch {
+	case !s.returns:
+		v.lane.latency.record(now, micros)
+	case m.due >= s.since && v.again:
+		v.lane.resumes.live.record(now, micros)
+	}
+}
+
+// expected returns how many messages of the phase the viewer is to get.
+func (s *seat) expected(r *room) uint64 {
+	expected := r.expected()
+	return expected - min(expected, uint64(s.announced))
+}
+
+const numberMark = `{"seq":`
+
+// cutNumber takes the number off a numbered message. The rest is the message as
+// it was published, without its first byte.
+func cutNumber(message []byte) (seq uint32, rest []byte, ok bool) {
+	after, ok := bytes.CutPrefix(message, []byte(numberMark))
+	if !ok {
+		return 0, message, false
+	}
+	digits, rest, _ := bytes.Cut(after, []byte(","))
+	n, err := strconv.ParseUint(string(digits[:min(len(digits), 20)]), 10, 32)
+	if err != nil {
+		return 0, message, false
+	}
+	return uint32(n), rest, true
+}
+
+// numberedFrame returns what a viewer that asked for numbers gets of a message.
+func numberedFrame(seq uint32, text []byte) []byte {
+	number := strconv.AppendUint([]byte(numberMark), uint64(seq), 10)
+	size := len(number) + len(text) // a comma takes the place of the first brace
+	b := appendServerHeader(make([]byte, 0, size+10), opText, size)
+	b = append(append(b, number...), ',')
+	return append(b, text[1:]...)
+}
