@@ -280,14 +280,21 @@ func TestInterruptWhileViewersComeAndGo(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string]Scenario{
 		"resume": Resume{Share: 1, Every: 20 * time.Millisecond, Away: 10 * time.Millisecond},
+		"late":   Late{Over: 16 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := &lecture{}
 			o := small(l.start(t))
-			o.Viewers, o.Rate, o.Duration, o.Drain = 50, 50, 4*time.Second, 10*time.Second
-			ctx, cancel := context.WithTimeout(context.Background(), 2500*time.Millisecond)
+			o.Viewers, o.Rate, o.Duration, o.Drain = 16, 20, 4*time.Second, 10*time.Second
+			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
+			stop := repeat(10*time.Millisecond, func() {
+				if l.moves() >= 3 {
+					cancel()
+				}
+			})
+			defer stop()
 			res, err := Run(ctx, s, o, io.Discard)
 			if !errors.Is(err, ErrInterrupted) || len(res.Problems) != 1 || len(res.Faults) != 0 {
 				t.Errorf("%v: %q, %+v", err, res.Problems, res.Faults)

@@ -75,6 +75,10 @@ func drawings(results []*Result) (out []drawing) {
 			joins.add(res.title()+" joined again", c.Back.curve())
 			joins.add(res.title()+" caught up", c.Caught.curve())
 		}
+		if a := res.Arrived; a != nil {
+			joins.add(res.title()+" history", a.Told.curve())
+			joins.add(res.title()+" first live message", a.Live.curve())
+		}
 	}
 	for _, d := range []drawing{percentiles, over, rate, spread, usage, joins} {
 		if len(d.curves) > 0 {

@@ -8,6 +8,7 @@ type classroom struct {
 	history  string  // who keeps it: relay or host
 	numbered float64 // share of the viewers who ask for numbered messages
 	returns  bool    // viewers drop and come back
+	asks     bool    // viewers join with the history
 }
 
 // openClassroom prepares the crowd and opens the rooms.
@@ -19,7 +20,7 @@ func (r *runner) openClassroom(ctx context.Context, cl classroom) error {
 	c.opening = `,"history":"` + cl.history + `"`
 	c.hostTells = cl.history == "host"
 	c.numbers = cl.numbered > 0
-	c.seats = func(i int) *seat { return &seat{numbered: spreadOver(i, cl.numbered)} }
+	c.seats = func(i int) *seat { return &seat{numbered: spreadOver(i, cl.numbered), asks: cl.asks} }
 	if cl.returns {
 		c.away = make(chan departure, r.options.Viewers)
 	}

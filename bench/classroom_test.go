@@ -28,6 +28,7 @@ type lecture struct {
 	number func(seq int, first bool) int
 	// history says what goes out for the history. Default: the history.
 	history func(text []byte) [][]byte
+	without int  // number of a message that the relay's histories leave out
 	refuse  bool // nobody may come back
 
 	mu      sync.Mutex
@@ -35,6 +36,7 @@ type lecture struct {
 	firsts  int                     // guarded by mu; how often first applied
 	wrong   int                     // guarded by mu; wrong numbers that were given
 	returns int                     // guarded by mu; how often one came back
+	asked   int                     // guarded by mu; how often one joined with the history
 	missed  int                     // guarded by mu; messages that viewers were told to be lost
 	pending sync.WaitGroup
 }
@@ -67,6 +69,13 @@ func (l *lecture) times() uint64 {
 	default:
 		return uint64(l.returns)
 	}
+}
+
+// moves returns how often a viewer came back, or came late.
+func (l *lecture) moves() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.returns + l.asked
 }
 
 func (l *lecture) start(t *testing.T) string {
@@ -192,9 +201,12 @@ func (l *lecture) listen(ctx context.Context, conn *websocket.Conn, r lectureReq
 		}
 		rm.listeners[v] = true
 	}
+	if r.Asks {
+		l.asked++
+	}
 	switch {
 	case r.Asks && rm.relay:
-		l.tell(v, rm.history(), len(rm.messages))
+		l.tell(v, rm.history(l.without), len(rm.messages))
 	case r.Asks:
 		v.parked = true
 		rm.host <- []byte(`{"type":"history_request"}`)
@@ -206,9 +218,12 @@ func (l *lecture) listen(ctx context.Context, conn *websocket.Conn, r lectureReq
 	l.mu.Unlock()
 }
 
-func (rm *lectureRoom) history() []byte {
+func (rm *lectureRoom) history(without int) []byte {
 	var commands, messages [][]byte
-	for _, m := range rm.messages {
+	for i, m := range rm.messages {
+		if i+1 == without {
+			continue
+		}
 		_, data, _ := bytes.Cut(m, []byte(`"data":`))
 		commands = append(commands, data[:len(data)-1])
 		messages = append(messages, m)

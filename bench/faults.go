@@ -19,12 +19,13 @@ const (
 	StageConnect   Stage = "connect"   // TCP, or TLS
 	StageHandshake Stage = "handshake" // the HTTP upgrade
 	StageJoin      Stage = "join"      // the first message and its answer
+	StageHistory   Stage = "history"   // joined, but the history has not arrived
 	StageFirst     Stage = "first"     // joined, but nothing published has arrived
 	StageLive      Stage = "live"      // receiving
 	StagePublish   Stage = "publish"   // a host, sending
 )
 
-var stageOrder = []Stage{StageConnect, StageHandshake, StageJoin, StageFirst, StageLive, StagePublish}
+var stageOrder = []Stage{StageConnect, StageHandshake, StageJoin, StageHistory, StageFirst, StageLive, StagePublish}
 
 // Who something happened to.
 const (

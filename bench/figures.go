@@ -70,6 +70,12 @@ func (res *Result) figures() (out []figure) {
 		add("coming back", "caught up p99", back, float64(c.Caught.P99), inMicros, true)
 		add("coming back", "server CPU for each", c.CPUEach > 0, c.CPUEach*1e3, inNanos, true)
 	}
+	if a := res.Arrived; a != nil {
+		add("coming late", "history p99", a.Told.Count > 0, float64(a.Told.P99), inMicros, true)
+		add("coming late", "first live message p99", a.Live.Count > 0, float64(a.Live.P99), inMicros, true)
+		add("coming late", "first live message max", a.Live.Count > 0, float64(a.Live.Max), inMicros, true)
+		add("coming late", "requests that hosts got", a.History == "host", float64(a.Asked), inWhole, true)
+	}
 	if m := res.Memory; m != nil {
 		add("", "server memory a viewer", true, m.PerViewer, inBytes, true)
 		add("", "server processors while idle", true, m.IdleCPU, inCores, true)

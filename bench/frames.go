@@ -93,6 +93,10 @@ func (v *viewer) closed(payload []byte) {
 // text acts on a message: published ones that it holds are counted, one or
 // many; otherwise it is an answer to the join, a ping, or something else.
 func (v *viewer) text(b []byte, size int, now int64) {
+	if v.seat != nil && isHistory(b) {
+		v.history(b, now)
+		return
+	}
 	if v.stamps(b, now) {
 		return
 	}

@@ -31,6 +31,7 @@ type host struct {
 	tells   bool   // immutable; it answers when it is asked for the history
 	telling []byte // owned by the publisher; commands that are not yet written, a comma before each
 	told    []byte // guarded by mu; all that were written
+	asked   int    // guarded by mu; how often it was asked
 }
 
 // A stageError is an error at a stage.
@@ -182,8 +183,16 @@ func (h *host) read() {
 func (h *host) tellHistory() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.asked++
 	text := append([]byte(`{"type":"history","commands":[`), bytes.TrimPrefix(h.told, []byte(","))...)
 	_, _ = h.conn.Write(appendClientFrame(nil, opText, append(text, "]}"...))) // the publisher sees that it is broken
+}
+
+// questions returns how often the host was asked for the history.
+func (h *host) questions() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.asked
 }
 
 // fail notes that the connection ended, once, unless the bench ended it.

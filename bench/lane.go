@@ -33,7 +33,10 @@ type lane struct {
 	phase   uint32    // owned by the lane; counts the phases
 	others  uint64    // owned by the lane; frames of the server that are no messages
 
-	resumes resumes // owned by the lane; what came of coming back
+	resumes  resumes        // owned by the lane; what came of coming back
+	arrivals arrivals       // owned by the lane; what came of coming late
+	frames   []*sharedFrame // owned by the lane; what those get who wait for a history, latest last
+	checked  []checked      // owned by the lane; histories that were looked at, latest last
 
 	delivered atomic.Uint64 // total, as of the last chunk
 	joined    atomic.Int64  // viewers that are in a room
@@ -47,6 +50,7 @@ type lane struct {
 	returned   atomic.Int64 // how often one was back
 	unreturned atomic.Int64 // how often one did not come back
 	lastBack   atomic.Int64 // when the last was back, nanoseconds of the run's clock
+	alive      atomic.Int64 // viewers that came late and have got a live message
 }
 
 // do runs f with the lane to itself and waits for it.

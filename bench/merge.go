@@ -59,11 +59,12 @@ func (sum *Result) add(res *Result) error {
 			return err
 		}
 	}
-	resumed, err := sum.Resumed.plus(res.Resumed)
-	if err != nil {
+	var errs [2]error
+	sum.Resumed, errs[0] = sum.Resumed.plus(res.Resumed)
+	sum.Arrived, errs[1] = sum.Arrived.plus(res.Arrived)
+	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
-	sum.Resumed = resumed
 	sum.Held = nil // the best step of a sum is not the sum of the best
 	if sum.Memory == nil {
 		sum.Memory = res.Memory

@@ -63,9 +63,13 @@ func TestOptionsAreChecked(t *testing.T) {
 		"no wave":               {func(o *Options) { o.Duration = time.Second }, Resume{Every: time.Second}, "there would be none"},
 		"waves":                 {func(*Options) {}, Resume{Waves: -1}, "-1 waves"},
 		"numbered":              {func(*Options) {}, Resume{Numbered: math.NaN()}, "share of NaN"},
-		"history":               {func(*Options) {}, Resume{History: "nobody"}, "kept by relay or host"},
-		"other protocol":        {func(o *Options) { o.Template = presets["topic"] }, Resume{}, "classroom"},
+		"history":               {func(*Options) {}, Late{History: "nobody"}, "kept by relay or host"},
+		"other protocol":        {func(o *Options) { o.Template = presets["topic"] }, Late{}, "classroom"},
+		"join is no object":     {func(o *Options) { o.Template = presets["classroom"]; o.Template.Join = "x" }, Late{}, "JSON object"},
 		"resume elsewhere":      {func(o *Options) { o.RoomName = "X" }, Resume{}, "own hosts"},
+		"nothing said":          {func(*Options) {}, Late{Messages: -1}, "-1 messages"},
+		"over":                  {func(*Options) {}, Late{Over: -1}, "joining over"},
+		"over and rate":         {func(o *Options) { o.ConnectRate = 1 }, Late{Over: 1}, "choose"},
 		"limit of a server":     {func(o *Options) { o.PID = 1 }, Limit{}, "no server takes part"},
 	} {
 		t.Run(name, func(t *testing.T) {

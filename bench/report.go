@@ -31,7 +31,8 @@ func (res *Result) WriteText(out io.Writer) error {
 
 // tables returns the rows of what happened, in the order that they are shown.
 func (res *Result) tables() (out [][][]string) {
-	for _, rows := range [][][]string{res.faultRows(), res.connectRows(), res.phaseRows(), res.resumedRows(), res.resumedTimes(), res.memoryRows()} {
+	for _, rows := range [][][]string{res.faultRows(), res.connectRows(), res.phaseRows(), res.resumedRows(), res.resumedTimes(),
+		res.arrivedRows(), res.arrivedTimes(), res.memoryRows()} {
 		if len(rows) > 1 {
 			out = append(out, rows)
 		}

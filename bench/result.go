@@ -34,6 +34,7 @@ type Result struct {
 	Held     *Phase    `json:"held,omitempty"`    // saturate: the best that held
 	Stalled  *Stalled  `json:"stalled,omitempty"` // stall: what became of those who had stopped
 	Resumed  *Resumed  `json:"resumed,omitempty"` // resume: what came of those who dropped
+	Arrived  *Arrived  `json:"arrived,omitempty"` // late: what came of those who came late
 	Memory   *Memory   `json:"memory,omitempty"`  // of the server, before and with the viewers
 }
 

@@ -33,7 +33,8 @@ func TestResumeOnARightServer(t *testing.T) {
 	if r.Viewers != dropped || r.Waves != 4 || r.Numbered < 7 || r.Numbered > 9 || r.Resumes < dropped || r.Resumes > 4*dropped || r.Recovered != r.Resumes || r.Failed+r.Unrecovered != 0 {
 		t.Errorf("%+v", r)
 	}
-	if n := int64(r.Resumes); r.Back.Count != n || r.Caught.Count != n || r.Live.Count == 0 || r.PerSecond <= 0 {
+	// Who is slow may be cut off again before it has caught up.
+	if n := int64(r.Resumes); r.Back.Count != n || r.Caught.Count > n || r.Caught.Count == 0 || r.Live.Count == 0 || r.PerSecond <= 0 {
 		t.Errorf("%d joined again, %d caught up, %d live, %v a second", r.Back.Count, r.Caught.Count, r.Live.Count, r.PerSecond)
 	}
 	p := res.Phases[1]
@@ -144,6 +145,7 @@ func TestResumedInFiles(t *testing.T) {
 	a := sample(10, 1000)
 	a.Scenario = "resume"
 	a.Resumed = &Resumed{Viewers: 5, History: "relay", Waves: 2, Resumes: 10, Recovered: 9, Unrecovered: 1, Seconds: 2, PerSecond: 5, Back: a.Phases[0].Latency}
+	a.Arrived = &Arrived{Viewers: 5, History: "host", Histories: 5, Asked: 2, Bytes: 5000, Largest: 1000, Told: a.Phases[0].Latency, Live: a.Phases[0].Latency}
 	sum, err := Merge(a, a)
 	if err != nil {
 		t.Fatal(err)
@@ -151,11 +153,14 @@ func TestResumedInFiles(t *testing.T) {
 	if r := sum.Resumed; r.Resumes != 20 || r.PerSecond != 10 || r.Back.Count != 2000 || a.Resumed.Resumes != 10 {
 		t.Errorf("%+v", r)
 	}
+	if r := sum.Arrived; r.Histories != 10 || r.Asked != 4 || r.Live.Count != 2000 {
+		t.Errorf("%+v", r)
+	}
 	var out bytes.Buffer
 	if err := errors.Join(a.WriteText(&out), WriteComparison(&out, a, sum), WritePage(filepath.Join(t.TempDir(), "p.html"), a)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"not recovered", "joined again"} {
+	for _, want := range []string{"not recovered", "joined again", "requests that hosts got", "first live message p99"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}

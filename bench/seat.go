@@ -16,6 +16,7 @@ import (
 // number in a stamp is the number that the relay must give.
 type seat struct {
 	numbered bool // immutable; asks for numbered messages
+	asks     bool // immutable; joins with the history
 
 	returns bool   // owned by the lane; one of those that drop and come back
 	leaving bool   // owned by the lane; drops in the middle of what comes next
@@ -23,10 +24,16 @@ type seat struct {
 	epoch   string // owned by the lane
 	told    uint32 // owned by the lane; the last number it had when it joined
 	fresh   bool   // owned by the lane; nothing has come since it was told a number
+	adrift  bool   // owned by the lane; nobody knows what comes next
 
 	announced uint32 // owned by the lane; measured messages that joined said it would not get
 	newest    uint32 // owned by the lane; the room's last number when it came back, 0 once it has come
 	since     int64  // owned by the lane; when it was last in, nanoseconds of the run's clock
+
+	waits bool         // owned by the lane; for the history
+	frame *sharedFrame // owned by the lane; what came of it so far
+	from  uint32       // owned by the lane; the first number that must come live, 0 for the phase's first
+	seen  bool         // owned by the lane; a live message has come
 }
 
 // spreadOver reports whether member i belongs to a share of all. The golden ratio
@@ -76,6 +83,9 @@ func (v *viewer) hello() string {
 	if s.numbered {
 		fields += `,"numbered":true`
 	}
+	if s.asks {
+		fields += `,"history":true`
+	}
 	if v.again {
 		s.told = v.next - 1
 		fields += fmt.Sprintf(`,"token":%q,"epoch":%q,"seq":%d`, s.token, s.epoch, s.told)
@@ -101,11 +111,16 @@ func (v *viewer) sit(text []byte, now int64) bool {
 	}
 	s := v.seat
 	s.token, s.epoch, s.fresh, s.since = a.Token, a.Epoch, true, now
-	if v.again {
+	switch {
+	case v.again:
 		v.comeBack(*a.Seq, *a.Recovered)
 		return true
+	case s.asks:
+		s.waits = true
+		v.phase = v.lane.phase // whoever comes late is in the phase all the same
 	}
 	s.told, v.next = *a.Seq, *a.Seq+1
+	s.from = v.next
 	v.lane.anchored.Add(1)
 	return true
 }
@@ -144,6 +159,10 @@ func (v *viewer) pass() {
 
 // expect looks at the number of a message before it is counted.
 func (s *seat) expect(v *viewer, m stamp) {
+	if s.adrift {
+		s.adrift, s.fresh = false, false
+		v.next, s.from = m.seq, m.seq
+	}
 	if !s.fresh {
 		return
 	}
@@ -156,6 +175,11 @@ func (s *seat) expect(v *viewer, m stamp) {
 
 // advance notes how far the viewer has come.
 func (s *seat) advance(v *viewer, now int64) {
+	if s.asks && !s.seen && !s.waits {
+		s.seen = true
+		v.lane.arrivals.live.record(now, (now-v.began)/1e3)
+		v.lane.alive.Add(1)
+	}
 	if v.again && s.newest > 0 && v.next > s.newest {
 		s.newest = 0
 		v.lane.resumes.caught.record(now, (max(now, v.since)-v.began)/1e3) // it may have come with joined
@@ -175,8 +199,11 @@ func (s *seat) record(v *viewer, m stamp, now, micros int64) {
 
 // expected returns how many messages of the phase the viewer is to get.
 func (s *seat) expected(r *room) uint64 {
-	expected := r.expected()
-	return expected - min(expected, uint64(s.announced))
+	from, to := max(r.from.Load(), s.from), r.to.Load()
+	if to == math.MaxUint32 || to <= from {
+		return 0
+	}
+	return uint64(to-from) - min(uint64(to-from), uint64(s.announced))
 }
 
 const numberMark = `{"seq":`
@@ -188,8 +215,9 @@ func cutNumber(message []byte) (seq uint32, rest []byte, ok bool) {
 	if !ok {
 		return 0, message, false
 	}
-	digits, rest, _ := bytes.Cut(after, []byte(","))
-	n, err := strconv.ParseUint(string(digits[:min(len(digits), 20)]), 10, 32)
+	const longest = 20 // more digits than any number has
+	number, rest, _ := bytes.Cut(after, []byte(","))
+	n, err := strconv.ParseUint(string(number[:min(len(number), longest)]), 10, 32)
 	if err != nil {
 		return 0, message, false
 	}

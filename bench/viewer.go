@@ -86,7 +86,7 @@ func (v *viewer) Tick() {
 		v.drop() // nothing came that could be cut
 		return
 	}
-	if v.state >= live {
+	if v.state >= live && v.stage() != StageHistory {
 		return
 	}
 	if limit := v.crowd.options.Timeout; time.Duration(v.lane.clock.now()-v.since) > limit {
@@ -147,6 +147,8 @@ func (v *viewer) stage() Stage {
 		return StageHandshake
 	case v.state == joining:
 		return StageJoin
+	case v.seat != nil && v.seat.waits:
+		return StageHistory
 	case v.next == 0:
 		return StageFirst
 	default:
@@ -166,7 +168,9 @@ func (v *viewer) Receive(chunk []byte) {
 	}
 	for len(chunk) > 0 && v.state != ended {
 		var matched bool
-		if chunk, matched = v.compare(chunk, now); !matched {
+		if v.shares() {
+			chunk = v.share(chunk, now)
+		} else if chunk, matched = v.compare(chunk, now); !matched {
 			chunk = v.parse(chunk, now)
 		}
 	}

@@ -22,6 +22,7 @@ type benchCommand struct {
 	Idle     idleCommand     `cmd:"" help:"Let viewers sit there, and read the server's memory (default 10,000 viewers, 15 s)."`
 	Stall    stallCommand    `cmd:"" help:"Have a share of the viewers stop reading (default 2,000 viewers, 50 a second, 4096 B, 8 s)."`
 	Resume   resumeCommand   `cmd:"" help:"Have viewers drop and come back to where they were, over and over (default 1,000 viewers, 50 a second, 256 B, 10 s)."`
+	Late     lateCommand     `cmd:"" help:"Have all viewers join late, with the history, while the host goes on (default 1,000 viewers, 50 a second, 256 B, 5 s)."`
 	Limit    limitCommand    `cmd:"" help:"No server: the raw send loop over as many sockets, the floor for fanout (same defaults)."`
 	Compare  compareCommand  `cmd:"" help:"Put results side by side, with ratios to the first."`
 	Merge    mergeCommand    `cmd:"" help:"Add up the results of benches that ran at the same time."`
@@ -223,6 +224,17 @@ func (c resumeCommand) Run() error {
 		s.Away = -1 // to the package zero means the default
 	}
 	return c.run(s)
+}
+
+type lateCommand struct {
+	benchFlags
+	Messages int           `default:"200" help:"What each host says before anybody joins."`
+	Over     time.Duration `placeholder:"TIME" help:"In which all join. Default: as fast as the server takes them."`
+	numberFlags
+}
+
+func (c lateCommand) Run() error {
+	return c.run(bench.Late{Messages: c.Messages, Over: c.Over, Numbered: c.Numbered, History: c.History})
 }
 
 type limitCommand struct{ benchFlags }

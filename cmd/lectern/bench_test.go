@@ -9,7 +9,7 @@ import (
 )
 
 // TestBenchFindsNothing has the bench look at the relay's numbers: viewers who
-// drop and come back.
+// drop and come back, and viewers who come late.
 func TestBenchFindsNothing(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -18,6 +18,10 @@ func TestBenchFindsNothing(t *testing.T) {
 	}{
 		"resume": {[]string{"resume", "--share", "0.5", "--every", "300ms"}, func(r *bench.Result) bool {
 			return r.Resumed.Resumes >= 20 && r.Resumed.Recovered == r.Resumed.Resumes
+		}},
+		"late, the relay tells": {[]string{"late", "--over", "300ms"}, func(r *bench.Result) bool { return r.Arrived.Histories == 40 }},
+		"late, the host tells": {[]string{"late", "--over", "300ms", "--history", "host"}, func(r *bench.Result) bool {
+			return r.Arrived.Histories == 40 && r.Arrived.Asked > 0
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -34,7 +38,7 @@ func TestBenchFindsNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !test.right(res) {
-				t.Errorf("%+v", res.Resumed)
+				t.Errorf("%+v, %+v", res.Resumed, res.Arrived)
 			}
 		})
 	}
