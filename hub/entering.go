@@ -180,6 +180,10 @@ func join(s *Session, r request) *fault {
 	if f != nil {
 		return f
 	}
+	if e.history && !w.recovered {
+		room.beginAtHistory(s)
+		w.seq = s.cursor.Seq()
+	}
 	text := joined(room, s.id, w)
 	if e.last.epoch != "" {
 		s.shard.counters.back(w.recovered)

@@ -1,16 +1,24 @@
 package hub
 
-import "time"
+import (
+	"time"
+
+	"lectern/hub/broadcast"
+)
 
 // Viewers ask for the history, and are parked until it is there: they get no
 // broadcasts meanwhile. Then each gets it, encoded once for all, and goes on from
-// the place in the Log up to which it tells.
+// the place in the Log up to which it tells. Whoever joins within freshFor after
+// that gets the same one, and what came after it.
 //
-// In most rooms the host tells it. However many viewers ask, it is asked once.
-// Its answer comes in its own order, so it covers exactly the broadcasts before
-// it. The room's record answers for a host that does not, or that has not said
-// everything itself, as long as it reaches back to the first broadcast; and
-// always in rooms whose history the relay keeps.
+// In most rooms the host tells it. However many viewers ask, it is asked once, and
+// not again within freshFor. Its answer comes in its own order, so it covers
+// exactly the broadcasts before it. The room's record answers for a host that
+// does not, or that has not said everything itself, as long as it reaches back
+// to the first broadcast; and always in rooms whose history the relay keeps.
+
+// freshFor is how long a history serves those who ask.
+const freshFor = time.Second
 
 // A source is who tells the history.
 type source uint8
@@ -25,50 +33,145 @@ const (
 // asking is a room's open question to its host.
 type asking struct {
 	open   bool
-	number uint32      // of the question; those parked know theirs
-	timer  *time.Timer // ends the question when the host does not answer
+	put    bool          // the host was asked
+	number uint32        // of the question; those parked know theirs
+	at     time.Duration // when the host was last asked
+	timer  *time.Timer   // until it may be asked again, or does not answer
 }
 
 func (q *asking) stop() {
 	if q.open {
 		q.timer.Stop()
-		q.open = false
+		q.open, q.put = false, false
 	}
 }
 
-// giveHistory has a viewer told the history, and reports whether that can be.
-// With joining it has not had any broadcast yet. It is called by the viewer's
-// worker.
-func (r *Room) giveHistory(s *Session, joining bool) bool {
+// told is a history as it was lately told. It is guarded by the room's lock.
+type told struct {
+	number uint32            // counts them
+	frames [encodings][]byte // nil for none
+	upTo   ends              // the places up to which it tells
+}
+
+// giveHistory has a viewer told the history, and reports whether that can be. It
+// is called by the viewer's worker.
+func (r *Room) giveHistory(s *Session) bool {
+	if r.tellAgain(s) {
+		return true
+	}
 	if r.options.relayTells {
-		return r.tellRecord(s, joining)
+		return r.askRecord(s)
 	}
 	r.mu.Lock()
 	knows := r.seat.host != nil && r.seat.since == 0
 	r.mu.Unlock()
-	return !knows && r.tellRecord(s, joining) || r.askHost(s)
+	return !knows && r.askRecord(s) || r.askHost(s)
 }
 
-// askHost parks a viewer until the host's history is there, and asks the host
-// unless it is being asked. It is called by the viewer's worker, and returns
-// false if there is none.
+// beginAtHistory has a viewer that has just joined, and will ask for the
+// history, begin where the latest one ends instead of now.
+func (r *Room) beginAtHistory(s *Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	latest := &r.told.upTo
+	if r.told.frames[s.encoding] == nil {
+		latest = &r.record.upTo
+	}
+	if to := latest[s.encoding]; to.log == s.log() {
+		s.cursor = to.end
+	}
+}
+
+// tellAgain gives a viewer the history that was told lately, unless the viewer
+// has got broadcasts since.
+func (r *Room) tellAgain(s *Session) bool {
+	r.mu.Lock()
+	frame, fits := r.told.frames[s.encoding], r.told.upTo.fits(s)
+	to := r.told.upTo[s.encoding]
+	r.mu.Unlock()
+	if frame == nil || !fits {
+		return false
+	}
+	s.spliceHistory(frame, to.end)
+	return true
+}
+
+// keepLocked has a history serve those who come within freshFor.
+func (r *Room) keepLocked(frames [encodings][]byte, upTo ends) {
+	r.told = told{r.told.number + 1, frames, upTo}
+	number := r.told.number
+	time.AfterFunc(freshFor, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.told.number == number {
+			r.told = told{number: number} // gives its memory back
+		}
+	})
+}
+
+// ends are one moment's ends of a room's Logs.
+type ends [encodings]struct {
+	log *broadcast.Log // nil where nobody wants the encoding
+	end broadcast.Cursor
+}
+
+// endsLocked returns where the room's Logs end now.
+func (r *Room) endsLocked() (now ends) {
+	for e := range now {
+		if l := r.in(encoding(e)); l != nil {
+			now[e].log, now[e].end = l, l.End()
+		}
+	}
+	return now
+}
+
+// fits reports whether a viewer has not got further yet.
+func (e *ends) fits(s *Session) bool {
+	to := &e[s.encoding]
+	return to.log == s.log() && to.end.Position() >= s.cursor.Position()
+}
+
+// askHost parks a viewer until the host's history is there, and has the host
+// asked unless it is being asked. It is called by the viewer's worker, and
+// returns false if there is none.
 func (r *Room) askHost(s *Session) bool {
 	r.mu.Lock()
 	if r.seat.host == nil {
 		r.mu.Unlock()
 		return false
 	}
-	if !r.asking.open {
-		r.asking.open = true
-		r.asking.number++
-		question := r.asking.number
-		r.asking.timer = time.AfterFunc(r.hub.Config().HistoryTimeout, func() { r.hostSilent(question) })
-		r.askHostLocked()
+	q := &r.asking
+	if !q.open {
+		q.open = true
+		q.number++
+		if wait := q.at + freshFor - r.hub.now(); q.number > 1 && wait > 0 {
+			question := q.number
+			q.timer = time.AfterFunc(wait, func() { r.putQuestion(question) })
+		} else {
+			r.putQuestionLocked()
+		}
 	}
-	question := r.asking.number
+	question := q.number
 	r.mu.Unlock()
 	r.audience(s.shard).park(s, fromHost, question)
 	return true
+}
+
+// putQuestion asks the host what could not be asked at once.
+func (r *Room) putQuestion(question uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if q := &r.asking; q.open && !q.put && q.number == question {
+		r.putQuestionLocked()
+	}
+}
+
+func (r *Room) putQuestionLocked() {
+	q := &r.asking
+	q.put, q.at = true, r.hub.now()
+	question := q.number
+	q.timer = time.AfterFunc(r.hub.Config().HistoryTimeout, func() { r.hostSilent(question) })
+	r.askHostLocked()
 }
 
 // askHostLocked puts the open question to the present host.
@@ -83,7 +186,7 @@ var historyRequest = []byte(`{"type":"history_request"}`)
 // It is dropped if nobody does. It is called by the host's worker.
 func (r *Room) answerHistory(host *Session, payload []byte) {
 	r.mu.Lock()
-	if !r.asking.open || r.seat.host != host {
+	if !r.asking.put || r.seat.host != host {
 		r.mu.Unlock()
 		return
 	}
@@ -92,14 +195,17 @@ func (r *Room) answerHistory(host *Session, payload []byte) {
 	r.mu.Unlock()
 
 	// Once in each encoding, with the number of the last broadcast that it covers.
-	var histories [encodings][]byte
+	var frames [encodings][]byte
 	for e := range upTo {
 		if upTo[e].log != nil {
-			histories[e] = writers[e].append(nil, upTo[e].end.Seq(), payload)
+			frames[e] = writers[e].append(nil, upTo[e].end.Seq(), payload)
 		}
 	}
+	r.mu.Lock()
+	r.keepLocked(frames, upTo)
+	r.mu.Unlock()
 	r.unpark(fromHost, question, func(s *Session) {
-		s.spliceHistory(histories[s.encoding], upTo[s.encoding].end)
+		s.spliceHistory(frames[s.encoding], upTo[s.encoding].end)
 	})
 }
 
@@ -113,7 +219,7 @@ func (r *Room) hostSilent(question uint32) {
 	r.mu.Unlock()
 	if late {
 		r.unpark(fromHost, question, func(s *Session) {
-			if !r.tellRecord(s, false) {
+			if !r.askRecord(s) {
 				s.historyUnavailable("the host did not answer in time")
 			}
 		})

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,10 @@ import (
 )
 
 func TestHistoryThroughTheHost(t *testing.T) {
+	synctest.Test(t, testHistoryThroughTheHost)
+}
+
+func testHistoryThroughTheHost(t *testing.T) {
 	r := newTestRelay(t, 3, Config{HistoryTimeout: time.Hour})
 	host, code := r.host(0)
 	bystander := r.viewer(1, code)
@@ -45,9 +50,59 @@ func TestHistoryThroughTheHost(t *testing.T) {
 	asking[0].say(`{"type":"history_request"}`)
 	asking[0].hears(`{"type":"error","error":"too_fast"*`)
 	host.hears()
+	time.Sleep(11 * time.Second)
 	r.pass(11*time.Second, asking...)
 	asking[0].say(`{"type":"history_request"}`)
 	host.hears(`{"type":"history_request"}`)
+	host.say(answer)
+	asking[0].hears(answer)
+}
+
+// TestTheHostIsAskedOnceInASecond has 5,000 join and ask within a second while
+// the host speaks on, and some ask who are there already.
+func TestTheHostIsAskedOnceInASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 2, Config{})
+		host, code := r.host(0)
+		answers := func(covers string) {
+			t.Helper()
+			host.hears(`{"type":"history_request"}`)
+			host.say(`{"type":"history","commands":[` + covers + `]}`)
+		}
+		host.say(`{"type":"command","data":1}`)
+		there := r.viewer(1, code)
+		var late []*peer
+		for i := range 5000 {
+			p := r.dial(i % 2)
+			p.say(fmt.Sprintf(`{"type":"join","code":"%s","history":true,"numbered":%t}`, code, i%3 == 0))
+			switch late = append(late, p); i {
+			case 0: // whose answer serves the others
+				answers("1")
+			case 2000:
+				host.say(`{"type":"command","data":2}`)
+			case 3000:
+				there.hears(`{"type":"command","data":2}`)
+				there.say(`{"type":"history_request"}`)
+			}
+			time.Sleep(time.Second / 5001)
+		}
+		host.say(`{"type":"command","data":3}`)
+		for i, p := range late {
+			if i%3 == 0 {
+				p.hears(`{"type":"joined"*`, `{"seq":1,"type":"history","commands":[1]}`, `{"seq":2,"type":"command","data":2}`, `{"seq":3,"type":"command","data":3}`)
+			} else {
+				p.hears(`{"type":"joined"*`, `{"type":"history","commands":[1]}`, `{"type":"command","data":2}`, `{"type":"command","data":3}`)
+			}
+		}
+		host.hears()
+		there.hears() // it has got 2 already, which the answer did not tell
+		time.Sleep(freshFor)
+		synctest.Wait()
+		answers("1,2,3")
+		there.hears(`{"type":"history","commands":[1,2,3]}`)
+		host.reset()
+		r.run()
+	})
 }
 
 func TestJoinWithHistoryHasNoOverlap(t *testing.T) {

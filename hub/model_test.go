@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -216,7 +217,13 @@ func (l *listener) check(t *rapid.T) {
 		covers, isHistory := strings.CutPrefix(text, `{"type":"history","commands":[],"covers":`)
 		switch {
 		case strings.HasPrefix(text, `{"type":"joined","code":"`+l.room.code+`",`) && !l.started:
-			l.started = true
+			// It begins before what was said when it joined if there is a history of
+			// a moment ago.
+			var joined struct{ Seq int }
+			if err := json.Unmarshal([]byte(text), &joined); err != nil || joined.Seq >= l.next || !l.asked && joined.Seq != l.next-1 {
+				t.Fatalf("joined at %d when broadcast %d was next: %v", joined.Seq, l.next, err)
+			}
+			l.started, l.next = true, joined.Seq+1
 		case text == broadcastText(l.next) && l.started && !l.slow:
 			l.next++
 		case isHistory && l.asked:

@@ -195,6 +195,10 @@ func TestThePastIsEncodedOnce(t *testing.T) {
 }
 
 func TestNumberedHistory(t *testing.T) {
+	synctest.Test(t, testNumberedHistory)
+}
+
+func testNumberedHistory(t *testing.T) {
 	r := newTestRelay(t, 2, Config{HistoryTimeout: time.Hour})
 	host, code := r.host(0)
 	v := r.dial(1)
@@ -209,6 +213,7 @@ func TestNumberedHistory(t *testing.T) {
 	v.hears(`{"seq":1,"type":"command","data":1}`)
 	plain.hears(`{"type":"command","data":1}`)
 
+	time.Sleep(freshFor)
 	late := r.dial(0)
 	late.say(`{"type":"join","code":"` + code + `","numbered":true,"history":true}`)
 	host.hears(`{"type":"history_request"}`)
@@ -216,6 +221,8 @@ func TestNumberedHistory(t *testing.T) {
 	host.say(`{"type":"history","commands":[1,2]}`)
 	host.say(`{"type":"command","data":3}`)
 	late.hears(`{"type":"joined"*`, `{"seq":2,"type":"history","commands":[1,2]}`, `{"seq":3,"type":"command","data":3}`)
+	host.reset()
+	r.run()
 }
 
 func TestNumberedViewersAreToldHowManyTheyAre(t *testing.T) {

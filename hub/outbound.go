@@ -55,16 +55,11 @@ func (o *outbound) push(p private) {
 	o.bytes += len(p.frame)
 }
 
-// splice queues p, at whose place the connection goes on instead of at position.
-// What was due before it is due still, and what comes later in the order stays
-// behind it.
-func (o *outbound) splice(p private, position uint64) {
+// splice queues p before what comes later in the room's order.
+func (o *outbound) splice(p private) {
 	at := len(o.items)
-	for at > o.started() && o.items[at-1].kind <= farewell && o.items[at-1].place > max(p.place, position) {
+	for at > o.started() && o.items[at-1].kind <= farewell && o.items[at-1].place > p.place {
 		at--
-	}
-	for i := range o.items[:at] {
-		o.items[i].place = min(o.items[i].place, p.place)
 	}
 	o.items = slices.Insert(o.items, at, p)
 	o.bytes += len(p.frame)

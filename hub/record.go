@@ -11,62 +11,32 @@ import (
 	"lectern/hub/broadcast"
 )
 
-// The Log of the verbatim encoding is the record. What it still holds is encoded
-// as one message at most every freshFor, aside from the workers, and told to all
-// who wait for it. Whoever joins meanwhile gets the latest one at once, and what
-// came after it.
+// The Log of the verbatim encoding is the record. The history that it tells is
+// encoded at most every freshFor, aside from the workers, for all who wait for it.
 
-// freshFor is how long an encoded history serves those who ask.
-const freshFor = time.Second
-
-// A record is a room's history as it was lately encoded, or is being. It is
-// guarded by the room's lock.
+// A record is a room's history while it is encoded. It is guarded by the room's
+// lock.
 type record struct {
-	history []byte        // a frame, nil while there is none
 	number  uint32        // counts them; those parked know theirs
-	upTo    ends          // the places up to which it tells
-	begun   time.Duration // when
 	running bool          // it is being encoded
+	begun   time.Duration // when
+	upTo    ends          // while it runs, the places up to which it tells
 	due     bool          // the next one waits for its time
 }
 
-// ends are one moment's ends of a room's Logs.
-type ends [encodings]struct {
-	log *broadcast.Log // nil where nobody wants the encoding
-	end broadcast.Cursor
-}
-
-// endsLocked returns where the room's Logs end now.
-func (r *Room) endsLocked() (now ends) {
-	for e := range now {
-		if l := r.in(encoding(e)); l != nil {
-			now[e].log, now[e].end = l, l.End()
-		}
-	}
-	return now
-}
-
-// tellRecord gives a viewer the history that the relay has, now or when it is
-// encoded, and reports whether it has it. A viewer that joins gets one that is a
-// little old, and the Log from there; one that was there must not get broadcasts
-// again. It is called by the viewer's worker.
-func (r *Room) tellRecord(s *Session, joining bool) bool {
+// askRecord parks a viewer until the record is encoded, and has that done. It
+// returns false if the room is closed, or the record no longer reaches back to
+// the first broadcast in a room whose host would. It is called by the viewer's
+// worker.
+func (r *Room) askRecord(s *Session) bool {
 	r.mu.Lock()
 	oldest, c := r.log.Oldest(), &r.record
 	if r.closed || oldest.Seq() > 0 && !r.options.relayTells {
 		r.mu.Unlock()
 		return false
 	}
-	to := c.upTo[s.encoding]
-	fits := to.log == s.log() && (joining || to.end.Position() >= s.cursor.Position())
-	if fits && c.history != nil {
-		history := c.history
-		r.mu.Unlock()
-		s.spliceHistory(history, to.end)
-		return true
-	}
 	number := c.number
-	if !fits || !c.running {
+	if !c.running || !c.upTo.fits(s) {
 		number++
 		r.encodeSoonLocked()
 	}
@@ -105,34 +75,31 @@ func (r *Room) encodeRecord() {
 		return
 	}
 	c.number++
-	oldest, number := r.log.Oldest(), c.number
-	c.history, c.running, c.begun, c.upTo = nil, true, r.hub.now(), r.endsLocked()
-	upTo := c.upTo
+	oldest, number, upTo := r.log.Oldest(), c.number, r.endsLocked()
+	c.running, c.begun, c.upTo = true, r.hub.now(), upTo
 	r.mu.Unlock()
 
-	history, whole := encodeHistory(oldest, upTo[verbatim].end), oldest.Seq() == 0
+	history := encodeHistory(oldest, upTo[verbatim].end)
 
+	useful := oldest.Seq() == 0 || r.options.relayTells
 	r.mu.Lock()
-	c.history, c.running = history, false
+	c.running, c.upTo = false, ends{}
+	if useful {
+		var frames [encodings][]byte // the same in all of them: it tells its number
+		for e := range frames {
+			frames[e] = history
+		}
+		r.keepLocked(frames, upTo)
+	}
 	r.mu.Unlock()
-	time.AfterFunc(freshFor, func() { r.dropRecord(number) })
 	r.unpark(fromRecord, number, func(s *Session) {
 		switch {
-		case whole || r.options.relayTells:
+		case useful:
 			s.spliceHistory(history, upTo[s.encoding].end)
 		case !r.askHost(s):
 			s.historyUnavailable("the host is not there")
 		}
 	})
-}
-
-// dropRecord gives the memory of an encoded history back.
-func (r *Room) dropRecord(number uint32) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.record.number == number {
-		r.record.history, r.record.upTo = nil, ends{}
-	}
 }
 
 // spliceHistory queues a history and moves the session to the place up to which
@@ -142,7 +109,7 @@ func (s *Session) spliceHistory(history []byte, upTo broadcast.Cursor) {
 	if s.out == nil {
 		s.out = new(outbound)
 	}
-	s.out.splice(private{frame: history, place: upTo.Position()}, s.cursor.Position())
+	s.out.splice(private{frame: history, place: upTo.Position()})
 	s.cursor = upTo
 	if half != nil {
 		s.out.pushRest(half)

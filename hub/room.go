@@ -31,6 +31,7 @@ type Room struct {
 	presence presence // guarded by mu
 	asking   asking   // guarded by mu
 	record   record   // guarded by mu
+	told     told     // guarded by mu
 	tally    tally    // guarded by mu
 
 	wants [encodings]int // guarded by mu; viewers of each

@@ -38,14 +38,14 @@ func message(s *Session, r request) *fault {
 	return s.room.mailViewer(s, to, mailFrom(`"host"`, data))
 }
 
-func historyRequested(s *Session, r request) *fault {
+func historyRequested(s *Session, _ request) *fault {
 	if s.has(markParked) {
 		return &fault{code: "too_fast", message: "the history was asked for, and has not come yet"}
 	}
 	if s.asksTooSoon() {
 		return &fault{code: "too_fast", message: "the history may be asked for once in " + s.shard.hub.Config().HistoryEvery.String()}
 	}
-	if !s.room.giveHistory(s, r.kind == "join") {
+	if !s.room.giveHistory(s) {
 		return &fault{code: "history_unavailable", message: "the host is not there"}
 	}
 	s.noteAsked()

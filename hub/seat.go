@@ -104,7 +104,7 @@ func (r *Room) seatLocked(s *Session) {
 	r.seat.granted = hostToken{}
 	s.room = r
 	s.set(markHost)
-	if r.asking.open {
+	if r.asking.put {
 		r.askHostLocked()
 	}
 	r.presence.hostLocked(r)
