@@ -79,6 +79,7 @@ func (r *Room) beginAtHistory(s *Session) {
 	}
 	if to := latest[s.encoding]; to.log == s.log() {
 		s.cursor = to.end
+		s.excuse()
 	}
 }
 

@@ -96,7 +96,7 @@ func TestTheHostIsAskedOnceInASecond(t *testing.T) {
 		}
 		host.hears()
 		there.hears() // it has got 2 already, which the answer did not tell
-		time.Sleep(freshFor)
+		time.Sleep(2 * freshFor)
 		synctest.Wait()
 		answers("1,2,3")
 		there.hears(`{"type":"history","commands":[1,2,3]}`)

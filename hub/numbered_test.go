@@ -213,7 +213,8 @@ func testNumberedHistory(t *testing.T) {
 	v.hears(`{"seq":1,"type":"command","data":1}`)
 	plain.hears(`{"type":"command","data":1}`)
 
-	time.Sleep(freshFor)
+	time.Sleep(2 * freshFor)
+	synctest.Wait()
 	late := r.dial(0)
 	late.say(`{"type":"join","code":"` + code + `","numbered":true,"history":true}`)
 	host.hears(`{"type":"history_request"}`)
