@@ -77,7 +77,7 @@ func (h *Hub) CreateRoom(o RoomOptions) (info RoomInfo, token string, err error)
 	if o.Secret != "" {
 		rules.secret = hashSecret(o.Secret)
 	}
-	r := newRoom(h, rules)
+	r, hostToken := newRoom(h, rules)
 	r.mu.Lock()
 	r.waitLocked(c.RoomIdle, ReasonRoomIdle)
 	r.mu.Unlock()
@@ -87,7 +87,7 @@ func (h *Hub) CreateRoom(o RoomOptions) (info RoomInfo, token string, err error)
 		r.mu.Unlock()
 		return RoomInfo{}, "", ErrTooManyRooms
 	}
-	return r.info(), r.seat.token.String(), nil
+	return r.info(), hostToken.String(), nil
 }
 
 // info returns what may be told of the room.

@@ -12,14 +12,14 @@ func create(s *Session, r request) *fault {
 	if f := h.mayCreate(s, r); f != nil {
 		return f
 	}
-	room := newRoom(h, rules)
+	room, token := newRoom(h, rules)
 	room.seat.host = s
 	if !h.register(room) {
 		return &fault{code: "too_many_rooms", message: "the relay has all the rooms it may have; try again later"}
 	}
 	s.room, s.encoding = room, verbatim
 	s.set(markHost)
-	s.tell(created(room, room.seat.token))
+	s.tell(created(room, token.String()))
 	return nil
 }
 
@@ -95,7 +95,7 @@ func resume(s *Session, r request) *fault {
 	if f != nil {
 		return s.guessed(f, c)
 	}
-	s.tell(resumed(room, back))
+	s.tell(resumed(room, token, back))
 	return nil
 }
 

@@ -30,7 +30,7 @@ func TestTheRecordAnswersForAHostThat(t *testing.T) {
 		"has come back": {
 			happens: func(r *testRelay, host, _ *peer) {
 				room := host.session.room
-				token := room.seat.token.String()
+				token := host.hostToken()
 				again := r.dial(0)
 				again.say(`{"type":"resume","code":"` + room.code.String() + `","token":"` + token + `"}`)
 				again.hears(`{"type":"created"*`)
@@ -84,8 +84,7 @@ func TestAnHeirIsAskedForWhatTheRecordHasLost(t *testing.T) {
 		r := newTestRelay(t, 2, Config{Retain: 1})
 		host, code := r.host(0)
 		v := r.viewer(1, code)
-		room := host.session.room
-		token := room.seat.token.String()
+		token := host.hostToken()
 		for range 3 {
 			host.say(`{"type":"command","data":"` + strings.Repeat("x", 600) + `"}`)
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -104,6 +105,7 @@ type peer struct {
 	relay    *testRelay
 	session  *Session
 	from     netip.Addr
+	lastHost string     // the latest message with a host's token that frames has met
 	presence []string   // the events of this type that frames has met
 	counts   []string   // and those that tell the number of viewers
 	room     int        // bytes the socket still takes
@@ -204,6 +206,24 @@ func (p *peer) drain(room int) {
 	p.Flush()
 }
 
+// hostToken returns the host's token that the relay told last, read or not: the
+// relay itself does not know it any more.
+func (p *peer) hostToken() string {
+	told := p.wire
+	if p.session.out != nil {
+		for _, item := range p.session.out.items {
+			told = append(told[:len(told):len(told)], item.frame...)
+		}
+	}
+	all := hostTokens.FindAllStringSubmatch(p.lastHost+string(told), -1)
+	if all == nil {
+		p.relay.t.Fatalf("no token was told in %q", told)
+	}
+	return all[len(all)-1][1]
+}
+
+var hostTokens = regexp.MustCompile(`"token":"([0-9a-f]{32})"`)
+
 // frames takes the whole frames that arrived: text as it is, a close frame as
 // its code, others by their opcode. Presence and counts are put aside. It fails on anything a client would.
 func (p *peer) frames() (all []string) {
@@ -235,6 +255,9 @@ func (p *peer) frames() (all []string) {
 		p.wire = p.wire[head+n:]
 		switch ws.OpCode(op & 0x0f) {
 		case ws.OpText:
+			if hostTokens.MatchString(payload) {
+				p.lastHost = payload
+			}
 			if strings.HasPrefix(payload, `{"type":"presence"`) {
 				p.presence = append(p.presence, payload) // comes in its own time
 				continue

@@ -64,13 +64,14 @@ func encode(event any) []byte {
 }
 
 // created tells a host its room, and what it needs to come back.
-func created(r *Room, token hostToken) []byte {
-	return []byte(`{"type":"created","code":"` + r.code.String() + `","token":"` + token.String() + `","epoch":"` + r.epoch + `"}`)
+func created(r *Room, token string) []byte {
+	return []byte(`{"type":"created","code":"` + r.code.String() + `","token":"` + token + `","epoch":"` + r.epoch + `"}`)
 }
 
-// resumed tells a host that has come back what the relay has of it.
-func resumed(r *Room, back resumption) []byte {
-	text := created(r, back.token)
+// resumed tells a host that has come back what the relay has of it. The token is
+// the one that it gave.
+func resumed(r *Room, token string, back resumption) []byte {
+	text := created(r, token)
 	return fmt.Appendf(text[:len(text)-1], `,"resumed":true,"seq":%d,"sent":%d}`, back.seq, back.sent)
 }
 

@@ -220,7 +220,7 @@ func (w *world) create(t *rapid.T, c *client) {
 		c.wrongly("too_many_rooms", "create")
 		return
 	}
-	l.code, l.epoch, l.token = c.session.room.code.String(), c.session.room.epoch, c.session.room.seat.token.String()
+	l.code, l.epoch, l.token = c.session.room.code.String(), c.session.room.epoch, c.hostToken()
 	c.hear(`{"type":"created","code":"%s","token":"%s","epoch":"%s"}`, l.code, l.token, l.epoch)
 	l.sits(c)
 	w.wake()

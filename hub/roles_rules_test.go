@@ -198,7 +198,7 @@ func (w *world) grant(t *rapid.T, c *client) {
 	l.everyone(func(other *client) { other.hear(`{"type":"host_changed","id":%d}`, id) })
 	l.sits(v)
 	w.r.run() // the token is needed
-	v.granted, l.granted = true, w.r.hub.roomOf(l).seat.granted.String()
+	v.granted, l.granted = true, v.hostToken()
 	v.hear(`{"type":"host","code":"%s","token":"%s","epoch":"%s"}`, l.code, l.granted, l.epoch)
 	l.enters(c, 0, "")
 	w.welcomed(c, l, false)

@@ -49,13 +49,15 @@ type roomRules struct {
 	skips      bool // who is too slow is moved on instead of closed
 }
 
-func newRoom(h *Hub, rules roomRules) *Room {
+// newRoom returns a room and its host's token.
+func newRoom(h *Hub, rules roomRules) (*Room, hostToken) {
 	r := &Room{
 		hub: h, epoch: drawEpoch(), options: rules, created: time.Now(),
 		log: broadcast.New(0), audiences: make([]atomic.Pointer[audience], len(h.shards)),
 	}
-	r.seat.token = drawToken()
-	return r
+	token := drawToken()
+	r.seat.token = token.hash()
+	return r, token
 }
 
 // audience returns the room's viewers on one worker, which must have had some.

@@ -4,12 +4,12 @@ import "time"
 
 // A seat is a room's place for its host. It is guarded by the room's lock.
 type seat struct {
-	host    *Session  // nil while nobody is there
-	since   uint64    // the last broadcast before the host took its place
-	token   hostToken // proves that one is the host
-	granted hostToken // the token of a host by grant, until its first message
-	sent    uint64    // broadcasts taken from hosts
-	moving  int       // places kept for older hosts, which are about to be viewers
+	host    *Session // nil while nobody is there
+	since   uint64   // the last broadcast before the host took its place
+	token   secret   // proves that one is the host
+	granted secret   // the token of a host by grant, until its first message
+	sent    uint64   // broadcasts taken from hosts
+	moving  int      // places kept for older hosts, which are about to be viewers
 	waiting *time.Timer
 }
 
@@ -43,14 +43,13 @@ func (s *seat) stopWaiting() {
 func (s *seat) proves(token string) bool {
 	// No short cut: how long it takes tells nothing.
 	mine, granted := s.token.is(token), s.granted.is(token)
-	return mine || granted && s.granted != hostToken{}
+	return mine || granted && s.granted.asked()
 }
 
 // A resumption is what a host is told when it has come back.
 type resumption struct {
-	token hostToken
-	seq   uint64
-	sent  uint64
+	seq  uint64
+	sent uint64
 }
 
 // resume seats a host that proves who it is. From then on nothing is accepted
@@ -75,7 +74,7 @@ func (r *Room) resume(s *Session, token string) (resumption, *fault) {
 		r.noticeLocked([]byte(`{"type":"host_back"}`))
 	}
 	end := r.log.End()
-	back := resumption{token: r.seat.token, seq: end.Seq(), sent: r.seat.sent}
+	back := resumption{seq: end.Seq(), sent: r.seat.sent}
 	r.mu.Unlock()
 
 	if older != nil {
@@ -101,7 +100,7 @@ func (r *Room) seats(s *Session) bool {
 func (r *Room) seatLocked(s *Session) {
 	end := r.log.End()
 	r.seat.host, r.seat.since = s, end.Seq()
-	r.seat.granted = hostToken{}
+	r.seat.granted = secret{}
 	s.room = r
 	s.set(markHost)
 	if r.asking.put {
@@ -159,8 +158,8 @@ func (r *Room) closeBy(s *Session) bool {
 func (r *Room) confirm(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.seat.host == s && r.seat.granted != (hostToken{}) {
-		r.seat.token, r.seat.granted = r.seat.granted, hostToken{}
+	if r.seat.host == s && r.seat.granted.asked() {
+		r.seat.token, r.seat.granted = r.seat.granted, secret{}
 	}
 }
 
@@ -229,7 +228,7 @@ func (r *Room) promote(viewer, host *Session, id uint32) *fault {
 	r.unwantLocked(viewer.encoding)
 	r.countLocked()
 	r.seatLocked(viewer)
-	r.seat.granted = token
+	r.seat.granted = token.hash()
 	r.seat.moving++
 	r.mu.Unlock()
 

@@ -9,7 +9,8 @@ import (
 	"encoding/hex"
 )
 
-// A hostToken proves that one is a room's host: 128 random bits.
+// A hostToken proves that one is a room's host: 128 random bits. The relay keeps
+// its hash alone.
 type hostToken [16]byte
 
 func drawToken() (t hostToken) {
@@ -20,10 +21,7 @@ func drawToken() (t hostToken) {
 // String returns the token as it is told.
 func (t hostToken) String() string { return hex.EncodeToString(t[:]) }
 
-// is compares a token with what a client says, in constant time.
-func (t hostToken) is(text string) bool {
-	return subtle.ConstantTimeCompare([]byte(t.String()), []byte(text)) == 1
-}
+func (t hostToken) hash() secret { return hashSecret(t.String()) }
 
 // A viewer's token is its id and the beginning of an HMAC (RFC 2104) over room
 // and id, so the relay keeps nothing for it.
@@ -60,8 +58,8 @@ func drawEpoch() string {
 	return hex.EncodeToString(b[:])
 }
 
-// A secret is what joiners must give, as its hash; the zero secret asks for
-// nothing.
+// A secret is what joiners must give, or what proves that one is the host, as its
+// hash; the zero secret asks for nothing.
 type secret [sha256.Size]byte
 
 func hashSecret(text string) secret { return sha256.Sum256([]byte(text)) }
