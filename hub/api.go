@@ -148,7 +148,8 @@ func (h *Hub) DeleteRoom(code string) bool {
 }
 
 // Broadcast relays data, which must be valid JSON at most 300 deep, to a room's
-// viewers and its host, and returns the broadcast's number.
+// viewers and its host, and returns the broadcast's number. A hub that drains
+// answers ErrShuttingDown.
 func (h *Hub) Broadcast(code string, data []byte) (seq uint64, err error) {
 	r := h.room(code)
 	if r == nil {
@@ -166,9 +167,13 @@ func (h *Hub) Broadcast(code string, data []byte) (seq uint64, err error) {
 		return 0, ErrHostSpeaks
 	}
 	r.mu.Lock()
-	if r.closed {
+	switch {
+	case r.closed:
 		r.mu.Unlock()
 		return 0, ErrRoomNotFound
+	case h.draining.Load(): // what is kept of the room may have been written for the last time
+		r.mu.Unlock()
+		return 0, ErrShuttingDown
 	}
 	seq = r.publishLocked(text)
 	host := r.seat.host

@@ -13,7 +13,7 @@ func create(s *Session, r request) *fault {
 		return f
 	}
 	room, token := newRoom(h, rules)
-	room.seat.host = s
+	room.seat.host, room.seat.hosted = s, true
 	if !h.register(room) {
 		return &fault{code: "too_many_rooms", message: "the relay has all the rooms it may have; try again later"}
 	}

@@ -14,7 +14,7 @@ type Hub struct {
 	settings  atomic.Pointer[Config]
 	began     time.Time        // immutable
 	aside     func(f func())   // immutable; runs what would hold up a worker
-	key       [32]byte         // immutable; what viewers' tokens are made with
+	key       [32]byte         // immutable once served; what viewers' tokens are made with
 	shards    []*shard         // immutable; one for each worker
 	protocols []Protocol       // immutable; the first is nil
 	paths     map[string]uint8 // immutable; URL paths, and the protocols spoken there
@@ -28,6 +28,7 @@ type Hub struct {
 	open atomic.Int64 // rooms
 
 	guesses limiter
+	changes *changes // immutable once served; nil without a store
 
 	mu      sync.RWMutex
 	rooms   map[code]*Room     // guarded by mu
@@ -147,6 +148,7 @@ func (h *Hub) register(r *Room) bool {
 	}
 	h.rooms[r.code] = r
 	h.open.Add(1)
+	r.changed()
 	return true
 }
 
@@ -159,6 +161,7 @@ func (h *Hub) remove(r *Room) {
 	h.wakeCodesLocked(maxResting - 1)
 	h.resting[r.code] = time.Now()
 	h.rest = append(h.rest, r.code)
+	r.changed()
 }
 
 // wakeCodesLocked lets codes go that have rested, and so many that at most

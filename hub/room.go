@@ -12,7 +12,9 @@ import (
 type Room struct {
 	hub     *Hub      // immutable
 	code    code      // immutable once registered
-	epoch   string    // immutable; names this life of the room
+	epoch   string    // immutable; names what the room's broadcasts are numbered in
+	birth   string    // immutable; its first epoch
+	older   []Past    // immutable; the epochs before this one that it remembers
 	options roomRules // immutable
 	created time.Time // immutable
 
@@ -23,6 +25,7 @@ type Room struct {
 	audiences []atomic.Pointer[audience] // one for each worker, made when it has viewers
 	mail      atomic.Int64               // bytes of viewers' messages on their way to the host
 	recalling sync.Mutex                 // held while a past is encoded, so that this is done once
+	marked    atomic.Bool                // it is among the hub's changes
 
 	mu       sync.Mutex
 	closed   bool     // guarded by mu
@@ -51,8 +54,9 @@ type roomRules struct {
 
 // newRoom returns a room and its host's token.
 func newRoom(h *Hub, rules roomRules) (*Room, hostToken) {
+	epoch := drawEpoch()
 	r := &Room{
-		hub: h, epoch: drawEpoch(), options: rules, created: time.Now(),
+		hub: h, epoch: epoch, birth: epoch, options: rules, created: time.Now(),
 		log: broadcast.New(0), audiences: make([]atomic.Pointer[audience], len(h.shards)),
 	}
 	token := drawToken()
@@ -86,6 +90,7 @@ func (r *Room) publishLocked(payload []byte) (seq uint64) {
 	end := r.log.End()
 	seq = end.Seq() + 1
 	r.appendLocked(seq, payload)
+	r.changed()
 	return seq
 }
 
@@ -116,7 +121,7 @@ type welcome struct {
 // broadcast that it has seen, it goes on from there. It is called by the viewer's
 // worker.
 func (r *Room) join(s *Session, e entering, id uint32) (welcome, *fault) {
-	recalls := e.last.epoch == r.epoch && e.encoding != verbatim
+	recalls := r.knows(e.last) && e.encoding != verbatim
 	if recalls {
 		r.recall(e.encoding)
 	}
@@ -160,7 +165,7 @@ func (r *Room) admitLocked(s *Session, e entering, id uint32) (w welcome, older 
 	}
 	l := r.in(e.encoding)
 	from, recovered := l.End(), false
-	if e.last.epoch == r.epoch {
+	if r.knows(e.last) {
 		if c, ok := l.At(e.last.seq + 1); ok {
 			from, recovered = c, true
 		}
@@ -184,6 +189,7 @@ func (r *Room) enterLocked(s *Session, id uint32, from broadcast.Cursor) {
 	a.count.Add(1)
 	s.cursor = from
 	s.room, s.id = r, id
+	r.changed()
 	s.clear(markHost | markParked | markGranted)
 	s.excused = 0
 }

@@ -11,6 +11,7 @@ type roster struct {
 	entries []entry           // in the order of their ids; some are gone
 	names   map[uint32]string // of those who have one
 	void    map[uint32]bool   // ids whose tokens no longer count
+	kicked  []uint32          // the same, in the order in which they were kicked
 }
 
 // An entry is one viewer. It stays for a while when the viewer has gone.
@@ -94,7 +95,10 @@ func (r *roster) kick(id uint32) {
 	if r.void == nil {
 		r.void = make(map[uint32]bool)
 	}
-	r.void[id] = true
+	if !r.void[id] {
+		r.void[id] = true
+		r.kicked = append(r.kicked, id) // who has a shorter slice of it may go on reading
+	}
 }
 
 // page calls f for up to limit viewers with ids beyond after.

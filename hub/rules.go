@@ -102,6 +102,7 @@ func kick(s *Session, r request) *fault {
 	viewer, f := room.viewerLocked(s, id)
 	if f == nil {
 		room.roster.kick(id)
+		room.changed()
 	}
 	room.mu.Unlock()
 	if f != nil {

@@ -9,6 +9,7 @@ type seat struct {
 	token   secret   // proves that one is the host
 	granted secret   // the token of a host by grant, until its first message
 	sent    uint64   // broadcasts taken from hosts
+	hosted  bool     // somebody was there
 	moving  int      // places kept for older hosts, which are about to be viewers
 	waiting *time.Timer
 }
@@ -20,7 +21,7 @@ func (r *Room) waitLocked(limit time.Duration, why Reason) {
 	timer = time.AfterFunc(limit, func() {
 		r.mu.Lock()
 		// The host may have come, and gone again, at this very moment.
-		if r.closed || r.seat.host != nil || r.seat.waiting != timer {
+		if r.closed || r.seat.host != nil || r.seat.waiting != timer || r.stays() {
 			r.mu.Unlock()
 			return
 		}
@@ -99,7 +100,7 @@ func (r *Room) seats(s *Session) bool {
 // seatLocked makes s the host, whoever was it before. s is in no room.
 func (r *Room) seatLocked(s *Session) {
 	end := r.log.End()
-	r.seat.host, r.seat.since = s, end.Seq()
+	r.seat.host, r.seat.hosted, r.seat.since = s, true, end.Seq()
 	r.seat.granted = secret{}
 	s.room = r
 	s.set(markHost)
@@ -107,6 +108,7 @@ func (r *Room) seatLocked(s *Session) {
 		r.askHostLocked()
 	}
 	r.presence.hostLocked(r)
+	r.changed()
 }
 
 // hostLeft is called when a host's connection has ended, or it has left. Unless
@@ -115,6 +117,12 @@ func (r *Room) hostLeft(s *Session) {
 	grace := r.hub.Config().HostGrace
 	r.mu.Lock()
 	if r.seat.host != s {
+		r.mu.Unlock()
+		return
+	}
+	if r.stays() {
+		r.seat.host = nil
+		r.presence.stop()
 		r.mu.Unlock()
 		return
 	}
@@ -160,6 +168,7 @@ func (r *Room) confirm(s *Session) {
 	defer r.mu.Unlock()
 	if r.seat.host == s && r.seat.granted.asked() {
 		r.seat.token, r.seat.granted = r.seat.granted, secret{}
+		r.changed()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 )
 
 // A hostToken proves that one is a room's host: 128 random bits. The relay keeps
@@ -24,7 +25,8 @@ func (t hostToken) String() string { return hex.EncodeToString(t[:]) }
 func (t hostToken) hash() secret { return hashSecret(t.String()) }
 
 // A viewer's token is its id and the beginning of an HMAC (RFC 2104) over room
-// and id, so the relay keeps nothing for it.
+// and id, so the relay keeps nothing for it. The room's first epoch keeps it from
+// being valid in a later room with the same code.
 const viewerMACSize = 16
 
 // viewerToken returns the token of the viewer with the id.
@@ -35,7 +37,7 @@ func (r *Room) viewerToken(id uint32) string {
 
 func (r *Room) viewerMAC(id uint32) []byte {
 	mac := hmac.New(sha256.New, r.hub.key[:])
-	mac.Write([]byte(r.epoch))
+	mac.Write([]byte(r.birth))
 	mac.Write(r.code[:])
 	mac.Write(binary.BigEndian.AppendUint32(nil, id))
 	return mac.Sum(nil)[:viewerMACSize]
@@ -65,6 +67,18 @@ type secret [sha256.Size]byte
 func hashSecret(text string) secret { return sha256.Sum256([]byte(text)) }
 
 func (s secret) asked() bool { return s != secret{} }
+
+// MarshalText returns the hash in hexadecimal digits, for what is kept of a room.
+func (s secret) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(s[:])), nil }
+
+// UnmarshalText takes what MarshalText gives.
+func (s *secret) UnmarshalText(text []byte) error {
+	if len(text) != hex.EncodedLen(len(s)) {
+		return errors.New("a hash has 64 hexadecimal digits")
+	}
+	_, err := hex.Decode(s[:], text)
+	return err
+}
 
 // is compares a secret with what a client says, in constant time.
 func (s secret) is(text string) bool {

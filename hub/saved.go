@@ -1,0 +1,138 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"lectern/hub/broadcast"
+)
+
+// What outlives the relay, for a store to keep. The hub itself writes nothing.
+
+const (
+	// maxOlder is how many older epochs a room remembers: who comes back from one
+	// before those starts afresh.
+	maxOlder = 16
+	// lostIDs is how many ids are left out after an unclean start, because
+	// viewers may have got them that the store has not heard of.
+	lostIDs = 65_536
+	// minReturn is how long a restored room waits for its host at least, even
+	// where hosts that go are not waited for: nobody can be there yet, and a host
+	// may have been told to come back after a while.
+	minReturn = 30 * time.Second
+)
+
+// Saved is what outlives the relay of a room, but for its broadcasts.
+type Saved struct {
+	Code    string    `json:"code"`
+	Birth   string    `json:"birth"`           // its first epoch, which viewers' tokens are made with
+	Epoch   string    `json:"epoch"`           // its present one
+	Older   []Past    `json:"older,omitempty"` // those before it, the latest last
+	Created time.Time `json:"created"`
+
+	Name       string `json:"name,omitempty"`
+	Secret     secret `json:"secret,omitzero"`
+	MaxViewers int    `json:"max_viewers"`
+	Roster     bool   `json:"roster,omitempty"`
+	RelayTells bool   `json:"relay_tells,omitempty"`
+	Skips      bool   `json:"skips,omitempty"`
+
+	Token   secret   `json:"token"`
+	Granted secret   `json:"granted,omitzero"`
+	Hosted  bool     `json:"hosted,omitempty"` // it has had a host
+	Void    []uint32 `json:"void,omitempty"`   // ids whose tokens do not count; must not be changed
+
+	// These change all the time, and stand apart from the rest on a disk.
+	Seq    uint64 `json:"-"` // number of the last broadcast
+	Sent   uint64 `json:"-"` // broadcasts taken from hosts
+	LastID uint32 `json:"-"` // the latest id of a viewer
+}
+
+// A Past is an epoch that has ended. Of what its viewers saw, the room knows
+// the broadcasts up to Last.
+type Past struct {
+	Epoch string `json:"epoch"`
+	Last  uint64 `json:"last"`
+}
+
+// A Snapshot is a room at one moment.
+type Snapshot struct {
+	Saved
+	Closed      bool             // it is gone for good
+	Oldest, End broadcast.Cursor // the broadcasts that it holds
+}
+
+// Snapshot returns the room as it is. It may be called from anywhere.
+func (r *Room) Snapshot() Snapshot {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	end := r.log.End()
+	o := &r.options
+	return Snapshot{
+		Saved: Saved{
+			Code: r.code.String(), Birth: r.birth, Epoch: r.epoch, Older: r.older, Created: r.created,
+			Name: o.name, Secret: o.secret, MaxViewers: o.maxViewers, Roster: o.roster, RelayTells: o.relayTells, Skips: o.skips,
+			Token: r.seat.token, Granted: r.seat.granted, Hosted: r.seat.hosted, Void: r.roster.kicked,
+			Seq: end.Seq(), Sent: r.seat.sent, LastID: r.roster.last,
+		},
+		Closed: r.closed, Oldest: r.log.Oldest(), End: end,
+	}
+}
+
+// Restore makes a room that was saved, with its last broadcasts, and has it
+// wait for its host. Unless the start is clean, which means that nobody can have
+// seen what is not there, a new epoch begins. It must be called before anything
+// is served, and after Persist.
+func (h *Hub) Restore(s Saved, messages [][]byte, clean bool) (*Room, error) {
+	c, ok := parseCode(s.Code)
+	if !ok || s.Birth == "" || s.Epoch == "" || !s.Token.asked() || uint64(len(messages)) > s.Seq {
+		return nil, errors.New("restore a room: its state is incomplete")
+	}
+	if h.lookup(c) != nil {
+		return nil, fmt.Errorf("restore room %s: it is there already", s.Code)
+	}
+	r, _ := newRoom(h, roomRules{
+		name: s.Name, secret: s.Secret, maxViewers: s.MaxViewers, roster: s.Roster, relayTells: s.RelayTells, skips: s.Skips,
+	})
+	if !clean {
+		s.Older = append(slices.Clone(s.Older), Past{s.Epoch, s.Seq})
+		s.Older = s.Older[max(0, len(s.Older)-maxOlder):]
+		s.Epoch = r.epoch
+		s.LastID += min(lostIDs, math.MaxUint32-s.LastID)
+	}
+	r.code, r.birth, r.epoch, r.older, r.created = c, s.Birth, s.Epoch, s.Older, s.Created
+	r.log = broadcast.New(s.Seq - uint64(len(messages)))
+	r.seat.token, r.seat.granted, r.seat.hosted, r.seat.sent = s.Token, s.Granted, s.Hosted, s.Sent
+	r.roster.last = s.LastID
+	r.mu.Lock()
+	for _, id := range s.Void {
+		r.roster.kick(id)
+	}
+	for _, text := range messages {
+		r.publishLocked(text)
+	}
+	if limit := h.Config(); s.Hosted {
+		r.waitLocked(max(limit.HostGrace, minReturn), ReasonHostGone)
+	} else {
+		r.waitLocked(limit.RoomIdle, ReasonRoomIdle)
+	}
+	r.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.rooms[c] = r
+	h.open.Add(1)
+	return r, nil
+}
+
+// knows reports whether what the room has up to a place is what a viewer saw
+// that says it was there.
+func (r *Room) knows(p place) bool {
+	if p.epoch == r.epoch {
+		return true
+	}
+	at := slices.IndexFunc(r.older, func(e Past) bool { return e.Epoch == p.epoch })
+	return at >= 0 && p.seq <= r.older[at].Last
+}
