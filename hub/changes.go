@@ -1,6 +1,10 @@
 package hub
 
-import "sync"
+import (
+	"sync"
+
+	"lectern/hub/broadcast"
+)
 
 // changes are the rooms that a store has still to look at. A hub without a store
 // has none.
@@ -42,6 +46,10 @@ func (r *Room) changed() {
 	c.rooms = append(c.rooms, r)
 	c.mu.Unlock()
 }
+
+// End returns the place after the room's last broadcast. It may be called from
+// anywhere.
+func (r *Room) End() broadcast.Cursor { return r.log.End() }
 
 // stays reports whether the room outlives the relay, which is about to end:
 // then nothing closes it but the host or the API.

@@ -22,10 +22,11 @@ var borders = map[string]struct {
 	ours      []string
 	forbidden []string
 }{
-	"cmd/lectern":   {ours: []string{"bench", "frame", "hub", "netpoll"}},
+	"cmd/lectern":   {ours: []string{"bench", "frame", "hub", "hub/store", "netpoll"}},
 	"bench":         {ours: []string{"frame", "netpoll"}},
 	"netpoll":       {},
 	"hub":           {ours: []string{"frame", "hub/broadcast"}, forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
+	"hub/store":     {ours: []string{"frame", "hub", "hub/broadcast"}, forbidden: []string{"net"}},
 	"hub/broadcast": {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
 	"frame":         {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync", "context"}},
 }

@@ -1,0 +1,240 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lectern/hub"
+)
+
+// Config of a [Store].
+type Config struct {
+	Dir   string        // made if it is not there, for its owner alone
+	Every time.Duration // what is said in it is lost when the process is killed; default 100 ms
+	Log   *slog.Logger  // default: nothing is logged
+}
+
+const (
+	// maxWait is how long a disk that failed is left alone at most.
+	maxWait = time.Second
+	// tendEvery is how often the cursors are looked at, and stuckAfter how long
+	// the writer may wait for the disk before that is told.
+	tendEvery  = time.Second
+	stuckAfter = 5 * time.Second
+)
+
+// A Store keeps the rooms of a hub in a directory. Open makes one. Its methods
+// are to be called in the order Open, Restore, Run, Close; Stats at any time.
+type Store struct {
+	config Config // immutable
+	lock   *os.File
+	relay  relayState
+	hub    *hub.Hub // immutable after Restore
+	health health
+	ready  bool // Restore has finished
+
+	write   func(*os.File, []byte) (int, error) // immutable; tests have it fail
+	minFile int64                               // immutable; tests have it smaller
+
+	buffer []byte  // owned by the writer
+	retry  []*kept // owned by the writer; rooms that could not be written
+
+	written atomic.Uint64 // bytes
+	rooms   atomic.Int64  // with files
+
+	mu   sync.Mutex
+	kept map[*hub.Room]*kept // guarded by mu
+	busy time.Time           // guarded by mu; since when the writer has been at it, zero if it is not
+}
+
+// Open takes the directory for this process. It fails if another relay uses
+// it, if it was written in another format, or if it cannot be used.
+func Open(c Config) (*Store, error) {
+	if c.Every <= 0 {
+		c.Every = 100 * time.Millisecond
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	lock, err := lockDir(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{config: c, lock: lock, write: (*os.File).Write, minFile: minFile, kept: make(map[*hub.Room]*kept)}
+	s.health = health{log: c.Log, dir: c.Dir}
+	s.relay, err = readRelay(c.Dir)
+	if errors.Is(err, errDamaged) {
+		c.Log.Error("what the relay keeps of itself is damaged: a new key is drawn, and viewers cannot come back as who they were",
+			"file", c.Dir+"/relay", "error", err)
+		err = nil
+	}
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return s, nil
+}
+
+// Run writes what changes, each interval, until ctx ends. Only Close writes
+// all of it.
+func (s *Store) Run(ctx context.Context) {
+	var tending sync.WaitGroup
+	tending.Go(func() { s.tend(ctx) })
+	defer tending.Wait()
+	wait := s.config.Every
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		if err := s.once(); err != nil {
+			s.health.failed(err)
+			wait = max(s.config.Every, min(2*wait, maxWait))
+		} else {
+			s.health.worked()
+			wait = s.config.Every
+		}
+		timer.Reset(wait)
+	}
+}
+
+// once writes what has changed.
+func (s *Store) once() error { return s.pass(s.changed()) }
+
+// changed returns the rooms to be written: those that have changed, and those
+// that could not be written before.
+func (s *Store) changed() []*kept {
+	all := s.retry
+	s.retry = nil
+	for _, k := range all {
+		k.retried = true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.hub.Changed() {
+		k := s.kept[r]
+		if k == nil {
+			k = &kept{room: r}
+			s.kept[r] = k
+		}
+		if !k.retried {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+// pass writes rooms. One that cannot be written does not keep the others from
+// it; the error is the first.
+func (s *Store) pass(rooms []*kept) (failed error) {
+	s.setBusy(time.Now())
+	defer s.setBusy(time.Time{})
+	for _, k := range rooms {
+		k.retried = false
+		if err := s.save(k); err != nil {
+			s.retry = append(s.retry, k)
+			if failed == nil {
+				failed = err
+			}
+		}
+	}
+	if cap(s.buffer) > 2*maxPart {
+		s.buffer = nil
+	}
+	return failed
+}
+
+func (s *Store) setBusy(since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = since
+}
+
+// tend looks after the cursors, also while the writer waits for the disk. One
+// that falls behind as far as no viewer may is given up, so that a sick disk
+// does not hold the memory of all that is said; and one that has read everything
+// does not hold a segment that its Log has let go.
+func (s *Store) tend(ctx context.Context) {
+	ticker := time.NewTicker(tendEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		limit := uint64(s.hub.Config().LagLimit)
+		s.mu.Lock()
+		for _, k := range s.kept {
+			end := k.room.End()
+			if !k.cursor.IsZero() && end.Position()-k.cursor.Position() > limit {
+				k.letGo()
+			}
+			k.cursor.Next()
+		}
+		stuck := !s.busy.IsZero() && time.Since(s.busy) > stuckAfter
+		s.mu.Unlock()
+		if stuck {
+			s.health.failed(fmt.Errorf("no answer for more than %s", stuckAfter))
+		}
+	}
+}
+
+// Close writes everything, waits until it is on the disk, notes that the stop
+// was clean, and lets the directory go. After an error the next start is an
+// unclean one. Nothing may be accepted into the hub's rooms any more.
+func (s *Store) Close() error {
+	err := s.finish()
+	return errors.Join(err, s.lock.Close())
+}
+
+func (s *Store) finish() error {
+	if !s.ready {
+		return nil
+	}
+	s.changed()
+	all := make([]*kept, 0, len(s.kept))
+	for _, k := range s.kept {
+		all = append(all, k)
+	}
+	if err := s.pass(all); err != nil {
+		return fmt.Errorf("write the rooms: %w", err)
+	}
+	for _, k := range s.kept {
+		if err := s.seal(k, stop); err != nil {
+			return fmt.Errorf("write the rooms: %w", err)
+		}
+	}
+	// One call for all files, instead of one for each. It tells of errors since
+	// Linux 5.8.
+	if err := syncFile(s.config.Dir, unix.Syncfs); err != nil {
+		return err
+	}
+	s.relay.Clean = true
+	return writeRelay(s.config.Dir, s.relay)
+}
+
+// Stats are a store's figures. Those that count are since its start.
+type Stats struct {
+	Rooms   int64  // on disk
+	Written uint64 // bytes
+	Errors  uint64 // times that something could not be written
+	Failing bool   // the last time nothing could
+}
+
+// Stats returns the figures. It may be called from anywhere.
+func (s *Store) Stats() Stats {
+	t := Stats{Rooms: s.rooms.Load(), Written: s.written.Load()}
+	t.Errors, t.Failing = s.health.stats()
+	return t
+}
