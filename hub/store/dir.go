@@ -45,7 +45,7 @@ func lockDir(dir string) (*os.File, error) {
 		if pid, _ := io.ReadAll(io.LimitReader(f, 20)); len(pid) > 0 {
 			held = ", process " + strings.TrimSpace(string(pid))
 		}
-		return nil, errors.Join(fmt.Errorf("another relay%s uses the directory %s", held, dir), f.Close())
+		return nil, errors.Join(fmt.Errorf("another relay%s uses the directory", held), f.Close())
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
@@ -76,7 +76,7 @@ func readRelay(dir string) (s relayState, err error) {
 		return relayState{}, errDamaged
 	}
 	if s.Version != formatVersion {
-		return relayState{}, fmt.Errorf("%s was written by another version of the relay (format %d, this one has %d)", dir, s.Version, formatVersion)
+		return relayState{}, fmt.Errorf("it was written by another version of the relay (format %d, this one has %d)", s.Version, formatVersion)
 	}
 	if len(s.Key) != keySize {
 		return relayState{}, errDamaged
@@ -157,7 +157,7 @@ func Check(dir string) error {
 		return fmt.Errorf("%s may not be written to: %w", dir, err)
 	}
 	if _, err := readRelay(dir); err != nil && !errors.Is(err, errDamaged) {
-		return err
+		return fmt.Errorf("%s: %w", dir, err)
 	}
 	return nil
 }

@@ -16,6 +16,14 @@ const maxFiles = 8
 // Restore gives the hub all rooms that the directory has. It must be called
 // before anything is served, and fails if the directory cannot be written to.
 func (s *Store) Restore(h *hub.Hub) error {
+	if err := s.restoreAll(h); err != nil {
+		return fmt.Errorf("keep rooms in %s: %w", s.config.Dir, err)
+	}
+	s.ready = true
+	return nil
+}
+
+func (s *Store) restoreAll(h *hub.Hub) error {
 	rooms, err := s.roomFiles()
 	if err != nil {
 		return err
@@ -44,7 +52,6 @@ func (s *Store) Restore(h *hub.Hub) error {
 	if len(rooms) > 0 {
 		s.config.Log.Info("rooms restored", "data", s.config.Dir, "rooms", len(s.kept), "clean_stop", clean, "new_epochs", unclean)
 	}
-	s.ready = true
 	return nil
 }
 

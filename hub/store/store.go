@@ -66,7 +66,7 @@ func Open(c Config) (*Store, error) {
 	}
 	lock, err := lockDir(c.Dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("keep rooms in %s: %w", c.Dir, err)
 	}
 	s := &Store{config: c, lock: lock, write: (*os.File).Write, minFile: minFile, kept: make(map[*hub.Room]*kept)}
 	s.health = health{log: c.Log, dir: c.Dir}
@@ -77,7 +77,7 @@ func Open(c Config) (*Store, error) {
 		err = nil
 	}
 	if err != nil {
-		return nil, errors.Join(err, lock.Close())
+		return nil, errors.Join(fmt.Errorf("keep rooms in %s: %w", c.Dir, err), lock.Close())
 	}
 	return s, nil
 }

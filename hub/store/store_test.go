@@ -155,6 +155,7 @@ func (r *relay) files() (names []string) {
 }
 
 func TestACleanRestart(t *testing.T) {
+	t.Parallel()
 	r := start(t, filepath.Join(t.TempDir(), "new", "data"), hub.Config{})
 	code, quiet := r.create(), r.create()
 	r.say(code, 1, 5)
@@ -179,6 +180,7 @@ func TestACleanRestart(t *testing.T) {
 
 // TestAKill loses what was not written yet, and nothing else.
 func TestAKill(t *testing.T) {
+	t.Parallel()
 	r := start(t, t.TempDir(), hub.Config{})
 	code := r.create()
 	r.say(code, 1, 5)
@@ -231,6 +233,7 @@ func TestAClosedRoomLeavesNothing(t *testing.T) {
 // TestFilesTurn has files turn often, and be deleted when the room holds
 // nothing of them any more.
 func TestFilesTurn(t *testing.T) {
+	t.Parallel()
 	const retain, said, some = 4 << 10, 10_000, 20
 	r := start(t, t.TempDir(), hub.Config{Retain: retain})
 	r.store.minFile = 1 << 10
@@ -255,6 +258,27 @@ func TestFilesTurn(t *testing.T) {
 		r = r.again()
 		r.has(code, said-some, said)
 		r.kill()
+	}
+}
+
+// TestManyStarts counts the files of a room that each start begins one for.
+func TestManyStarts(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir(), hub.Config{})
+	code := r.create()
+	r.say(code, 1, 9)
+	r.write()
+	for i := range 3 * maxFiles {
+		if i%2 == 0 {
+			r.kill()
+		} else {
+			r.stop()
+		}
+		r = r.again()
+		r.has(code, 1, 9)
+		if n := len(r.files()); n > maxFiles+1 {
+			t.Fatalf("after %d starts there are %d files", i+1, n)
+		}
 	}
 }
 
