@@ -51,8 +51,9 @@ fuzz: ## Run every fuzz target for FUZZTIME (30s).
 		done; \
 	done
 
-soak: ## Try random sequences of the protocol for SOAKTIME (10m).
+soak: ## Try random sequences of the protocol, and kill relays, for SOAKTIME (10m) each.
 	go test -race -count=1 -timeout 0 -run 'TestEverybodyHearsWhatTheRulesSay|TestRacesLeaveTheRoomWhole' ./hub -soak $(SOAKTIME)
+	go test -race -count=1 -timeout 0 -v -run 'TestKills' ./cmd/lectern -soak $(SOAKTIME)
 
 compare: build ## Measure Lectern beside other relays; takes some ten minutes. ROUNDS=3 gives medians.
 	cd bench/compare && go build -o ../../bin/compare .

@@ -34,6 +34,9 @@ func (b *settler) check() {
 	if b.KeepAlive > maxKeepAlive {
 		b.refuse("%s must be at most %s, the kernel's own limit, not %s", b.setting("keep-alive").source.place, maxKeepAlive, b.KeepAlive)
 	}
+	if b.DataEvery < minDataEvery {
+		b.refuse("%s must be at least %s, not %s", b.setting("data-every").source.place, minDataEvery, b.DataEvery)
+	}
 	b.checkAddress("addr", b.Addr)
 	if b.AdminAddr != "" {
 		b.checkAddress("admin-addr", b.AdminAddr)

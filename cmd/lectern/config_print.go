@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"lectern/hub/store"
 )
 
 type configCommand struct{ options }
@@ -68,11 +70,17 @@ func (s *setting) line() (string, error) {
 
 type checkCommand struct{ options }
 
-// Run tells what settle has found, all at once.
+// Run tells what settle has found, all at once, and then whether rooms can be
+// kept where they should.
 func (c *checkCommand) Run(line *commandLine) error {
 	s, err := settle(line, &c.options, os.Environ())
 	if err != nil {
 		return err
+	}
+	if s.Data != "" {
+		if err := store.Check(s.Data); err != nil {
+			return fmt.Errorf("%s: %w", s.setting("data").source.place, err)
+		}
 	}
 	host, _, err := net.SplitHostPort(s.Addr)
 	if err == nil && !s.createKey.value.isSet() && !isLoopback(host) {

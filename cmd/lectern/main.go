@@ -71,6 +71,7 @@ func helpOf(value *kong.Value) string {
 var helpGroups = []kong.Group{
 	{Key: "file", Title: "Configuration file:", Description: "A flag wins over its environment variable, that over the file, and the file over the default."},
 	{Key: "listen", Title: "Addresses and threads:"},
+	{Key: "data", Title: "What survives a restart:"},
 	{Key: "access", Title: "Who may do what:", Description: "A key is taken from its file, or from the environment: $LECTERN_CREATE_KEY, $LECTERN_API_KEY. No flag takes one."},
 	{Key: "limits", Title: "Limits:", Description: "0 means the default where nothing else is said."},
 	{Key: "record", Title: "What is kept:", Description: "By whole runs of up to 64 KiB."},

@@ -12,10 +12,10 @@ import (
 
 // newRegistry returns the relay's metrics, and those of the Go runtime and the
 // process.
-func newRegistry(h *hub.Hub, pool *netpoll.Pool) *prometheus.Registry {
+func newRegistry(h *hub.Hub, pool *netpoll.Pool, data *dataKeeper) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		collector{h, pool},
+		collector{h, pool, data},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -27,6 +27,7 @@ func newRegistry(h *hub.Hub, pool *netpoll.Pool) *prometheus.Registry {
 type collector struct {
 	hub  *hub.Hub
 	pool *netpoll.Pool
+	data *dataKeeper
 }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -46,6 +47,11 @@ var (
 	resumesDesc     = describe("resumes_total", "Viewers that came back and said where they were, by whether they got all that they had missed.", "recovered")
 	slowDesc        = describe("slow_viewers_total", "Viewers that were too slow, by cause and by what became of them.", "cause", "outcome")
 	closesDesc      = describe("closes_total", "Ended connections, by reason.", "reason")
+
+	dataRoomsDesc   = describe("data_rooms", "Rooms that have files on disk now.")
+	dataWrittenDesc = describe("data_written_bytes_total", "Bytes written to the files of rooms.")
+	dataErrorsDesc  = describe("data_errors_total", "Times that rooms could not be written to disk.")
+	dataFailingDesc = describe("data_failing", "1 while rooms cannot be written to disk.")
 
 	acceptedDesc = describe("accepted_total", "Connections accepted, by worker.", "worker")
 	bytesInDesc  = describe("received_bytes_total", "Bytes read from sockets, by worker.", "worker")
@@ -88,6 +94,15 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	for _, why := range hub.Reasons() {
 		count(closesDesc, s.Closes[why], why.String())
 	}
+	data := c.data.stats()
+	gauge(dataRoomsDesc, float64(data.Rooms))
+	count(dataWrittenDesc, data.Written)
+	count(dataErrorsDesc, data.Errors)
+	failing := 0.0
+	if data.Failing {
+		failing = 1
+	}
+	gauge(dataFailingDesc, failing)
 	for i, w := range c.pool.Workers() {
 		s, worker := w.Stats(), strconv.Itoa(i)
 		count(acceptedDesc, s.Accepted, worker)

@@ -25,6 +25,7 @@ type relay struct {
 	limit    int // descriptors
 	pool     *netpoll.Pool
 	hub      *hub.Hub
+	data     dataKeeper
 	listener *netpoll.Listener
 	plain    *handover    // connections on their way to web
 	web      *http.Server // plain HTTP on the relay's own port
@@ -60,6 +61,9 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 	}
 	r.plain = newHandover(r.listener.Addr())
 	r.hub = hub.New(r.hubConfig(s), workers)
+	if err := r.openData(); err != nil {
+		return nil, errors.Join(err, r.closeListeners(), r.pool.Close())
+	}
 
 	r.web = newServer(r.publicHandler(), log)
 	r.web.SetKeepAlivesEnabled(false) // a proxy's next request on it could be an upgrade
@@ -122,6 +126,15 @@ func (r *relay) listen() (err error) {
 	return nil
 }
 
+// closeListeners is for a relay that does not come to serve.
+func (r *relay) closeListeners() error {
+	err := r.listener.Close()
+	if r.adminOn != nil {
+		err = errors.Join(err, r.adminOn.Close())
+	}
+	return err
+}
+
 // adminAddr returns the address of the admin listener, empty if there is none.
 func (r *relay) adminAddr() string {
 	if r.adminOn == nil {
@@ -142,6 +155,7 @@ func (r *relay) run(ctx context.Context) error {
 			}
 		})
 	}
+	r.data.run()
 	workers := indexed(r.pool.Workers())
 	serve("relay", func() error {
 		return r.pool.Serve(r.listener, func(w *netpoll.Worker, c *netpoll.Conn) netpoll.Session {
@@ -179,7 +193,7 @@ func (r *relay) stop() error {
 	if r.admin != nil {
 		errs = append(errs, end(ctx, r.admin))
 	}
-	errs = append(errs, r.pool.Close())
+	errs = append(errs, r.pool.Close(), r.data.stop())
 	r.log.Info("relay ended", "drained_in", time.Since(began).Round(time.Millisecond), "cut_off", cut)
 	return errors.Join(errs...)
 }

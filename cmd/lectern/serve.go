@@ -55,6 +55,9 @@ type options struct {
 	Echo      string `restart:"" placeholder:"PATH" group:"listen" help:"Serve an echo at this path, for WebSocket conformance suites."`
 	Workers   int    `restart:"" default:"0" zero:"" group:"listen" help:"Threads that own connections; 0 for one per processor."`
 
+	Data      string        `restart:"" placeholder:"DIR" group:"data" help:"Directory that keeps rooms and their broadcasts, so that they survive a restart; none, and they are in memory only."`
+	DataEvery time.Duration `restart:"" default:"100ms" group:"data" help:"Between two writes: what is said meanwhile is lost when the process is killed."`
+
 	CreateKeyFile string        `placeholder:"FILE" group:"access" help:"File with the key that who creates a room must give; none, and everybody may."`
 	APIKeyFile    string        `placeholder:"FILE" group:"access" help:"File with the key of the HTTP API; none, and the API is off."`
 	AllowOrigin   []webOrigin   `placeholder:"ORIGIN" group:"access" help:"Origin whose pages may connect, like https://example.org, besides the relay's own; * for all. May be given again."`

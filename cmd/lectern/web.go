@@ -124,7 +124,7 @@ func (r *relay) sentBytes() (n uint64) {
 func (r *relay) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	register(mux, r.health())
-	mux.Handle("GET /metrics", promhttp.HandlerFor(newRegistry(r.hub, r.pool), promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(newRegistry(r.hub, r.pool, &r.data), promhttp.HandlerOpts{}))
 	if r.config.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"lectern/hub/store"
+)
+
+// minDataEvery is the shortest interval: with a shorter one the writer would do
+// little but ask.
+const minDataEvery = time.Millisecond
+
+// A dataKeeper writes the rooms to disk while the relay runs. The zero one does
+// nothing: everything is in memory.
+type dataKeeper struct {
+	store  *store.Store // nil without --data
+	cancel context.CancelFunc
+	all    sync.WaitGroup
+}
+
+// openData gives the hub the rooms that are on disk.
+func (r *relay) openData() error {
+	if r.config.Data == "" {
+		return nil
+	}
+	s, err := store.Open(store.Config{Dir: r.config.Data, Every: r.config.DataEvery, Log: r.log})
+	if err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	if err := s.Restore(r.hub); err != nil {
+		return errors.Join(fmt.Errorf("--data: %w", err), s.Close())
+	}
+	r.data.store = s
+	return nil
+}
+
+// run writes until stop.
+func (d *dataKeeper) run() {
+	if d.store == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	d.cancel = cancel
+	d.all.Go(func() { d.store.Run(ctx) })
+}
+
+// stop writes everything. Nothing may be accepted into a room any more.
+func (d *dataKeeper) stop() error {
+	if d.store == nil {
+		return nil
+	}
+	d.cancel()
+	d.all.Wait()
+	if err := d.store.Close(); err != nil {
+		return fmt.Errorf("--data: not everything is on disk: %w", err)
+	}
+	return nil
+}
+
+// stats returns the figures, which are zero without a store.
+func (d *dataKeeper) stats() store.Stats {
+	if d.store == nil {
+		return store.Stats{}
+	}
+	return d.store.Stats()
+}
