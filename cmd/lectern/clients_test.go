@@ -38,10 +38,11 @@ var kinds = []struct {
 	name   string
 	absent func() string // why it cannot be used here, or empty
 	start  func(t *testing.T, url string) peer
+	watch  func(t *testing.T, url, code string, numbered bool, to chan heard) // a viewer that comes back
 }{
-	{"go", func() string { return "" }, startGo},
-	{"python", func() string { _, why := findPython(); return why }, startPython},
-	{"node", absentNode, startNode},
+	{"go", func() string { return "" }, startGo, watchGo},
+	{"python", func() string { _, why := findPython(); return why }, startPython, watchPython},
+	{"node", absentNode, startNode, watchNode},
 }
 
 // clientsDir holds the peers that are not written in Go, and what they need.
@@ -242,12 +243,15 @@ type process struct {
 
 func startPython(t *testing.T, url string) peer {
 	python, _ := findPython()
-	return startProcess(t, python, "peer.py", url)
+	return startProcess(t, make(chan heard, 1024), python, "peer.py", url)
 }
 
-func startNode(t *testing.T, url string) peer { return startProcess(t, "node", "peer.mjs", url) }
+func startNode(t *testing.T, url string) peer {
+	return startProcess(t, make(chan heard, 1024), "node", "peer.mjs", url)
+}
 
-func startProcess(t *testing.T, name string, args ...string) peer {
+// startProcess starts a program whose output comes as events, until it ends.
+func startProcess(t *testing.T, events chan heard, name string, args ...string) *process {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.Dir = clientsDir
@@ -264,7 +268,7 @@ func startProcess(t *testing.T, name string, args ...string) peer {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, name: name, input: input, events: make(chan heard, 1024)}
+	p := &process{t: t, name: name, input: input, events: events}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -273,6 +277,8 @@ func startProcess(t *testing.T, name string, args ...string) peer {
 	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
+		for range events { // until it is closed
+		}
 		<-ended
 	})
 	return p

@@ -3,10 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -139,7 +136,7 @@ func (p *pupil) ends(why string, code int) {
 // makes one of the other kind the host.
 func (l *lesson) hold(start, startNext func(*testing.T, string) peer, pupils int) {
 	t := l.t
-	cable := newCable(t, l.b.addr)
+	cable := newCable(t, l.b.addr, nil)
 	host := l.enrol(start(t, "ws://"+cable.addr()+"/v1/websocket"))
 	host.fails("create_forbidden", `{"type":"create"}`)
 	host.fails("create_forbidden", `{"type":"create","key":"a wrong key"}`)
@@ -291,58 +288,5 @@ func (l *lesson) register(host *pupil, class []*pupil) {
 		if want := fmt.Sprintf("Zoë %d 😀", i); names[p.me.ID] != want {
 			l.t.Errorf("viewer %d is listed as %q, want %q", p.me.ID, names[p.me.ID], want)
 		}
-	}
-}
-
-// A cable is a TCP connection to the relay that can be cut.
-type cable struct {
-	t      *testing.T
-	listen net.Listener
-	done   sync.WaitGroup
-	mu     sync.Mutex
-	ends   []*net.TCPConn // guarded by mu
-}
-
-func newCable(t *testing.T, to string) *cable {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cable{t: t, listen: listener}
-	c.done.Go(func() {
-		near, err := listener.Accept()
-		if err != nil {
-			return // nobody has plugged in
-		}
-		far, err := net.Dial("tcp", to)
-		if err != nil {
-			near.Close()
-			t.Error(err)
-			return
-		}
-		c.mu.Lock()
-		c.ends = append(c.ends, near.(*net.TCPConn), far.(*net.TCPConn))
-		c.mu.Unlock()
-		c.done.Go(func() { _, _ = io.Copy(near, far); near.Close() })
-		c.done.Go(func() { _, _ = io.Copy(far, near); far.Close() })
-	})
-	t.Cleanup(func() {
-		listener.Close()
-		c.cut()
-		c.done.Wait()
-	})
-	return c
-}
-
-func (c *cable) addr() string { return c.listen.Addr().String() }
-
-// cut resets the connection at both ends.
-func (c *cable) cut() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, end := range c.ends {
-		_ = end.SetLinger(0)
-		_ = end.Close()
 	}
 }
