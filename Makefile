@@ -51,9 +51,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (30s).
 		done; \
 	done
 
-soak: ## Try random sequences of the protocol, and kill relays, for SOAKTIME (10m) each.
+soak: ## Try random sequences of the protocol and kill relays, for SOAKTIME (10m) each; and crowds at full size.
 	go test -race -count=1 -timeout 0 -run 'TestEverybodyHearsWhatTheRulesSay|TestRacesLeaveTheRoomWhole' ./hub -soak $(SOAKTIME)
 	go test -race -count=1 -timeout 0 -v -run 'TestKills' ./cmd/lectern -soak $(SOAKTIME)
+	go test -v -count=1 -timeout 0 -run 'TestHalfTheViewersStall|TestViewersThatTrickle|TestAThousandAsk|TestAClassAsksAtOnce' ./cmd/lectern -full
 
 compare: build ## Measure Lectern beside other relays; takes some ten minutes. ROUNDS=3 gives medians.
 	cd bench/compare && go build -o ../../bin/compare .

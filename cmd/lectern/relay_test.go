@@ -76,8 +76,14 @@ func expect(t testing.TB, c *websocket.Conn, want string) {
 // openRoom creates a room and returns its host and code.
 func openRoom(t testing.TB, b *binary) (host *websocket.Conn, code string) {
 	t.Helper()
+	return openRoomAs(t, b, `{"type":"create"}`)
+}
+
+// openRoomAs creates a room with choices of its own.
+func openRoomAs(t testing.TB, b *binary, create string) (host *websocket.Conn, code string) {
+	t.Helper()
 	host = dial(t, b.url("/"))
-	say(t, host, `{"type":"create"}`)
+	say(t, host, create)
 	var created struct{ Type, Code string }
 	if err := json.Unmarshal([]byte(hear(t, host)), &created); err != nil || created.Type != "created" {
 		t.Fatalf("create was answered with %+v, %v", created, err)
