@@ -13,13 +13,14 @@ type Cause uint8
 
 // The causes.
 const (
-	CauseLag   Cause = iota // too many bytes behind
-	CauseStall              // took nothing of what was due for too long
-	causes                  // how many there are
+	CauseLag     Cause = iota // too many bytes behind
+	CauseStall                // took nothing of what was due for too long
+	CauseHistory              // has not taken a history in time, and holds its memory
+	causes                    // how many there are
 )
 
 // String returns the cause's name in the metrics.
-func (c Cause) String() string { return [causes]string{"lag", "stall"}[c] }
+func (c Cause) String() string { return [causes]string{"lag", "stall", "history"}[c] }
 
 // Slow counts the viewers that were too slow for one cause.
 type Slow struct{ Closed, Skipped uint64 }

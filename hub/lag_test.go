@@ -30,7 +30,7 @@ func TestASilentRoomHoldsNothing(t *testing.T) {
 }
 
 func TestWhoIsNotReadFromIsNotIdleWhileItTakesBytes(t *testing.T) {
-	r := newTestRelay(t, 1, Config{HistoryTimeout: time.Hour, MaxPrivate: 1000})
+	r := newTestRelay(t, 1, Config{HistoryTimeout: time.Hour, HistoryTake: time.Hour, MaxPrivate: 1000})
 	host, code := r.host(0)
 	v := r.viewer(0, code)
 	v.room = 0
@@ -235,6 +235,57 @@ func TestStalledViewerIsMovedOnFirst(t *testing.T) {
 	r.pass(31*time.Second, v, lost, host)
 	if v.session.phase != open || lost.session.reason != ReasonIdle {
 		t.Errorf("phase %d, and %s", v.session.phase, lost.session.reason)
+	}
+}
+
+// TestAHistoryIsTakenInTime has viewers ask for a long one and read slowly: one
+// fast enough.
+func TestAHistoryIsTakenInTime(t *testing.T) {
+	r := newTestRelay(t, 1, Config{MaxPrivate: 1000})
+	host, code := r.relayHost(0, "")
+	for range 100 {
+		host.say(`{"type":"command","data":"` + strings.Repeat("x", 1000) + `"}`)
+	}
+	enough, slow := r.dial(0), r.dial(0)
+	for _, v := range []*peer{enough, slow} {
+		v.room = 1000
+		v.say(`{"type":"join","code":"` + code + `","history":true}`)
+	}
+	r.run()
+	for range 75 {
+		r.pass(time.Second, enough, slow, host)
+		enough.drain(5000)
+		slow.drain(1000)
+		host.frame(ws.OpPong, "")
+	}
+	if enough.session.phase != open || len(enough.frames()) < 2 {
+		t.Errorf("who took it in time is in phase %d, for %s", enough.session.phase, enough.session.reason)
+	}
+	if got := r.hub.Stats().Slow[CauseHistory]; slow.session.reason != ReasonTooSlow || got != (Slow{Closed: 1}) {
+		t.Errorf("who did not is in phase %d, for %s; counted %+v", slow.session.phase, slow.session.reason, got)
+	}
+}
+
+// TestWhoTakesBytesIsAlive has a viewer read so slowly that pings do not reach
+// it in time.
+func TestWhoTakesBytesIsAlive(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	host, code := r.host(0)
+	v := r.viewer(0, code)
+	v.room = 0
+	host.say(`{"type":"command","data":"` + strings.Repeat("x", 1000) + `"}`)
+	r.run()
+	for range 100 {
+		r.pass(time.Second, v, host)
+		v.drain(2)
+		host.frame(ws.OpPong, "")
+	}
+	if v.session.phase != open {
+		t.Fatalf("closed as %s", v.session.reason)
+	}
+	r.pass(61*time.Second, v, host) // now it takes nothing
+	if v.session.phase == open {
+		t.Error("who takes nothing is not given up")
 	}
 }
 

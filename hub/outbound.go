@@ -9,6 +9,9 @@ type outbound struct {
 	items []private
 	bytes int // of all items, less what was sent of the first
 	sent  int // bytes of the first item that the socket has taken
+
+	history bool   // one was among the items
+	since   uint32 // when, in the worker's coarse time
 }
 
 // A private is a frame for one connection.

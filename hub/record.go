@@ -110,6 +110,7 @@ func (s *Session) spliceHistory(history []byte, upTo broadcast.Cursor) {
 		s.out = new(outbound)
 	}
 	s.out.splice(private{frame: history, place: upTo.Position()})
+	s.out.history, s.out.since = true, s.shard.Now()
 	s.cursor = upTo
 	if half != nil {
 		s.out.pushRest(half)

@@ -272,10 +272,12 @@ func (s *Session) Sent(n int, full bool) {
 	if n > 0 || !s.has(markBlocked) {
 		s.took = s.shard.Now()
 	}
+	if n > 0 && s.has(markBlocked) {
+		// Its socket was full and takes bytes again: it reads. A ping waits behind
+		// what is in the socket, and what it says may not be read now.
+		s.heard = s.took
+	}
 	if s.has(markFromOut) {
-		if reading, _ := s.Wants(); !reading && n > 0 {
-			s.heard = s.took // what it says is not read now, so that it takes bytes is its sign of life
-		}
 		s.out.take(n)
 		if len(s.out.items) == 0 {
 			s.out = nil
@@ -327,6 +329,9 @@ func (s *Session) Tick() {
 		switch {
 		case s.stalls(config.StallTimeout):
 			s.tooSlow(CauseStall)
+		case s.out != nil && s.out.bytes > config.MaxPrivate && s.out.history && s.past(s.out.since, config.HistoryTake):
+			s.shard.counters.slow[CauseHistory].closed.Add(1)
+			s.end(ReasonTooSlow)
 		case s.has(markBlocked) && s.lags(): // who has room in its socket waits for this relay
 			s.tooSlow(CauseLag)
 		case s.past(s.heard, config.IdleTimeout):

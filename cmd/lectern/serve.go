@@ -90,6 +90,7 @@ type options struct {
 	IdleTimeout      time.Duration `default:"60s" group:"times" help:"Without a sign of life before a connection is closed."`
 	HistoryTimeout   time.Duration `default:"5s" group:"times" help:"For a host to answer a request for the history."`
 	HistoryEvery     time.Duration `default:"10s" group:"times" help:"Between two requests of one viewer for the history."`
+	HistoryTake      time.Duration `default:"60s" group:"times" help:"For a viewer to take the history that it asked for."`
 	DrainTimeout     time.Duration `default:"10s" zero:"" group:"times" help:"For all connections to close when the relay ends; 0 to wait for nobody."`
 
 	NotSentLowat int           `restart:"" default:"16384" group:"sockets" help:"Bytes that the kernel keeps for a socket beyond what is in flight (TCP_NOTSENT_LOWAT)."`
@@ -129,6 +130,7 @@ func (s *settings) hubConfig() hub.Config {
 		IdleTimeout:      s.IdleTimeout,
 		HistoryTimeout:   s.HistoryTimeout,
 		HistoryEvery:     s.HistoryEvery,
+		HistoryTake:      s.HistoryTake,
 		CreateKey:        s.createKey.value.reveal(),
 		EchoPath:         s.Echo,
 	}
