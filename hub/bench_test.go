@@ -79,6 +79,9 @@ func BenchmarkRecall(b *testing.B) {
 	b.SetBytes(room.log.Retained())
 	b.ReportAllocs()
 	for b.Loop() {
+		room.mu.Lock()
+		room.wantLocked(numbered)
+		room.mu.Unlock()
 		room.recall(numbered)
 		room.mu.Lock()
 		room.unwantLocked(numbered)

@@ -83,8 +83,9 @@ func (r *Room) wantLocked(e encoding) *broadcast.Log {
 // unwantLocked counts one less. What nobody wants is no longer written.
 func (r *Room) unwantLocked(e encoding) {
 	r.wants[e]--
-	if r.wants[e] == 0 {
+	if r.wants[e] == 0 && e != verbatim {
 		r.others[e].Store(nil)
+		r.countBytesLocked()
 	}
 }
 
@@ -112,15 +113,15 @@ func write(l *broadcast.Log, w writer, seq uint64, text []byte, now time.Duratio
 	}
 }
 
-// recall sees to it that the Log in an encoding, not the verbatim one, reaches as
-// far back as the record, and counts one more who wants it. The past is encoded
-// once however many come back, and without the room's lock: the host speaks on
+// recall sees to it that the Log in an encoding that is wanted, and not the
+// verbatim one, reaches as far back as the record. The past is encoded once
+// however many come back, and without the room's lock: the host speaks on
 // meanwhile.
 func (r *Room) recall(e encoding) {
 	r.recalling.Lock()
 	defer r.recalling.Unlock()
 	r.mu.Lock()
-	l := r.wantLocked(e)
+	l := r.in(e)
 	front, until, from := l.Oldest(), l.Before(), r.log.Oldest()
 	r.mu.Unlock()
 	if from.Position() >= until {

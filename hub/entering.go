@@ -91,6 +91,7 @@ func resume(s *Session, r request) *fault {
 	if f != nil {
 		return f
 	}
+	s.encoding = verbatim
 	back, f := room.resume(s, token)
 	if f != nil {
 		return s.guessed(f, c)
@@ -180,7 +181,7 @@ func join(s *Session, r request) *fault {
 	if f != nil {
 		return f
 	}
-	if e.history && !w.recovered {
+	if e.history && !w.recovered && !s.asksTooSoon() {
 		room.beginAtHistory(s)
 		w.seq = s.cursor.Seq()
 	}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -327,4 +328,41 @@ func checkWhole(t testing.TB, r *testRelay) {
 		}
 		room.mu.Unlock()
 	}
+}
+
+// TestGrantThereAndBackToTheOnlyOneWithNumbers has a numbered viewer that does
+// not read be host for a moment: its Log ends with its going, and another begins
+// with its return.
+func TestGrantThereAndBackToTheOnlyOneWithNumbers(t *testing.T) {
+	r := newTestRelay(t, 2, Config{})
+	host, code := r.host(0)
+	v := r.numberedViewer(1, code)
+	for n := range 5 {
+		host.say(command(n + 1))
+	}
+	r.run()
+	v.frames()
+	v.room = 0
+	host.say(fmt.Sprintf(`{"type":"grant_host","id":%d}`, v.session.id))
+	r.run()
+	host.frames()
+	v.say(fmt.Sprintf(`{"type":"grant_host","id":%d}`, host.session.id))
+	r.run()
+	host.say(command(6))
+	v.drain(plenty)
+	v.hears(`{"type":"host","code"*`, `{"type":"joined"*`, `{"seq":6,"type":"command","data":6}`)
+}
+
+func TestWhoComesBackAsHostIsNoNumberedViewerAfterwards(t *testing.T) {
+	r := newTestRelay(t, 2, Config{})
+	host, code := r.host(0)
+	token := host.hostToken()
+	v, heir := r.numberedViewer(1, code), r.viewer(1, code)
+	v.say(`{"type":"leave"}`)
+	v.say(`{"type":"resume","code":"` + code + `","token":"` + token + `"}`)
+	v.hears(`{"type":"left"}`, `{"type":"created"*`)
+	v.say(fmt.Sprintf(`{"type":"grant_host","id":%d}`, heir.session.id))
+	r.run()
+	heir.say(command(1))
+	v.hears(`{"type":"joined"*`, command(1))
 }

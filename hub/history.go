@@ -78,7 +78,7 @@ func (r *Room) beginAtHistory(s *Session) {
 		latest = &r.record.upTo
 	}
 	if to := latest[s.encoding]; to.log == s.log() {
-		s.cursor = to.end
+		s.cursor, s.excused = to.end, 0
 		s.excuse()
 	}
 }
@@ -162,7 +162,7 @@ func (r *Room) askHost(s *Session) bool {
 func (r *Room) putQuestion(question uint32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if q := &r.asking; q.open && !q.put && q.number == question {
+	if q := &r.asking; q.open && !q.put && q.number == question && r.seat.host != nil {
 		r.putQuestionLocked()
 	}
 }
@@ -210,21 +210,28 @@ func (r *Room) answerHistory(host *Session, payload []byte) {
 	})
 }
 
-// hostSilent gives those the record whose question the host has not answered in
-// time. If it does not reach back far enough the live stream goes on where it
-// stopped.
+// hostSilent ends the wait for those whose question the host has not answered in
+// time. If the record does not reach back far enough the live stream goes on
+// where it stopped.
 func (r *Room) hostSilent(question uint32) {
 	r.mu.Lock()
 	late := r.asking.open && r.asking.number == question
-	r.asking.stop()
+	if late {
+		r.asking.stop()
+	}
 	r.mu.Unlock()
 	if late {
-		r.unpark(fromHost, question, func(s *Session) {
-			if !r.askRecord(s) {
-				s.historyUnavailable("the host did not answer in time")
-			}
-		})
+		r.doWithoutHost(question)
 	}
+}
+
+// doWithoutHost gives those the record whose question the host will not answer.
+func (r *Room) doWithoutHost(question uint32) {
+	r.unpark(fromHost, question, func(s *Session) {
+		if !r.askRecord(s) {
+			s.historyUnavailable("the host did not answer in time")
+		}
+	})
 }
 
 // historyUnavailable ends a viewer's wait in vain. What came meanwhile is a

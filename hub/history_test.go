@@ -105,6 +105,66 @@ func TestTheHostIsAskedOnceInASecond(t *testing.T) {
 	})
 }
 
+// TestAQuestionThatWaitsOutlivesTheHost has the relay end while a question waits
+// for its second: the room stays for the store, but nobody can be asked.
+func TestAQuestionThatWaitsOutlivesTheHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 1, Config{})
+		r.hub.Persist([32]byte{})
+		host, code := r.host(0)
+		first, second := r.viewer(0, code), r.viewer(0, code)
+		first.say(`{"type":"history_request"}`)
+		host.hears(`{"type":"history_request"}`)
+		host.say(`{"type":"history","commands":[]}`)
+		host.say(`{"type":"command","data":1}`)
+		second.hears(`{"type":"command","data":1}`)
+		second.say(`{"type":"history_request"}`)
+		r.hub.Drain()
+		host.session.Shutdown()
+		time.Sleep(2 * freshFor)
+		synctest.Wait()
+		second.session.Shutdown()
+		second.Flush()
+		second.hears(`{"type":"closed","reason":"shutdown"*`, "close 1001")
+	})
+}
+
+// TestALateTimerEndsItsOwnQuestionOnly has the time run out for a question at the
+// very moment at which the host answers it, and another be asked.
+func TestALateTimerEndsItsOwnQuestionOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 2, Config{})
+		host, code := r.host(0)
+		v, w := r.viewer(1, code), r.viewer(1, code)
+		v.say(`{"type":"history_request"}`)
+		host.hears(`{"type":"history_request"}`)
+		time.Sleep(2 * freshFor)
+		host.say(`{"type":"history","commands":[1]}`)
+		host.say(`{"type":"command","data":1}`)
+		w.hears(`{"type":"command","data":1}`)
+		w.say(`{"type":"history_request"}`)
+		host.hears(`{"type":"history_request"}`)
+		host.session.room.hostSilent(1)
+		host.say(`{"type":"history","commands":[2]}`)
+		w.hears(`{"type":"history","commands":[2]}`)
+		host.reset()
+		r.run()
+	})
+}
+
+func TestAHistorysNumberIsTheRelays(t *testing.T) {
+	r := newTestRelay(t, 1, Config{HistoryTimeout: time.Hour})
+	host, code := r.host(0)
+	v := r.numberedViewer(0, code)
+	v.say(`{"type":"history_request"}`)
+	host.hears(`{"type":"history_request"}`)
+	host.say(`{"type":"history","commands":[],"seq":99}`)
+	host.hears(`{"type":"error","error":"bad_message"*`)
+	v.hears()
+	host.say(`{"type":"history","commands":[]}`)
+	v.hears(`{"seq":0,"type":"history","commands":[]}`)
+}
+
 func TestJoinWithHistoryHasNoOverlap(t *testing.T) {
 	r := newTestRelay(t, 2, Config{HistoryTimeout: time.Hour})
 	host, code := r.host(0)

@@ -45,7 +45,8 @@ func (r *Room) mailViewer(host *Session, id uint32, text []byte) *fault {
 		r.mu.Unlock()
 		return f
 	}
-	place := r.in(viewer.encoding).End()
+	log := r.in(viewer.encoding)
+	end := log.End()
 	r.mu.Unlock()
 	viewer.shard.Post(func() bool {
 		switch {
@@ -53,8 +54,11 @@ func (r *Room) mailViewer(host *Session, id uint32, text []byte) *fault {
 			r.bounce(host, 0, noSuchViewer(id))
 		case !viewer.takesMail(text):
 			r.bounce(host, 0, &fault{code: "too_fast", message: "too much waits for this viewer; it was not passed on"})
+		case viewer.has(markHost) || viewer.log() != log: // it has left, and come back
+			viewer.tell(text)
+			viewer.conn.Flush()
 		default:
-			viewer.pushText(text, place.Position())
+			viewer.pushText(text, end.Position())
 			viewer.conn.Flush()
 		}
 		return false

@@ -234,3 +234,19 @@ func TestMessagesOnTheirWayAreBounded(t *testing.T) {
 	}
 	checkWhole(t, c.testRelay)
 }
+
+// TestMailToOneThatHasComeBackOnItsConnection has a viewer leave and join again,
+// in another encoding, while a message is on its way to it.
+func TestMailToOneThatHasComeBackOnItsConnection(t *testing.T) {
+	r := newTestRelay(t, 2, Config{})
+	host, code := r.host(0)
+	v := r.numberedViewer(1, code)
+	id, token := v.session.id, v.session.room.viewerToken(v.session.id)
+	host.say(fmt.Sprintf(`{"type":"message","to":%d,"data":1}`, id))
+	v.say(`{"type":"leave"}`)
+	v.say(`{"type":"join","code":"` + code + `","token":"` + token + `"}`)
+	v.hears(`{"type":"left"}`, `{"type":"joined"*`, `{"type":"message","from":"host","data":1}`)
+	host.say(command(1))
+	host.say(`{"type":"close"}`)
+	v.hears(command(1), `{"type":"closed","reason":"host_closed"}`, "close 4000")
+}

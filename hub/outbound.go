@@ -10,8 +10,7 @@ type outbound struct {
 	bytes int // of all items, less what was sent of the first
 	sent  int // bytes of the first item that the socket has taken
 
-	history bool   // one was among the items
-	since   uint32 // when, in the worker's coarse time
+	since uint32 // when a history was queued, in the worker's coarse time
 }
 
 // A private is a frame for one connection.
@@ -25,6 +24,7 @@ type privateKind uint8
 
 const (
 	ordered  privateKind = iota // has a place in the room's order
+	bulky                       // a history: the same, and to be taken in time
 	farewell                    // the close frame: ordered, and nothing comes after it
 	urgent                      // may overtake
 	pong                        // urgent, and only the latest counts (RFC 6455 5.5.3)
@@ -58,6 +58,13 @@ func (o *outbound) push(p private) {
 	o.bytes += len(p.frame)
 }
 
+// dueBy makes everything due at a position at the latest.
+func (o *outbound) dueBy(position uint64) {
+	for i := range o.items {
+		o.items[i].place = min(o.items[i].place, position)
+	}
+}
+
 // splice queues p before what comes later in the room's order.
 func (o *outbound) splice(p private) {
 	at := len(o.items)
@@ -74,6 +81,11 @@ func (o *outbound) splice(p private) {
 func (o *outbound) pushRest(frame []byte) {
 	o.items = slices.Insert(o.items, 0, private{frame: frame, kind: urgent})
 	o.bytes += len(frame)
+}
+
+// holdsHistory reports whether a history is among the items.
+func (o *outbound) holdsHistory() bool {
+	return slices.ContainsFunc(o.items, func(p private) bool { return p.kind == bulky })
 }
 
 // started returns how many items are half-sent, 0 or 1: they are never
@@ -101,7 +113,7 @@ func (o *outbound) dropPlaced() {
 	n := o.started()
 	kept := o.items[:n]
 	for _, p := range o.items[n:] {
-		if p.kind == farewell || p.kind == ordered && p.place > 0 {
+		if p.kind == farewell || p.kind < farewell && p.place > 0 {
 			o.bytes -= len(p.frame)
 		} else {
 			kept = append(kept, p)

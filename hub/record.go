@@ -104,13 +104,13 @@ func (r *Room) encodeRecord() {
 
 // spliceHistory queues a history and moves the session to the place up to which
 // it tells, once the frame that it is in the middle of has gone out.
-func (s *Session) spliceHistory(history []byte, upTo broadcast.Cursor) {
+func (s *Session) spliceHistory(frame []byte, upTo broadcast.Cursor) {
 	half := s.cursor.Rest()
 	if s.out == nil {
 		s.out = new(outbound)
 	}
-	s.out.splice(private{frame: history, place: upTo.Position()})
-	s.out.history, s.out.since = true, s.shard.Now()
+	s.out.splice(private{frame: frame, place: upTo.Position(), kind: bulky})
+	s.out.since = s.shard.Now()
 	s.cursor = upTo
 	if half != nil {
 		s.out.pushRest(half)

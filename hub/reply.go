@@ -28,6 +28,10 @@ func notHost() *fault {
 	return &fault{code: "not_host", message: "only the host of a room may do this"}
 }
 
+func seqIsTheRelays() *fault {
+	return &fault{code: "bad_message", message: `"seq" is for the relay to set`}
+}
+
 func noSuchViewer(id uint32) *fault {
 	return &fault{code: "no_such_viewer", message: fmt.Sprintf("no viewer in this room has the id %d", id)}
 }

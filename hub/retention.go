@@ -10,27 +10,48 @@ import (
 // and for those who ask for the history. How much is bounded for each room, and
 // for all of them together.
 
-// trimLocked forgets what the room's record holds beyond its limits. The other
-// encodings go as far back as the record at most.
-func (r *Room) trimLocked(now time.Duration) {
-	if r.closed {
-		return
-	}
+// trimLocked forgets what the room's record holds beyond its limits.
+func (r *Room) trimLocked(now time.Duration) { r.keepOnlyLocked(r.retention(now)) }
+
+// retention returns how much the room keeps.
+func (r *Room) retention(now time.Duration) broadcast.Retention {
 	c := r.hub.Config()
-	r.log.Trim(broadcast.Retention{
+	return broadcast.Retention{
 		Bytes:    int64(c.Retain),
 		Buffers:  r.hub.share(c),
 		Messages: uint64(c.RetainMessages),
 		Since:    now - c.RetainAge,
-	})
-	oldest, held := r.log.Oldest(), r.log.Retained()
-	for e := range r.others {
-		if l := r.in(encoding(e)); encoding(e) != verbatim && l != nil {
+	}
+}
+
+// keepOnlyLocked forgets what the record need not keep. The other encodings go as
+// far back as the record at most.
+func (r *Room) keepOnlyLocked(keep broadcast.Retention) {
+	if r.closed {
+		return
+	}
+	r.log.Trim(keep)
+	oldest := r.log.Oldest()
+	for e := verbatim + 1; e < encodings; e++ {
+		if l := r.in(e); l != nil {
 			l.Trim(broadcast.Retention{From: oldest.Seq() + 1})
+		}
+	}
+	r.countBytesLocked()
+}
+
+// countBytesLocked notes how many bytes the room's Logs hold.
+func (r *Room) countBytesLocked() {
+	held := int64(0)
+	for e := range encodings {
+		if l := r.in(e); l != nil {
 			held += l.Retained()
 		}
 	}
-	r.holdLocked(held)
+	if held != r.held {
+		r.hub.held.Add(held - r.held)
+		r.held = held
+	}
 }
 
 // age is called about once a second while a host is there: what the room keeps
@@ -40,20 +61,23 @@ func (r *Room) trimLocked(now time.Duration) {
 func (r *Room) age() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	silent := r.grown.Load() == r.aged
-	r.aged = r.grown.Load()
-	if silent && r.log.Retained() > int64(r.hub.Config().Retain)+2*broadcast.MaxSegment {
-		r.log.Release()
+	keep := r.retention(r.hub.now())
+	if r.grown.Load() == r.aged {
+		keep.Largest = int64(r.hub.Config().Retain) + 2*broadcast.MaxSegment
 	}
-	r.trimLocked(r.hub.now())
+	r.aged = r.grown.Load()
+	r.keepOnlyLocked(keep)
 }
 
-// holdLocked notes how many bytes the room's Logs hold.
-func (r *Room) holdLocked(bytes int64) {
-	if bytes != r.held {
-		r.hub.held.Add(bytes - r.held)
-		r.held = bytes
+// releaseLocked gives up the Logs of a room that closes. Who has still to get
+// something holds it.
+func (r *Room) releaseLocked() {
+	for e := range encodings {
+		if l := r.in(e); l != nil {
+			l.Release()
+		}
 	}
+	r.countBytesLocked()
 }
 
 // share returns how many bytes one room's buffers may have when all of them

@@ -150,3 +150,62 @@ func TestAnIdleRoomTakesLittle(t *testing.T) {
 	}
 	runtime.KeepAlive(hosts)
 }
+
+// TestSilenceEndsWhatAloneIsTooMuch lets a room fall silent: what is within its
+// limits stays.
+func TestSilenceEndsWhatAloneIsTooMuch(t *testing.T) {
+	for name, c := range map[string]struct {
+		sizes []int
+		first uint64 // that is kept
+	}{
+		"two large ones":       {[]int{200 << 10, 200 << 10}, 1},
+		"one that is too much": {[]int{1000 << 10}, 2},
+		"it comes first":       {[]int{1000 << 10, 100}, 2},
+		"it comes last":        {[]int{100, 1000 << 10}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newTestRelay(t, 1, Config{})
+			host, _ := r.host(0)
+			for _, size := range c.sizes {
+				host.say(`{"type":"command","data":"` + strings.Repeat("x", size) + `"}`)
+			}
+			r.pass(3*time.Second, host)
+			if first, held := keptBy(host.session.room); first != c.first {
+				t.Errorf("the record begins at %d and holds %d bytes, want from %d", first, held, c.first)
+			}
+		})
+	}
+}
+
+func TestALogThatNobodyWantsIsNotCounted(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	host, code := r.host(0)
+	v := r.numberedViewer(0, code)
+	for n := range 2000 {
+		host.say(command(n))
+	}
+	r.run()
+	v.reset()
+	if got, held := r.hub.Stats().LogBytes, host.session.room.log.Retained(); got != held {
+		t.Errorf("%d bytes are counted, %d are held", got, held)
+	}
+}
+
+// TestAClosedRoomHoldsNothing keeps the room itself, as a store does whose disk
+// does not answer.
+func TestAClosedRoomHoldsNothing(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	r.hub.Persist([32]byte{})
+	host, code := r.host(0)
+	v := r.numberedViewer(0, code)
+	v.room = 0
+	room := host.session.room
+	host.say(command(1))
+	host.say(`{"type":"close"}`)
+	r.run()
+	if held := room.log.Retained(); held != 0 || r.hub.Stats().LogBytes != 0 {
+		t.Errorf("a closed room holds %d bytes", held)
+	}
+	v.drain(plenty)
+	v.hears(`{"seq":1,"type":"command","data":1}`, `{"type":"closed"*`, "close 4000")
+}

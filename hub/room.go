@@ -121,22 +121,26 @@ type welcome struct {
 // broadcast that it has seen, it goes on from there. It is called by the viewer's
 // worker.
 func (r *Room) join(s *Session, e entering, id uint32) (welcome, *fault) {
-	recalls := r.knows(e.last) && e.encoding != verbatim
-	if recalls {
-		r.recall(e.encoding)
-	}
 	r.mu.Lock()
-	if !recalls {
-		r.wantLocked(e.encoding)
-	}
-	w, older, f := r.admitLocked(s, e, id)
+	f := r.refusalLocked(id)
 	if f != nil {
-		r.unwantLocked(e.encoding)
-	}
-	r.mu.Unlock()
-	if f != nil {
+		r.mu.Unlock()
 		return welcome{}, f
 	}
+	r.wantLocked(e.encoding)
+	if r.lacksLocked(e) {
+		r.mu.Unlock()
+		r.recall(e.encoding)
+		r.mu.Lock()
+		if f = r.refusalLocked(id); f != nil {
+			r.unwantLocked(e.encoding)
+			r.mu.Unlock()
+			return welcome{}, f
+		}
+	}
+	w, older := r.admitLocked(s, e, id)
+	r.mu.Unlock()
+
 	r.audience(s.shard).add(s)
 	s.excuse()
 	if older != nil {
@@ -145,22 +149,39 @@ func (r *Room) join(s *Session, e entering, id uint32) (welcome, *fault) {
 	return w, nil
 }
 
-// admitLocked enters a viewer in the roster and gives it its place in the Log. It
-// returns its older connection too, if there is one.
-func (r *Room) admitLocked(s *Session, e entering, id uint32) (w welcome, older *Session, f *fault) {
-	older = r.roster.session(id)
+// refusalLocked returns why nobody is let in who has the id, or none with 0.
+func (r *Room) refusalLocked(id uint32) *fault {
 	switch {
 	case r.closed:
-		return w, nil, roomNotFound()
+		return roomNotFound()
 	case r.roster.voided(id):
-		return w, nil, badToken()
-	case older == nil && r.roster.viewers+r.seat.moving >= r.options.maxViewers:
-		return w, nil, &fault{code: "room_full", message: "the room has all the viewers it may have"}
-	case older == nil:
+		return badToken()
+	case r.roster.session(id) == nil && r.roster.viewers+r.seat.moving >= r.options.maxViewers:
+		return &fault{code: "room_full", message: "the room has all the viewers it may have"}
+	}
+	return nil
+}
+
+// lacksLocked reports whether the record has what a viewer missed, but not the
+// Log in its encoding.
+func (r *Room) lacksLocked(e entering) bool {
+	if e.encoding == verbatim || !r.knows(e.last) {
+		return false
+	}
+	_, recorded := r.log.At(e.last.seq + 1)
+	_, there := r.in(e.encoding).At(e.last.seq + 1)
+	return recorded && !there
+}
+
+// admitLocked enters a viewer in the roster and gives it its place in the Log in
+// its encoding, for which it is counted already. It returns its older connection
+// too, if there is one.
+func (r *Room) admitLocked(s *Session, e entering, id uint32) (w welcome, older *Session) {
+	if older = r.roster.session(id); older == nil {
 		id = r.roster.add(s, id, e.name)
 		r.presence.joinedLocked(r, id, e.name)
 		r.countLocked()
-	default:
+	} else {
 		r.roster.replace(s, id, e.name)
 	}
 	l := r.in(e.encoding)
@@ -172,7 +193,7 @@ func (r *Room) admitLocked(s *Session, e entering, id uint32) (w welcome, older 
 	}
 	s.encoding = e.encoding
 	r.enterLocked(s, id, from)
-	return welcome{seq: s.cursor.Seq(), viewers: r.roster.viewers, host: r.seat.host != nil, recovered: recovered}, older, nil
+	return welcome{seq: s.cursor.Seq(), viewers: r.roster.viewers, host: r.seat.host != nil, recovered: recovered}, older
 }
 
 // enterLocked makes s a viewer at a place of the Log in its encoding, for which
@@ -234,7 +255,7 @@ func (r *Room) closeLocked() (host *Session) {
 	r.asking.stop()
 	r.presence.stop()
 	r.tally.stop()
-	r.holdLocked(0)
+	r.releaseLocked()
 	return host
 }
 

@@ -10,7 +10,7 @@ func relay(s *Session, r request) *fault {
 		return r.missing("data")
 	}
 	if r.has("seq") {
-		return &fault{code: "bad_message", message: `"seq" is for the relay to set`}
+		return seqIsTheRelays()
 	}
 	if !s.room.broadcast(s, r.text) {
 		return notHost() // another connection has taken its place at this moment
@@ -55,6 +55,9 @@ func historyRequested(s *Session, _ request) *fault {
 func history(s *Session, r request) *fault {
 	if f := r.list("commands"); f != nil {
 		return f
+	}
+	if r.has("seq") {
+		return seqIsTheRelays()
 	}
 	s.room.answerHistory(s, r.text)
 	return nil

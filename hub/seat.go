@@ -122,6 +122,7 @@ func (r *Room) hostLeft(s *Session) {
 	}
 	if r.stays() {
 		r.seat.host = nil
+		r.asking.stop()
 		r.presence.stop()
 		r.mu.Unlock()
 		return
@@ -141,9 +142,10 @@ func (r *Room) hostLeft(s *Session) {
 	r.noticeLocked(hostLeft(grace))
 	r.waitLocked(grace, ReasonHostGone)
 	question, late := r.asking.number, r.asking.open
+	r.asking.stop()
 	r.mu.Unlock()
 	if late {
-		r.hostSilent(question)
+		r.doWithoutHost(question)
 	}
 	r.wake()
 }
@@ -276,6 +278,9 @@ func (r *Room) demote(host *Session) {
 	w := welcome{seq: host.cursor.Seq(), viewers: r.roster.viewers, host: r.seat.host != nil}
 	r.mu.Unlock()
 	r.audience(host.shard).add(host)
+	if host.out != nil {
+		host.out.dueBy(host.cursor.Position()) // its Log may be another one than before
+	}
 	host.pushText(joined(r, id, w), host.cursor.Position())
 	if half != nil {
 		host.out.pushRest(half)

@@ -329,7 +329,7 @@ func (s *Session) Tick() {
 		switch {
 		case s.stalls(config.StallTimeout):
 			s.tooSlow(CauseStall)
-		case s.out != nil && s.out.bytes > config.MaxPrivate && s.out.history && s.past(s.out.since, config.HistoryTake):
+		case s.out != nil && s.past(s.out.since, config.HistoryTake) && s.out.holdsHistory():
 			s.shard.counters.slow[CauseHistory].closed.Add(1)
 			s.end(ReasonTooSlow)
 		case s.has(markBlocked) && s.lags(): // who has room in its socket waits for this relay

@@ -10,6 +10,7 @@ type Retention struct {
 	Messages uint64        // at least so many stay; 0 for all
 	Since    time.Duration // what was committed at this time or later stays; 0 for all
 	From     uint64        // this message and those after it stay; 0 for all
+	Largest  int64         // what has more bytes than this goes when it is the oldest; 0 for none
 }
 
 // allows reports whether s may be forgotten in a Log whose buffers have so many
@@ -20,11 +21,12 @@ func (r Retention) allows(s *segment, buffers, unused int64, last uint64) bool {
 	return r.Bytes > 0 && buffers-unused-int64(len(s.buf)) >= r.Bytes ||
 		r.Buffers > 0 && buffers > r.Buffers ||
 		r.Messages > 0 && last-(next-1) >= r.Messages ||
-		s.written < r.Since || next <= r.From
+		s.written < r.Since || next <= r.From ||
+		r.Largest > 0 && int64(len(s.buf)) > r.Largest
 }
 
 // Trim forgets the oldest segments that need not be kept. The last one stays
-// unless all that is in it is too old. Cursors in what is forgotten remain
+// unless all that is in it is too old, or it is too large. Cursors in what is forgotten remain
 // valid.
 func (l *Log) Trim(keep Retention) {
 	tail, end := l.tail.Load(), l.End()
@@ -36,7 +38,7 @@ func (l *Log) Trim(keep Retention) {
 		l.retained.Add(-int64(len(l.oldest.buf)))
 		l.oldest = l.oldest.next.Load()
 	}
-	if tail.written < keep.Since || end.Seq() < keep.From {
+	if tail.written < keep.Since || end.Seq() < keep.From || keep.Largest > 0 && int64(len(tail.buf)) > keep.Largest {
 		l.Release()
 	}
 }
