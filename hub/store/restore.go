@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"lectern/hub"
 )
 
@@ -47,6 +49,13 @@ func (s *Store) restoreAll(h *hub.Hub) error {
 		}
 		if !intact {
 			unclean++
+		}
+	}
+	if unclean > 0 {
+		// Ids and epochs that are told from now on must not be drawn again if the
+		// machine loses power before the kernel has written them.
+		if err := syncFile(s.config.Dir, unix.Syncfs); err != nil {
+			return err
 		}
 	}
 	if len(rooms) > 0 {

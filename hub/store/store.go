@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lectern/hub"
+	"lectern/hub/broadcast"
 )
 
 // Config of a [Store].
@@ -173,7 +174,9 @@ func (s *Store) tend(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		limit := uint64(s.hub.Config().LagLimit)
+		// A record that begins anew is behind by all that the room retains.
+		config := s.hub.Config()
+		limit := uint64(config.LagLimit + config.Retain + 2*broadcast.MaxSegment)
 		s.mu.Lock()
 		for _, k := range s.kept {
 			end := k.room.End()

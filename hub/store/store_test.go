@@ -329,3 +329,27 @@ func TestNothingIsWrittenForNothing(t *testing.T) {
 		t.Errorf("%d bytes were written for a short broadcast", n)
 	}
 }
+
+// TestALongStateIsNotWrittenEachTime has a room with so many kicked viewers that
+// its state is longer than a file otherwise is.
+func TestALongStateIsNotWrittenEachTime(t *testing.T) {
+	r := start(t, t.TempDir(), hub.Config{})
+	code := r.create()
+	r.write()
+	s := r.room(code).Saved
+	s.Code = "ABCDEF"
+	for i := range 25_000 {
+		s.Void = append(s.Void, uint32(i+1))
+	}
+	if _, err := r.hub.Restore(s, nil, true); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 200 {
+		r.say(s.Code, i+1, i+1)
+		r.write()
+	}
+	if n := len(r.files()); n > 3 {
+		t.Errorf("two rooms have %d files", n)
+	}
+	r.kill()
+}

@@ -72,7 +72,8 @@ func (s *Store) save(k *kept) (err error) {
 			s.giveUp(k) // the room holds what there is, as long as it does
 		}
 	}()
-	if full := k.size >= max(s.minFile, int64(s.hub.Config().Retain/2)); k.open && (anew || full) {
+	// Each file begins with the whole state: one of many kicked ids is long.
+	if full := k.size >= max(s.minFile, int64(s.hub.Config().Retain/2), 4*int64(len(text))); k.open && (anew || full) {
 		if err := s.turn(k, anew); err != nil {
 			return err
 		}
