@@ -16,7 +16,9 @@ func (l *Log) Follow() *Log {
 	end := l.End()
 	first := newSegment(followBase, end.Seq()+1, 0)
 	first.origin = end.Position()
-	return newLog(l, first)
+	follower := newLog(l, first)
+	follower.Bound(l.smallest, l.largest)
+	return follower
 }
 
 func newLog(record *Log, first *segment) *Log {

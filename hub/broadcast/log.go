@@ -9,14 +9,16 @@ import (
 // that are messages are numbered one by one; notices are not. New makes one,
 // and Follow another encoding of one.
 //
-// Reserve, Commit, CommitNotice, Oldest, At, Trim, Release and Prepend are the
-// appender's, one at a time. Everything else may be called from anywhere.
+// Reserve, Commit, CommitNotice, Oldest, At, Trim, Release, Bound, Follow, Before
+// and Prepend are the appender's, one at a time. Everything else may be called
+// from anywhere.
 type Log struct {
 	tail     atomic.Pointer[segment]
 	retained atomic.Int64 // bytes of the buffers from oldest to tail
 
-	record            *Log // immutable; the one that this one follows, nil for none
-	smallest, largest int  // immutable; bounds of a segment's size
+	record *Log // immutable; the one that this one follows, nil for none
+
+	smallest, largest int // owned by the appender; bounds of a segment's size
 
 	oldest *segment // owned by the appender
 	fresh  *segment // owned by the appender; holds the reserved frame if tail had no room

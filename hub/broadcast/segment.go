@@ -18,6 +18,13 @@ const (
 	bytesPerFrame = 64
 )
 
+// Bound sets the sizes in bytes between which segments of many frames are made
+// from now on, in l and in those that follow it later; default 512 and
+// [MaxSegment]. It is the appender's.
+func (l *Log) Bound(smallest, largest int) {
+	l.smallest, l.largest = smallest, largest
+}
+
 // A segment is a run of whole frames.
 type segment struct {
 	base   uint64  // immutable once linked; the Log's position of its first byte
