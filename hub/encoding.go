@@ -127,7 +127,7 @@ func (r *Room) recall(e encoding) {
 	if from.Position() >= until {
 		return
 	}
-	past := broadcast.New(from.Seq())
+	past := r.hub.newLog(from.Seq())
 	for from.Position() < until {
 		whole, isMessage := from.NextFrame()
 		seq := uint64(unnumbered)

@@ -6,18 +6,21 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"lectern/hub/broadcast"
 )
 
 // A Hub is the registry of rooms and everything that its sessions share. New
 // makes one. All its methods may be called from anywhere.
 type Hub struct {
 	settings  atomic.Pointer[Config]
-	began     time.Time        // immutable
-	aside     func(f func())   // immutable; runs what would hold up a worker
-	key       [32]byte         // immutable once served; what viewers' tokens are made with
-	shards    []*shard         // immutable; one for each worker
-	protocols []Protocol       // immutable; the first is nil
-	paths     map[string]uint8 // immutable; URL paths, and the protocols spoken there
+	began     time.Time                       // immutable
+	aside     func(f func())                  // immutable; runs what would hold up a worker
+	newLog    func(seq uint64) *broadcast.Log // immutable; makes the rooms' Logs
+	key       [32]byte                        // immutable once served; what viewers' tokens are made with
+	shards    []*shard                        // immutable; one for each worker
+	protocols []Protocol                      // immutable; the first is nil
+	paths     map[string]uint8                // immutable; URL paths, and the protocols spoken there
 
 	connections atomic.Int64 // all of them, whatever their phase
 	handshaking atomic.Int64 // of them, in the opening phase
@@ -40,7 +43,7 @@ type Hub struct {
 func New(config Config, workers []Worker) *Hub {
 	h := &Hub{
 		began: time.Now(),
-		aside: func(f func()) { go f() },
+		aside: func(f func()) { go f() }, newLog: broadcast.New,
 		paths: make(map[string]uint8),
 		rooms: make(map[code]*Room), resting: make(map[code]time.Time),
 	}

@@ -53,6 +53,13 @@ func (w *testWorker) step() bool {
 	return true
 }
 
+// idle reports whether there is nothing to do.
+func (w *testWorker) idle() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.tasks) == 0
+}
+
 // A testRelay is a hub on test workers.
 type testRelay struct {
 	t       testing.TB

@@ -57,7 +57,7 @@ func newRoom(h *Hub, rules roomRules) (*Room, hostToken) {
 	epoch := drawEpoch()
 	r := &Room{
 		hub: h, epoch: epoch, birth: epoch, options: rules, created: time.Now(),
-		log: broadcast.New(0), audiences: make([]atomic.Pointer[audience], len(h.shards)),
+		log: h.newLog(0), audiences: make([]atomic.Pointer[audience], len(h.shards)),
 	}
 	token := drawToken()
 	r.seat.token = token.hash()

@@ -104,7 +104,7 @@ func (h *Hub) Restore(s Saved, messages [][]byte, clean bool) (*Room, error) {
 		s.LastID += min(lostIDs, math.MaxUint32-s.LastID)
 	}
 	r.code, r.birth, r.epoch, r.older, r.created = c, s.Birth, s.Epoch, s.Older, s.Created
-	r.log = broadcast.New(s.Seq - uint64(len(messages)))
+	r.log = h.newLog(s.Seq - uint64(len(messages)))
 	r.seat.token, r.seat.granted, r.seat.hosted, r.seat.sent = s.Token, s.Granted, s.Hosted, s.Sent
 	r.roster.last = s.LastID
 	r.mu.Lock()
