@@ -107,23 +107,32 @@ func (r *Room) keepLocked(frames [encodings][]byte, upTo ends) {
 		if r.told.number == number {
 			r.told = told{number: number} // gives its memory back
 		}
+		r.dropEndsLocked()
 	})
 }
 
 // ends are one moment's ends of a room's Logs.
 type ends [encodings]struct {
-	log *broadcast.Log // nil where nobody wants the encoding
+	log *broadcast.Log
 	end broadcast.Cursor
 }
 
-// endsLocked returns where the room's Logs end now.
-func (r *Room) endsLocked() (now ends) {
+// takeEndsLocked returns where the room's Logs end now. There is one in every
+// encoding until dropEndsLocked, so that whoever comes meanwhile can go on from
+// there.
+func (r *Room) takeEndsLocked() (now ends) {
 	for e := range now {
-		if l := r.in(encoding(e)); l != nil {
-			now[e].log, now[e].end = l, l.End()
-		}
+		l := r.wantLocked(encoding(e))
+		now[e].log, now[e].end = l, l.End()
 	}
 	return now
+}
+
+// dropEndsLocked ends what takeEndsLocked began.
+func (r *Room) dropEndsLocked() {
+	for e := range encodings {
+		r.unwantLocked(e)
+	}
 }
 
 // fits reports whether a viewer has not got further yet.
@@ -192,15 +201,13 @@ func (r *Room) answerHistory(host *Session, payload []byte) {
 		return
 	}
 	r.asking.stop()
-	question, upTo := r.asking.number, r.endsLocked()
+	question, upTo := r.asking.number, r.takeEndsLocked()
 	r.mu.Unlock()
 
 	// Once in each encoding, with the number of the last broadcast that it covers.
 	var frames [encodings][]byte
 	for e := range upTo {
-		if upTo[e].log != nil {
-			frames[e] = writers[e].append(nil, upTo[e].end.Seq(), payload)
-		}
+		frames[e] = writers[e].append(nil, upTo[e].end.Seq(), payload)
 	}
 	r.mu.Lock()
 	r.keepLocked(frames, upTo)

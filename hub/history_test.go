@@ -74,9 +74,9 @@ func TestTheHostIsAskedOnceInASecond(t *testing.T) {
 		var late []*peer
 		for i := range 5000 {
 			p := r.dial(i % 2)
-			p.say(fmt.Sprintf(`{"type":"join","code":"%s","history":true,"numbered":%t}`, code, i%3 == 0))
+			p.say(fmt.Sprintf(`{"type":"join","code":"%s","history":true,"numbered":%t}`, code, i%3 == 1))
 			switch late = append(late, p); i {
-			case 0: // whose answer serves the others
+			case 0: // whose answer serves the others, those with numbers too
 				answers("1")
 			case 2000:
 				host.say(`{"type":"command","data":2}`)
@@ -88,7 +88,7 @@ func TestTheHostIsAskedOnceInASecond(t *testing.T) {
 		}
 		host.say(`{"type":"command","data":3}`)
 		for i, p := range late {
-			if i%3 == 0 {
+			if i%3 == 1 {
 				p.hears(`{"type":"joined"*`, `{"seq":1,"type":"history","commands":[1]}`, `{"seq":2,"type":"command","data":2}`, `{"seq":3,"type":"command","data":3}`)
 			} else {
 				p.hears(`{"type":"joined"*`, `{"type":"history","commands":[1]}`, `{"type":"command","data":2}`, `{"type":"command","data":3}`)

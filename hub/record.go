@@ -75,7 +75,7 @@ func (r *Room) encodeRecord() {
 		return
 	}
 	c.number++
-	oldest, number, upTo := r.log.Oldest(), c.number, r.endsLocked()
+	oldest, number, upTo := r.log.Oldest(), c.number, r.takeEndsLocked()
 	c.running, c.begun, c.upTo = true, r.hub.now(), upTo
 	r.mu.Unlock()
 
@@ -90,6 +90,8 @@ func (r *Room) encodeRecord() {
 			frames[e] = history
 		}
 		r.keepLocked(frames, upTo)
+	} else {
+		r.dropEndsLocked()
 	}
 	r.mu.Unlock()
 	r.unpark(fromRecord, number, func(s *Session) {

@@ -83,7 +83,7 @@ func TestHistoryIsEncodedOnce(t *testing.T) {
 		var joined []*peer
 		for i := range 5000 {
 			p := r.dial(i % 2)
-			p.say(`{"type":"join","code":"` + code + `","history":true}`)
+			p.say(fmt.Sprintf(`{"type":"join","code":"%s","history":true,"numbered":%t}`, code, i%3 == 1))
 			joined = append(joined, p)
 			if i == 2000 {
 				r.run()
@@ -97,13 +97,17 @@ func TestHistoryIsEncodedOnce(t *testing.T) {
 			time.Sleep(time.Second / 5001)
 		}
 		host.say(`{"type":"command","data":3}`)
-		for _, p := range joined {
+		for i, p := range joined {
 			if joined, rest := cutFrame(p); !strings.Contains(joined, `"seq":1,`) {
 				t.Fatalf("the stream does not go on from the history: %s", joined)
 			} else {
 				p.wire = rest
 			}
-			p.hears(`{"type":"history","commands":[1],*`, `{"type":"command","data":2}`, `{"type":"command","data":3}`)
+			if i%3 == 1 {
+				p.hears(`{"type":"history","commands":[1],*`, `{"seq":2,"type":"command","data":2}`, `{"seq":3,"type":"command","data":3}`)
+			} else {
+				p.hears(`{"type":"history","commands":[1],*`, `{"type":"command","data":2}`, `{"type":"command","data":3}`)
+			}
 		}
 		room := host.session.room
 		encoded := func() (times uint32, kept bool) {

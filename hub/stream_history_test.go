@@ -56,12 +56,15 @@ func (p *speech) answer(t *rapid.T) {
 	if p.questions > 0 && p.relayTells {
 		t.Fatalf("the host is asked what the relay tells")
 	}
+	n := len(p.answers)
 	if put {
 		a.told = len(p.tales)
-		p.tales = append(p.tales, &tale{len(p.answers), len(p.broadcasts), len(p.order), time.Now(), p.room.in(numbered)})
 	}
 	p.answers = append(p.answers, a)
 	p.host.say(a.text)
+	if put {
+		p.tales = append(p.tales, &tale{n, len(p.broadcasts), len(p.order), time.Now(), p.room.in(numbered)})
+	}
 	p.questions = 0
 	if put || !open { // else it comes before the host is asked
 		p.unanswered = time.Now()
