@@ -17,7 +17,17 @@ func benchRoom(b *testing.B, config Config, numberedViewers int) (r *testRelay, 
 	return r, host, code
 }
 
-// text returns a command of 256 bytes.
+// benchRecord is a room in which 1,000 broadcasts of 256 bytes were said.
+func benchRecord(b *testing.B, numberedViewers int) (*testRelay, *Room) {
+	r, host, _ := benchRoom(b, Config{}, numberedViewers)
+	for n := range 1000 {
+		host.say(benchText(n))
+	}
+	r.run()
+	return r, host.session.room
+}
+
+// benchText returns a command of 256 bytes.
 func benchText(n int) string {
 	begin := fmt.Sprintf(`{"type":"command","data":"%d `, n)
 	return begin + strings.Repeat("x", 256-len(begin)-2) + `"}`
@@ -46,12 +56,8 @@ func BenchmarkPublish(b *testing.B) {
 func BenchmarkResume(b *testing.B) {
 	for name, e := range map[string]encoding{"verbatim": verbatim, "numbered": numbered} {
 		b.Run(name, func(b *testing.B) {
-			r, host, code := benchRoom(b, Config{}, 1)
-			for n := range 1000 {
-				host.say(benchText(n))
-			}
-			r.run()
-			room, v := host.session.room, r.viewer(1, code)
+			r, room := benchRecord(b, 1)
+			v := r.viewer(1, room.code.String())
 			come := entering{last: place{room.epoch, 500}, encoding: e}
 			id := v.session.id
 			v.reset()
@@ -70,12 +76,7 @@ func BenchmarkResume(b *testing.B) {
 // BenchmarkRecall encodes the past of a room in which nobody has got numbers yet:
 // 1,000 broadcasts of 256 bytes.
 func BenchmarkRecall(b *testing.B) {
-	r, host, _ := benchRoom(b, Config{}, 0)
-	for n := range 1000 {
-		host.say(benchText(n))
-	}
-	r.run()
-	room := host.session.room
+	_, room := benchRecord(b, 0)
 	b.SetBytes(room.log.Retained())
 	b.ReportAllocs()
 	for b.Loop() {
@@ -92,12 +93,7 @@ func BenchmarkRecall(b *testing.B) {
 // BenchmarkHistory encodes a record of 1,000 broadcasts of 256 bytes for all who
 // ask.
 func BenchmarkHistory(b *testing.B) {
-	r, host, _ := benchRoom(b, Config{}, 0)
-	for n := range 1000 {
-		host.say(benchText(n))
-	}
-	r.run()
-	room := host.session.room
+	_, room := benchRecord(b, 0)
 	b.ReportAllocs()
 	for b.Loop() {
 		oldest, end := room.log.Oldest(), room.log.End()

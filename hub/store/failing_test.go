@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -141,6 +142,23 @@ func TestAFullDiskOfItsOwn(t *testing.T) {
 	r.again().has(code, 1, int(s.Seq)+2)
 }
 
+// startOn starts a relay whose store writes through a function. The caller runs
+// the store.
+func startOn(t *testing.T, dir string, log io.Writer, config hub.Config, write func(*os.File, []byte) (int, error)) *relay {
+	t.Helper()
+	s, err := Open(Config{Dir: dir, Log: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write = write
+	config.LagLimit, config.MaxHostMessage = 1<<16, 1<<10
+	r := &relay{t: t, dir: dir, store: s, hub: hub.New(config, []hub.Worker{idleWorker{}})}
+	if err := s.Restore(r.hub); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // TestASickDiskHoldsNoMemory says more than the lag limit while nothing can be
 // written, and then finds everything that the room holds.
 func TestASickDiskHoldsNoMemory(t *testing.T) {
@@ -148,15 +166,8 @@ func TestASickDiskHoldsNoMemory(t *testing.T) {
 	dir := t.TempDir()
 	disk := &sickDisk{room: enough}
 	synctest.Test(t, func(t *testing.T) {
-		s, err := Open(Config{Dir: dir, Log: slog.New(slog.NewTextHandler(&log, nil))})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.write = disk.write
-		r := &relay{t: t, dir: dir, store: s, hub: hub.New(hub.Config{LagLimit: 1 << 16, MaxHostMessage: 1 << 10}, []hub.Worker{idleWorker{}})}
-		if err := s.Restore(r.hub); err != nil {
-			t.Fatal(err)
-		}
+		r := startOn(t, dir, &log, hub.Config{}, disk.write)
+		s := r.store
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { s.Run(ctx) })
@@ -207,21 +218,12 @@ func TestASickDiskHoldsNoMemory(t *testing.T) {
 func TestASlowDiskTakesALongRecord(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		s, err := Open(Config{Dir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.write = func(f *os.File, b []byte) (int, error) {
+		slow := func(f *os.File, b []byte) (int, error) {
 			time.Sleep(time.Duration(len(b)) * time.Second / (1 << 20))
 			return f.Write(b)
 		}
-		r := &relay{t: t, dir: dir, store: s, hub: hub.New(hub.Config{
-			Retain: 4 << 20, RetainMessages: 1 << 20, LagLimit: 1 << 16, MaxHostMessage: 1 << 10,
-		}, []hub.Worker{idleWorker{}})}
-		if err := s.Restore(r.hub); err != nil {
-			t.Fatal(err)
-		}
-		code := r.create()
+		r := startOn(t, dir, io.Discard, hub.Config{Retain: 4 << 20, RetainMessages: 1 << 20}, slow)
+		s, code := r.store, r.create()
 		r.say(code, 1, 70_000)
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
@@ -243,22 +245,15 @@ func TestAStuckDisk(t *testing.T) {
 	var log syncBuffer
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		s, err := Open(Config{Dir: dir, Log: slog.New(slog.NewTextHandler(&log, nil))})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := &relay{t: t, dir: dir, store: s, hub: hub.New(hub.Config{LagLimit: 1 << 16, MaxHostMessage: 1 << 10}, []hub.Worker{idleWorker{}})}
 		answers := make(chan bool)
 		var stuck atomic.Bool
-		s.write = func(f *os.File, b []byte) (int, error) {
+		r := startOn(t, dir, &log, hub.Config{}, func(f *os.File, b []byte) (int, error) {
 			if stuck.Load() {
 				<-answers
 			}
 			return f.Write(b)
-		}
-		if err := s.Restore(r.hub); err != nil {
-			t.Fatal(err)
-		}
+		})
+		s := r.store
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { s.Run(ctx) })
