@@ -1,6 +1,9 @@
 package hub
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// presenceEvery is the least time between two events of presence.
@@ -25,7 +28,10 @@ type person struct {
 	Name string `json:"name,omitempty"`
 }
 
+// joinedLocked and leftLocked keep an id on one side only, the one that holds in
+// the end: an event does not tell in which order who came and went.
 func (p *presence) joinedLocked(r *Room, id uint32, name string) {
+	p.left = slices.DeleteFunc(p.left, func(left uint32) bool { return left == id })
 	if len(p.joined) < maxPresence {
 		p.joined = append(p.joined, person{id, name})
 	}
@@ -33,6 +39,7 @@ func (p *presence) joinedLocked(r *Room, id uint32, name string) {
 }
 
 func (p *presence) leftLocked(r *Room, id uint32) {
+	p.joined = slices.DeleteFunc(p.joined, func(joined person) bool { return joined.ID == id })
 	if len(p.left) < maxPresence {
 		p.left = append(p.left, id)
 	}

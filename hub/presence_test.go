@@ -37,6 +37,31 @@ func TestPresenceTellsTheFirstAtOnceThenGathers(t *testing.T) {
 	})
 }
 
+// TestPresenceTellsWhatHoldsInTheEnd has one leave and come back, and another
+// come and leave, within one event.
+func TestPresenceTellsWhatHoldsInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 1, Config{})
+		host, room := r.opens(0, "")
+		stays, _ := r.enters(0, room.Code, "")
+		r.enters(0, room.Code, "")
+		r.sleep(presenceEvery)
+		host.told()
+		token := stays.session.room.viewerToken(stays.session.id)
+		r.run()
+		host.told()
+		stays.reset()
+		r.enters(0, room.Code, `,"token":"`+token+`"`)
+		goes, _ := r.enters(0, room.Code, "")
+		goes.reset()
+		r.sleep(presenceEvery)
+		told := host.told()
+		if want := `{"type":"presence","joined":[{"id":1}],"left":[3],"viewers":2}`; len(told) == 0 || told[len(told)-1].text != want {
+			t.Errorf("the host was told %+v, want %s", told, want)
+		}
+	})
+}
+
 // TestPresenceOfABellThatRings has 5,000 join within a second, and go again.
 func TestPresenceOfABellThatRings(t *testing.T) {
 	const viewers, steps = 5000, 100

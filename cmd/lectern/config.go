@@ -94,7 +94,7 @@ func readSettings(args, environ []string) (*settings, error) {
 // command. The error is mistakes.
 func settle(line *commandLine, o *options, environ []string) (*settings, error) {
 	s := &settings{options: o, all: line.settings}
-	b := &settler{settings: s}
+	b := &settler{settings: s, others: line.others}
 	for _, set := range s.all {
 		b.known = append(b.known, set.name)
 	}
@@ -122,6 +122,7 @@ func settle(line *commandLine, o *options, environ []string) (*settings, error) 
 type settler struct {
 	*settings
 	known       []string             // names of all options
+	others      []string             // names of those that other commands have
 	environment map[string]string    // by the option's name
 	file        map[string]fileEntry // by the option's name
 	wrong       mistakes
@@ -132,12 +133,14 @@ func (b *settler) refuse(format string, args ...any) {
 }
 
 // setting returns the setting with the name, nil if there is none.
-func (s *settings) setting(name string) *setting {
-	at := slices.IndexFunc(s.all, func(set *setting) bool { return set.name == name })
+func (s *settings) setting(name string) *setting { return settingNamed(s.all, name) }
+
+func settingNamed(all []*setting, name string) *setting {
+	at := slices.IndexFunc(all, func(set *setting) bool { return set.name == name })
 	if at < 0 {
 		return nil
 	}
-	return s.all[at]
+	return all[at]
 }
 
 // serviceVariable fits what Kubernetes tells every container of a service that
@@ -157,6 +160,9 @@ func (b *settler) readEnvironment(environ []string) {
 			continue
 		}
 		option, ok := options[name]
+		if !ok && slices.ContainsFunc(b.others, func(other string) bool { return variableOf(other) == name }) {
+			continue // LECTERN_VIEWERS is for the bench, which starts a relay with --serve
+		}
 		if !ok {
 			b.refuse("there is no variable %s%s", name, suggestion(name, options))
 			continue

@@ -137,6 +137,15 @@ func TestZeroMeansTheDefault(t *testing.T) {
 	}
 }
 
+// TestVariablesOfOtherCommands has one for the bench, which starts a relay that
+// gets it too.
+func TestVariablesOfOtherCommands(t *testing.T) {
+	t.Parallel()
+	if _, err := read(t, "", []string{"LECTERN_VIEWERS=5", "LECTERN_MAX_ROOMS=5"}); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestMistakes looks at what is refused, and whether the reason helps.
 func TestMistakes(t *testing.T) {
 	t.Parallel()

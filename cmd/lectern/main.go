@@ -84,6 +84,7 @@ var helpGroups = []kong.Group{
 type commandLine struct {
 	args     []string
 	settings []*setting // the command's options, with their defaults or what flags say
+	others   []string   // names of options that only other commands have
 }
 
 func newCommandLine(ctx *kong.Context) *commandLine {
@@ -99,8 +100,18 @@ func newCommandLine(ctx *kong.Context) *commandLine {
 		}
 		line.settings = append(line.settings, set)
 	}
+	for _, command := range ctx.Model.Leaves(true) {
+		for _, flag := range command.Flags {
+			if line.setting(flag.Name) == nil {
+				line.others = append(line.others, flag.Name)
+			}
+		}
+	}
 	return line
 }
+
+// setting returns the command's option with the name, nil if it has none.
+func (l *commandLine) setting(name string) *setting { return settingNamed(l.settings, name) }
 
 func newSetting(flag *kong.Flag) *setting {
 	set := &setting{
