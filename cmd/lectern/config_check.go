@@ -34,6 +34,9 @@ func (b *settler) check() {
 	if b.KeepAlive > maxKeepAlive {
 		b.refuse("%s must be at most %s, the kernel's own limit, not %s", b.setting("keep-alive").source.place, maxKeepAlive, b.KeepAlive)
 	}
+	if lag := b.setting("lag-limit").source; lag.kind != fromDefault && b.LagLimit < 2*b.MaxHostMessage {
+		b.refuse("%s must be at least twice --max-host-message (%d), not %d", lag.place, b.MaxHostMessage, b.LagLimit)
+	}
 	if b.DataEvery < minDataEvery {
 		b.refuse("%s must be at least %s, not %s", b.setting("data-every").source.place, minDataEvery, b.DataEvery)
 	}

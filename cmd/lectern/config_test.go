@@ -161,6 +161,7 @@ func TestMistakes(t *testing.T) {
 		"table":                  {"\n[serve]\nmax-rooms = 5", nil, nil, "FILE:2: serve: there is no such option"},
 		"dotted":                 {"max.rooms = 5", nil, nil, "FILE:1: max.rooms: there is no such option; did you mean max-rooms?"},
 		"variable of a key":      {"", []string{"LECTERN_CREATE_KEYS=x"}, nil, "did you mean LECTERN_CREATE_KEY?"},
+		"less than it needs":     {"lag-limit = 100", nil, nil, "FILE:1: lag-limit must be at least twice --max-host-message (1048576), not 100"},
 		"unknown variable":       {"", []string{"LECTERN_MAX_ROMS=5"}, nil, "there is no variable LECTERN_MAX_ROMS; did you mean LECTERN_MAX_ROOMS?"},
 		"string for an integer":  {"max-rooms = '5'", nil, nil, "FILE:1: max-rooms must be an integer, not a string"},
 		"float for an integer":   {"max-rooms = 5.0", nil, nil, "FILE:1: max-rooms must be an integer, not a float"},
