@@ -52,8 +52,8 @@ func (l *Log) following(s *segment, n int) int {
 
 // after returns a segment for size bytes that goes on where s ends.
 func (l *Log) after(s *segment, size int) *segment {
-	frames, bytes := s.published()
-	fresh := newSegment(s.base+uint64(bytes), s.first+uint64(s.messages(frames)), size)
+	_, bytes := s.published()
+	fresh := newSegment(s.base+uint64(bytes), s.nextNumber(), size)
 	fresh.origin = l.recorded()
 	return fresh
 }

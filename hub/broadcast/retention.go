@@ -13,21 +13,24 @@ type Retention struct {
 	Largest  int64         // what has more bytes than this goes when it is the oldest; 0 for none
 }
 
-// allows reports whether s may be forgotten in a Log whose buffers have so many
-// bytes, some of them unused, and whose last message is last.
-func (r Retention) allows(s *segment, buffers, unused int64, last uint64) bool {
-	frames, _ := s.published()
-	next := s.first + uint64(s.messages(frames))
-	return r.Bytes > 0 && buffers-unused-int64(len(s.buf)) >= r.Bytes ||
-		r.Buffers > 0 && buffers > r.Buffers ||
-		r.Messages > 0 && last-(next-1) >= r.Messages ||
-		s.written < r.Since || next <= r.From ||
-		r.Largest > 0 && int64(len(s.buf)) > r.Largest
+// refuses reports whether s is not to be kept, whatever else the Log holds.
+func (r Retention) refuses(s *segment) bool {
+	return s.written < r.Since || s.nextNumber() <= r.From || r.Largest > 0 && int64(len(s.buf)) > r.Largest
 }
 
-// Trim forgets the oldest segments that need not be kept. The last one stays
-// unless all that is in it is too old, or it is too large. Cursors in what is forgotten remain
-// valid.
+// allows reports whether s may be forgotten, the oldest of several in a Log
+// whose buffers have so many bytes, some of them unused, and whose last message
+// is last.
+func (r Retention) allows(s *segment, buffers, unused int64, last uint64) bool {
+	return r.refuses(s) ||
+		r.Bytes > 0 && buffers-unused-int64(len(s.buf)) >= r.Bytes ||
+		r.Buffers > 0 && buffers > r.Buffers ||
+		r.Messages > 0 && last-(s.nextNumber()-1) >= r.Messages
+}
+
+// Trim forgets the oldest segments that need not be kept, and the last one if
+// all that is in it is too old, or it is too large. Cursors in what is forgotten
+// remain valid.
 func (l *Log) Trim(keep Retention) {
 	tail, end := l.tail.Load(), l.End()
 	unused := int64(len(tail.buf)) - int64(end.off)
@@ -38,7 +41,7 @@ func (l *Log) Trim(keep Retention) {
 		l.retained.Add(-int64(len(l.oldest.buf)))
 		l.oldest = l.oldest.next.Load()
 	}
-	if tail.written < keep.Since || end.Seq() < keep.From || keep.Largest > 0 && int64(len(tail.buf)) > keep.Largest {
+	if keep.refuses(tail) {
 		l.Release()
 	}
 }

@@ -71,6 +71,12 @@ func (s *segment) messages(frames uint32) uint32 {
 	return s.index[frames-1].messages
 }
 
+// nextNumber returns the number of the message that would come next.
+func (s *segment) nextNumber() uint64 {
+	frames, _ := s.published()
+	return s.first + uint64(s.messages(frames))
+}
+
 // fits reports whether one more frame of n bytes has room.
 func (s *segment) fits(n int) bool {
 	frames, bytes := s.published()
