@@ -14,31 +14,21 @@ const followBase = 1 << 62
 // is the appender's.
 func (l *Log) Follow() *Log {
 	end := l.End()
-	first := newSegment(followBase, end.Seq()+1, 0)
-	first.origin = end.Position()
-	follower := newLog(l, first)
+	follower := newLog(newSegment(followBase, end.Seq()+1, 0))
+	follower.lacks = end.Position()
 	follower.Bound(l.smallest, l.largest)
 	return follower
 }
 
-func newLog(record *Log, first *segment) *Log {
-	l := &Log{record: record, oldest: first, smallest: minSegment, largest: MaxSegment}
+func newLog(first *segment) *Log {
+	l := &Log{oldest: first, smallest: minSegment, largest: MaxSegment}
 	l.tail.Store(first)
 	return l
 }
 
-// recorded returns how far the record of a Log that follows is.
-func (l *Log) recorded() uint64 {
-	if l.record == nil {
-		return 0
-	}
-	end := l.record.End()
-	return end.Position()
-}
-
 // Before returns the record's position up to which a Log that follows it has
-// nothing. It is the appender's.
-func (l *Log) Before() (position uint64) { return l.oldest.origin }
+// never had anything. It is the appender's.
+func (l *Log) Before() (position uint64) { return l.lacks }
 
 // Prepend makes past what stands before front, which was l's oldest place when
 // past was begun; past's last message is the one before front. If l has moved on
@@ -54,7 +44,7 @@ func (l *Log) Prepend(past *Log, front Cursor) {
 	}
 	last.next.Store(front.seg)
 	if l.oldest == front.seg {
-		l.oldest = past.oldest
+		l.oldest, l.lacks = past.oldest, 0
 		l.retained.Add(past.retained.Load())
 	}
 }

@@ -16,10 +16,9 @@ type Log struct {
 	tail     atomic.Pointer[segment]
 	retained atomic.Int64 // bytes of the buffers from oldest to tail
 
-	record *Log // immutable; the one that this one follows, nil for none
-
 	smallest, largest int // owned by the appender; bounds of a segment's size
 
+	lacks  uint64   // owned by the appender; see Before
 	oldest *segment // owned by the appender
 	fresh  *segment // owned by the appender; holds the reserved frame if tail had no room
 }
@@ -27,7 +26,7 @@ type Log struct {
 // New returns an empty Log whose first message gets the number after seq. It
 // costs about a hundred bytes until something is appended.
 func New(seq uint64) *Log {
-	return newLog(nil, newSegment(0, seq+1, 0))
+	return newLog(newSegment(0, seq+1, 0))
 }
 
 // Reserve returns n bytes, at least 1, for the caller to write the next frame
@@ -38,7 +37,7 @@ func (l *Log) Reserve(n int) []byte {
 	l.fresh = nil
 	_, bytes := s.published()
 	if !s.fits(n) {
-		l.fresh = l.after(s, l.following(s, n))
+		l.fresh = s.after(l.following(s, n))
 		s, bytes = l.fresh, 0
 	}
 	return s.buf[bytes : int(bytes)+n : int(bytes)+n]
@@ -48,14 +47,6 @@ func (l *Log) Reserve(n int) []byte {
 // bytes.
 func (l *Log) following(s *segment, n int) int {
 	return max(n, min(max(2*len(s.buf), l.smallest), l.largest))
-}
-
-// after returns a segment for size bytes that goes on where s ends.
-func (l *Log) after(s *segment, size int) *segment {
-	_, bytes := s.published()
-	fresh := newSegment(s.base+uint64(bytes), s.nextNumber(), size)
-	fresh.origin = l.recorded()
-	return fresh
 }
 
 // Commit publishes the first n of the reserved bytes as a message, and returns

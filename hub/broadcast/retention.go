@@ -51,7 +51,7 @@ func (l *Log) Trim(keep Retention) {
 func (l *Log) Release() {
 	s := l.tail.Load()
 	if len(s.buf) > 0 {
-		fresh := l.after(s, 0)
+		fresh := s.after(0)
 		s.next.Store(fresh)
 		l.tail.Store(fresh)
 	}

@@ -27,11 +27,10 @@ func (l *Log) Bound(smallest, largest int) {
 
 // A segment is a run of whole frames.
 type segment struct {
-	base   uint64  // immutable once linked; the Log's position of its first byte
-	first  uint64  // immutable; the number of its first message
-	origin uint64  // immutable; the record's position of its first frame, in a Log that follows one
-	buf    []byte  // fixed length; allocated apart, so that a frame's rest pins no chain
-	index  []frame // fixed length; the frames in buf
+	base  uint64  // immutable once linked; the Log's position of its first byte
+	first uint64  // immutable; the number of its first message
+	buf   []byte  // fixed length; allocated apart, so that a frame's rest pins no chain
+	index []frame // fixed length; the frames in buf
 
 	written time.Duration // owned by the appender; when the last frame came
 
@@ -75,6 +74,12 @@ func (s *segment) messages(frames uint32) uint32 {
 func (s *segment) nextNumber() uint64 {
 	frames, _ := s.published()
 	return s.first + uint64(s.messages(frames))
+}
+
+// after returns a segment for size bytes that goes on where s ends.
+func (s *segment) after(size int) *segment {
+	_, bytes := s.published()
+	return newSegment(s.base+uint64(bytes), s.nextNumber(), size)
 }
 
 // fits reports whether one more frame of n bytes has room.
