@@ -11,16 +11,7 @@ import (
 // all viewers get the same broadcasts, and then the reason.
 func TestDeleteDuringABroadcast(t *testing.T) {
 	const workers, perWorker, broadcasts = 4, 20, 2000
-	busy, all := startBusyWorkers(workers)
-	r := &testRelay{t: t, hub: New(Config{}, all)}
-	var host *peer
-	var code string
-	busy[0].do(func() {
-		host = r.dial(0)
-		host.say(`{"type":"create"}`)
-		code = host.session.room.code.String()
-		host.frames()
-	})
+	r, busy, host, code := startBusyRoom(t, workers, Config{}, `{"type":"create"}`)
 	var viewers []*peer
 	for i, w := range busy {
 		for range perWorker {

@@ -268,6 +268,20 @@ func startBusyWorkers(n int) (all []*busyWorker, workers []Worker) {
 	return all, workers
 }
 
+// startBusyRoom starts a relay on busy workers, and a room whose host is on the
+// first of them and has heard that it is open.
+func startBusyRoom(t *testing.T, workers int, config Config, create string) (r *testRelay, busy []*busyWorker, host *peer, code string) {
+	busy, all := startBusyWorkers(workers)
+	r = &testRelay{t: t, hub: New(config, all)}
+	busy[0].do(func() {
+		host = r.dial(0)
+		host.say(create)
+		code = host.session.room.code.String()
+		host.frames()
+	})
+	return r, busy, host, code
+}
+
 // do runs f on the worker and waits for it.
 func (w *busyWorker) do(f func()) {
 	done := make(chan struct{})
@@ -385,15 +399,7 @@ func TestJoinedComesFirst(t *testing.T) {
 // and then told of the end, or told that there is no such room.
 func TestRoomClosesWhileThousandsJoin(t *testing.T) {
 	const workers, perWorker = 4, 1000
-	busy, all := startBusyWorkers(workers)
-	r := &testRelay{t: t, hub: New(Config{ViewerRate: 1 << 30}, all)}
-	var host *peer
-	var code string
-	busy[0].do(func() {
-		host = r.dial(0)
-		host.say(`{"type":"create"}`)
-		code = host.session.room.code.String()
-	})
+	r, busy, host, code := startBusyRoom(t, workers, Config{ViewerRate: 1 << 30}, `{"type":"create"}`)
 	peers := make([][]*peer, workers)
 	var joining sync.WaitGroup
 	for i, w := range busy {

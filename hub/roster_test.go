@@ -246,15 +246,7 @@ func TestRoomFullAtMaxViewers(t *testing.T) {
 // TestExactlyTheCapacityGetsIn has a thousand join at once.
 func TestExactlyTheCapacityGetsIn(t *testing.T) {
 	const workers, perWorker, capacity = 4, 250, 137
-	busy, all := startBusyWorkers(workers)
-	r := &testRelay{t: t, hub: New(Config{}, all)}
-	var host *peer
-	var code string
-	busy[0].do(func() {
-		host = r.dial(0)
-		host.say(fmt.Sprintf(`{"type":"create","max_viewers":%d}`, capacity))
-		code = host.session.room.code.String()
-	})
+	r, busy, _, code := startBusyRoom(t, workers, Config{}, fmt.Sprintf(`{"type":"create","max_viewers":%d}`, capacity))
 	peers := make([][]*peer, workers)
 	var joining sync.WaitGroup
 	for i, w := range busy {
