@@ -51,7 +51,7 @@ type Config struct {
 	PingAfter        time.Duration // of silence in either direction; default 25 s
 	IdleTimeout      time.Duration // without a sign of life; default 60 s
 	HistoryTimeout   time.Duration // for the host to answer; default 5 s
-	HistoryEvery     time.Duration // between two requests of one viewer; default 10 s
+	HistoryEvery     time.Duration // between two requests on one connection; default 10 s
 	HistoryTake      time.Duration // for a viewer to take it; default 60 s
 
 	// CreateKey, if not empty, must be given to create a room.

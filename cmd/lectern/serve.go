@@ -89,7 +89,7 @@ type options struct {
 	PingAfter        time.Duration `default:"25s" group:"times" help:"Silence in either direction before a ping."`
 	IdleTimeout      time.Duration `default:"60s" group:"times" help:"Without a sign of life before a connection is closed."`
 	HistoryTimeout   time.Duration `default:"5s" group:"times" help:"For a host to answer a request for the history."`
-	HistoryEvery     time.Duration `default:"10s" group:"times" help:"Between two requests of one viewer for the history."`
+	HistoryEvery     time.Duration `default:"10s" group:"times" help:"Between two requests on one connection for the history."`
 	HistoryTake      time.Duration `default:"60s" group:"times" help:"For a viewer to take the history that it asked for."`
 	DrainTimeout     time.Duration `default:"10s" zero:"" group:"times" help:"For all connections to close when the relay ends; 0 to wait for nobody."`
 
