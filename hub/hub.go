@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"lectern/hub/broadcast"
+	"lectern/hub/budget"
 )
 
 // A Hub is the registry of rooms and everything that its sessions share. New
@@ -30,8 +31,10 @@ type Hub struct {
 	held atomic.Int64 // bytes of all rooms' Logs
 	open atomic.Int64 // rooms
 
-	guesses limiter
-	changes *changes // immutable once served; nil without a store
+	budget   budget.Budget // of everything that peers can make grow
+	refusals refusals
+	guesses  limiter
+	changes  *changes // immutable once served; nil without a store
 
 	mu      sync.RWMutex
 	rooms   map[code]*Room     // guarded by mu
@@ -97,6 +100,9 @@ func (h *Hub) IsWebSocketPath(path string) bool {
 	_, ok := h.paths[path]
 	return ok
 }
+
+// Budget returns the budget of everything that peers can make grow.
+func (h *Hub) Budget() *budget.Budget { return &h.budget }
 
 // Connections returns how many there are now, whatever their phase.
 func (h *Hub) Connections() int64 { return h.connections.Load() }
