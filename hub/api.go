@@ -1,13 +1,14 @@
 package hub
 
 import (
-	"encoding/json"
 	"errors"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"lectern/hub/strictjson"
 )
 
 // The registry from outside: what an HTTP API, or a program that embeds the hub,
@@ -159,8 +160,8 @@ func (h *Hub) Broadcast(code string, data []byte) (seq uint64, err error) {
 	if len(text) > h.Config().MaxHostMessage {
 		return 0, ErrMessageTooBig
 	}
-	var p parser
-	if _, f := p.parse(text); f != nil || !json.Valid(data) || !utf8.Valid(data) {
+	// One level is that of the message around the data.
+	if strictjson.Check(text) != nil || strictjson.Check(data) != nil || !utf8.Valid(data) {
 		return 0, &FieldError{"data", "valid JSON, at most 300 deep"}
 	}
 	if !r.options.relayTells {

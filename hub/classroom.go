@@ -66,23 +66,27 @@ func (s *Session) obey(m frame.Message) *fault {
 	if f != nil {
 		return f
 	}
+	f = s.act(r)
+	if f != nil {
+		f.re, f.ref = r.kind, r.ref
+	}
+	return f
+}
+
+// act does what a message asks for.
+func (s *Session) act(r request) *fault {
 	rule, ok := rules[r.kind]
 	if !ok {
-		return &fault{code: "unknown_type", message: "there is no message of this type", re: r.kind}
+		return &fault{code: "unknown_type", message: "there is no message of this type"}
 	}
 	if f := s.stands(rule.by); f != nil {
-		f.re = r.kind
 		return f
 	}
 	if s.has(markGranted) {
 		s.clear(markGranted)
 		s.room.confirm(s)
 	}
-	if f := rule.act(s, r); f != nil {
-		f.re = r.kind
-		return f
-	}
-	return nil
+	return rule.act(s, r)
 }
 
 // stands checks the session's membership and role.

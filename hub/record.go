@@ -9,6 +9,7 @@ import (
 
 	"lectern/frame"
 	"lectern/hub/broadcast"
+	"lectern/hub/strictjson"
 )
 
 // The Log of the verbatim encoding is the record. The history that it tells is
@@ -126,9 +127,9 @@ func encodeHistory(from, end broadcast.Cursor) []byte {
 	b := make([]byte, maxHeader, maxHeader+len(historyFrame)+2*int(end.Position()-from.Position()))
 	b = append(b, `{"type":"history","commands":[`...)
 	b = appendList(b, from, end, func(b, text []byte) []byte {
-		var m map[string]json.RawMessage
-		if json.Unmarshal(text, &m) == nil && isCommand(m["type"]) {
-			b = append(b, m["data"]...)
+		kind, data := kindAndData(text)
+		if isCommand(kind) {
+			b = append(b, data...)
 		}
 		return b
 	})
@@ -167,6 +168,21 @@ func appendList(b []byte, from, end broadcast.Cursor, f func(b, text []byte) []b
 		}
 	}
 	return b
+}
+
+// kindAndData returns the two fields of a broadcast, as they were sent.
+func kindAndData(text []byte) (kind, data json.RawMessage) {
+	object, _ := strictjson.NewObject(text)
+	var err error // it was checked when it came
+	for m := range object.Members(&err) {
+		switch i := indexOf(m.Name); {
+		case i == 0:
+			kind = m.Value
+		case i == 1:
+			data = m.Value
+		}
+	}
+	return kind, data
 }
 
 // isCommand reports whether a message's type is "command", however it is

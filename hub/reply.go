@@ -9,9 +9,10 @@ import (
 
 // A fault is a message that was not accepted. The connection stays open.
 type fault struct {
-	code    string // one of those in PROTOCOL.md
-	message string // one English sentence
-	re      string // the type that it answers, if that is known
+	code    string          // one of those in PROTOCOL.md
+	message string          // one English sentence
+	re      string          // the type that it answers, if that is known
+	ref     json.RawMessage // the message's own, if it has one
 }
 
 // The faults that several rules share.
@@ -50,11 +51,12 @@ func (s *Session) report(f *fault) {
 		re = ""
 	}
 	text := encode(struct {
-		Type    string `json:"type"`
-		Error   string `json:"error"`
-		Message string `json:"message"`
-		Re      string `json:"re,omitempty"`
-	}{"error", f.code, f.message, re})
+		Type    string          `json:"type"`
+		Error   string          `json:"error"`
+		Message string          `json:"message"`
+		Re      string          `json:"re,omitempty"`
+		Ref     json.RawMessage `json:"ref,omitempty"`
+	}{"error", f.code, f.message, re, f.ref})
 	s.pushUrgent(text)
 }
 
