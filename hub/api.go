@@ -176,11 +176,13 @@ func (h *Hub) Broadcast(code string, data []byte) (seq uint64, err error) {
 		r.mu.Unlock()
 		return 0, ErrShuttingDown
 	}
+	before := r.log.End()
 	seq = r.publishLocked(text)
 	host := r.seat.host
 	r.mu.Unlock()
 	if host != nil {
-		r.tell(host, 0, func() { host.tell(text) })
+		whole, _ := before.NextFrame()
+		r.tell(host, 0, func() { host.tellHost(whole) })
 	}
 	r.wake()
 	return seq, nil
