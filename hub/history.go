@@ -250,10 +250,10 @@ func (r *Room) answerHistory(host *Session, payload []byte) {
 }
 
 // historyTake returns how long the session may take for a history: a few seconds
-// only when the budget is nearly used up.
+// only when there is little room for others.
 func (s *Session) historyTake() time.Duration {
 	limit := s.shard.hub.Config().HistoryTake
-	if s.shard.hub.budget.Level() >= budget.Tight {
+	if b := &s.shard.hub.budget; b.LevelWith(b.Limit()/16) >= budget.Tight {
 		limit = min(limit, hastyHistory)
 	}
 	return limit
