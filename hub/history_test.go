@@ -155,6 +155,33 @@ func TestALateTimerEndsItsOwnQuestionOnly(t *testing.T) {
 	})
 }
 
+// TestComingBackDoesNotEvadeHistoryEvery has a viewer come back again and again
+// for the history.
+func TestComingBackDoesNotEvadeHistoryEvery(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	_, room := r.opens(0, `,"history":"relay"`)
+	_, _ = r.hub.Broadcast(room.Code, []byte(`1`))
+	_, me := r.enters(0, room.Code, "")
+	back := func() string {
+		p := r.dial(0)
+		p.say(fmt.Sprintf(`{"type":"join","code":"%s","token":"%s","history":true}`, room.Code, me.Token))
+		r.run()
+		return strings.Join(p.frames(), "\n")
+	}
+	for range returnBurst { // its network is bad
+		if got := back(); !strings.Contains(got, `{"type":"history",`) {
+			t.Fatalf("heard %s", got)
+		}
+	}
+	if got := back(); !strings.Contains(got, `{"type":"error","error":"too_fast"`) || !strings.Contains(got, `"joined"`) || !strings.Contains(got, `"re":"history_request"`) {
+		t.Errorf("heard %s", got)
+	}
+	r.pass(r.hub.Config().HistoryEvery + time.Second)
+	if got := back(); !strings.Contains(got, `{"type":"history",`) {
+		t.Errorf("after a while: heard %s", got)
+	}
+}
+
 func TestTheRecordAnswersForALateHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 2, Config{})

@@ -99,3 +99,48 @@ func (s *Session) silent() bool {
 	rate, now := &s.more.rate, s.shard.Now()
 	return now-rate.since >= second && !s.asksTooSoon() && rate.errors.empty(now) && rate.pages.empty(now)
 }
+
+// returns is how often viewers have come back lately, by their ids. It keeps a
+// viewer from evading HistoryEvery by coming back on a new connection, and lets
+// those through whose network is bad. It is guarded by the room's lock.
+type returns map[uint32]*bucket
+
+const (
+	// maxReturns is how many viewers are remembered, at some 60 bytes each. Of more
+	// none may ask again at once.
+	maxReturns = 20_000
+	// returnBurst is how often a viewer may come back and ask for the history
+	// within HistoryEvery.
+	returnBurst = 3
+)
+
+// mayAsk reports whether a viewer that has just come back may ask for the history.
+func (r *Room) mayAsk(id uint32, now uint32) bool {
+	every := r.hub.Config().HistoryEvery
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.returns[id]
+	if b == nil {
+		if n := len(r.returns); n >= maxReturns || n >= minMembers && n&(n-1) == 0 {
+			r.returns.forget(now)
+		}
+		if len(r.returns) >= maxReturns {
+			return false
+		}
+		if r.returns == nil {
+			r.returns = make(returns)
+		}
+		b = new(bucket)
+		r.returns[id] = b
+	}
+	return b.allow(now, returnBurst, every)
+}
+
+// forget forgets those that have not come back for a while.
+func (r returns) forget(now uint32) {
+	for id, b := range r {
+		if b.empty(now) {
+			delete(r, id)
+		}
+	}
+}

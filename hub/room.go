@@ -38,6 +38,7 @@ type Room struct {
 	told     told     // guarded by mu
 	tally    tally    // guarded by mu
 	pages    pages    // guarded by mu
+	returns  returns  // guarded by mu
 
 	wants   [encodings]int // guarded by mu; viewers of each
 	held    int64          // guarded by mu; bytes of the Logs

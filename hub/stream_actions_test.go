@@ -203,6 +203,7 @@ func (m *relayModel) comeBack(t *rapid.T) {
 	} else {
 		return
 	}
+	m.pass(t, 2*m.r.hub.Config().HistoryEvery)
 	s := &stream{speech: old.speech, token: old.token, id: old.id, back: true, lastSeen: -1}
 	more := fmt.Sprintf(`,"token":"%s"`, old.token)
 	if old.knows {
