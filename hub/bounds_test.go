@@ -43,7 +43,7 @@ func TestErrorsHaveARate(t *testing.T) {
 	if n := p.session.out.bytes; n > 64<<10 {
 		t.Errorf("%d bytes of errors wait", n)
 	}
-	if p.session.phase != closing {
+	if p.session.phase != finishing {
 		t.Errorf("the peer is in phase %d after %d mistakes", p.session.phase, len(chunk)/6)
 	}
 	p.drain(plenty)
@@ -444,6 +444,33 @@ func TestAMessageHasToComeWholeInTime(t *testing.T) {
 	p.reset()
 	slow.reset()
 	checkEmpty(t, r.hub)
+}
+
+// TestHalfMessagesDoNotFitTheBudget has many send half of what they may.
+func TestHalfMessagesDoNotFitTheBudget(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	r.hub.budget.SetLimit(1 << 20)
+	honest, code := r.host(0)
+	v := r.viewer(0, code)
+	half := appendMasked(nil, strings.Repeat("x", 16_000))
+	half = half[:len(half)/2]
+	var refused int
+	for range 200 {
+		p := r.dial(0)
+		if p.bytes(half); p.session.reason == ReasonMemory {
+			refused++
+			p.hears(`{"type":"closed","reason":"memory"}`, "close 1013")
+			p.bytes(half) // nobody looks at it
+		}
+		if n := r.hub.budget.Used(budget.Input); n > 1<<20 {
+			t.Fatalf("%d bytes of half messages", n)
+		}
+	}
+	if refused < 50 {
+		t.Errorf("%d of 200 were refused", refused)
+	}
+	honest.say(`{"type":"command","data":1}`)
+	v.hears(`{"type":"command","data":1}`)
 }
 
 // TestPressureClosesThoseWhoHoldMost has the budget used up by rooms whose viewers

@@ -30,7 +30,16 @@ func (s *Session) end(why Reason) {
 // says how many were left out.
 func (s *Session) tooManyErrors() {
 	s.pushUrgent(errorText(&fault{code: "too_many_errors", message: fmt.Sprintf("%d more errors were left out; this connection is closed", s.more.rate.omitted)}))
-	s.end(ReasonTooManyErrors)
+	s.endNow(ReasonTooManyErrors)
+}
+
+// endNow ends the connection without looking at anything more that the peer sends.
+func (s *Session) endNow(why Reason) {
+	if s.phase == open {
+		s.end(why)
+		s.dropInput()
+		s.enter(finishing)
+	}
 }
 
 // closedEvent is what a session is told before the relay closes it.

@@ -36,9 +36,17 @@ func (s *Session) decode(chunk []byte) {
 		m.unread = bytes.Clone(rest)
 	}
 	s.countInput()
+	if s.phase == open && m.held > spareInput && s.shard.hub.budget.Counted() >= budget.Over {
+		s.endNow(ReasonMemory)
+	}
 }
 
-// feed has messages made of a chunk, and returns what of it has to wait.
+// spareInput is how many bytes of input a session may hold although the budget is
+// used up.
+const spareInput = 4 << 10
+
+// feed has messages made of a chunk, and returns what of it has to wait. It may
+// end with the session's input dropped.
 func (s *Session) feed(chunk []byte) (rest []byte) {
 	m := s.extra()
 	if m.in == nil {
@@ -59,6 +67,7 @@ func (s *Session) feed(chunk []byte) (rest []byte) {
 	}
 	if s.phase == open && m.rate.omitted > 0 {
 		s.tooManyErrors()
+		return nil // the assembler has been given back
 	}
 	if err := in.Err(); err != nil && s.listens() {
 		s.fail(err)

@@ -288,7 +288,7 @@ func (s *Session) Tick() {
 		case s.stalls(config.StallTimeout):
 			s.tooSlow(CauseStall)
 		case s.holdsTooMuch():
-			s.end(ReasonMemory)
+			s.endNow(ReasonMemory)
 		case s.out != nil && s.past(s.out.since, s.historyTake()) && s.out.holdsHistory():
 			s.shard.counters.slow[CauseHistory].closed.Add(1)
 			s.end(ReasonTooSlow)
@@ -297,7 +297,7 @@ func (s *Session) Tick() {
 		case s.past(s.heard, config.IdleTimeout):
 			s.end(ReasonIdle)
 		case s.messageLate():
-			s.end(ReasonMessageSlow)
+			s.endNow(ReasonMessageSlow)
 		case !s.has(markPinged) && (s.past(s.heard, config.PingAfter) || s.past(s.took, config.PingAfter)):
 			s.set(markPinged)
 			s.push(private{frame: pingFrame, kind: urgent})
