@@ -30,7 +30,7 @@ type Config struct {
 type Pool struct {
 	workers []*Worker   // immutable
 	failed  func(error) // immutable
-	start   time.Time   // immutable
+	clock   *clock      // immutable
 
 	open    atomic.Int64 // connections owned by all workers, and those on their way to one
 	emptied chan struct{}
@@ -48,7 +48,7 @@ type Pool struct {
 func New(config Config) (*Pool, error) {
 	p := &Pool{
 		failed:  config.Failed,
-		start:   time.Now(),
+		clock:   newClock(),
 		emptied: make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 	}
@@ -72,19 +72,23 @@ func New(config Config) (*Pool, error) {
 // Workers returns the pool's workers, in an order that never changes.
 func (p *Pool) Workers() []*Worker { return p.workers }
 
-// clock returns the coarse time, see [Worker.Now].
-func (p *Pool) clock() uint32 { return uint32(time.Since(p.start).Milliseconds()) }
+// coarse returns the coarse time, see [Worker.Now].
+func (p *Pool) coarse() uint32 { return uint32(p.clock.read().Milliseconds()) }
 
-// ticker wakes every worker each tickEvery.
+// ticker looks at the clock each tickEvery, and wakes every worker that has
+// connections.
 func (p *Pool) ticker() {
 	t := time.NewTicker(tickEvery)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
+			p.clock.read()
 			for _, w := range p.workers {
-				w.tickDue.Store(true)
-				w.signal()
+				if w.stats.conns.Load() > 0 {
+					w.tickDue.Store(true)
+					w.signal()
+				}
 			}
 		case <-p.stop:
 			return
