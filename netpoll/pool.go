@@ -20,9 +20,14 @@ type OpenFunc func(*Worker, *Conn) Session
 type Config struct {
 	Workers int // default: one per processor
 
+	// MaxConns bounds the connections that the pool accepts: those of the workers,
+	// and those that were detached, until they are closed. At the bound newcomers
+	// wait in the system's backlog. Default: no bound but the system's.
+	MaxConns int
+
 	// Failed is called with errors of the reactor that concern no connection:
-	// a failing epoll, or accept short of descriptors (once for each time that
-	// it happens). Default: they are dropped.
+	// a failing epoll, accept at MaxConns or short of descriptors (once for each
+	// time that it happens). Default: they are dropped.
 	Failed func(error)
 }
 
@@ -31,6 +36,7 @@ type Pool struct {
 	workers []*Worker   // immutable
 	failed  func(error) // immutable
 	clock   *clock      // immutable
+	quota   *quota      // immutable; of descriptors
 
 	open    atomic.Int64 // connections owned by all workers, and those on their way to one
 	emptied chan struct{}
@@ -49,6 +55,7 @@ func New(config Config) (*Pool, error) {
 	p := &Pool{
 		failed:  config.Failed,
 		clock:   newClock(),
+		quota:   newQuota(config.MaxConns),
 		emptied: make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 	}
@@ -113,9 +120,20 @@ func (p *Pool) Adopt(fd int, open OpenFunc) {
 	p.leastBusy().Adopt(fd, open)
 }
 
+// Crowded reports whether the pool is about to have all the connections that it
+// may have. It may be called from anywhere.
+func (p *Pool) Crowded() bool { return p.quota.crowded() }
+
 // Adopt gives the descriptor of a socket, which must be non-blocking, to this
-// worker. From then on the worker owns it. It may be called from anywhere.
+// worker. From then on the worker owns it. It may be called from anywhere, and
+// does not look at MaxConns.
 func (w *Worker) Adopt(fd int, open OpenFunc) {
+	w.pool.quota.held.Add(1)
+	w.adopt(fd, open)
+}
+
+// adopt is Adopt for a descriptor that is in the quota.
+func (w *Worker) adopt(fd int, open OpenFunc) {
 	w.pool.open.Add(1)
 	w.stats.conns.Add(1)
 	w.Post(func() bool {
