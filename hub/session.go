@@ -56,7 +56,7 @@ type Session struct {
 	// In the worker's coarse time:
 	heard uint32 // when bytes last came
 	took  uint32 // when the socket last took bytes, or began not to
-	since uint32 // when the phase began
+	since uint32 // when the phase began, or, once open, when the last ping was due
 
 	id      uint32 // a viewer's number in its room, from 1; 0 for anybody else
 	slot    int32  // place in the audience's members
@@ -334,11 +334,8 @@ func (s *Session) Tick() {
 			s.end(ReasonTooSlow)
 		case s.has(markBlocked) && s.lags(): // who has room in its socket waits for this relay
 			s.tooSlow(CauseLag)
-		case s.past(s.heard, config.IdleTimeout):
-			s.end(ReasonIdle)
-		case !s.has(markPinged) && (s.past(s.heard, config.PingAfter) || s.past(s.took, config.PingAfter)):
-			s.set(markPinged)
-			s.push(private{frame: pingFrame, kind: urgent})
+		default:
+			s.keepAlive(config)
 		}
 	case closing, finishing, over:
 		if s.past(s.since, config.CloseTimeout) {
@@ -346,6 +343,3 @@ func (s *Session) Tick() {
 		}
 	}
 }
-
-// pingFrame is an empty ping.
-var pingFrame = frame.AppendFrame(nil, ws.OpPing, nil)
