@@ -81,6 +81,7 @@ func (s *Session) respond(why Reason, response []byte) {
 	s.reason = why
 	s.push(private{frame: response, kind: urgent})
 	s.dropInput()
+	s.dropHead()
 	s.more = nil
 	s.enter(finishing)
 }
@@ -148,6 +149,7 @@ func (s *Session) forget() {
 	}
 	s.shard.counters.closes[s.reason].Add(1)
 	s.dropInput()
+	s.dropHead()
 	s.more, s.out = nil, nil
 	s.cursor = broadcast.Cursor{}
 	s.enter(gone)

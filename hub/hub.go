@@ -83,15 +83,14 @@ func (h *Hub) Configure(config Config) {
 func (h *Hub) Config() *Config { return h.settings.Load() }
 
 // NewSession returns the session of a new connection on the worker with the
-// given index. It is called by that worker.
+// given index. It is called by that worker, and may close another connection of
+// it.
 func (h *Hub) NewSession(worker int, conn Conn) *Session {
 	s := &Session{shard: h.shards[worker], conn: conn}
 	now := s.shard.Now()
 	s.heard, s.took, s.since = now, now, now
 	h.connections.Add(1)
-	if n := h.handshaking.Add(1); n > int64(h.Config().MaxHandshaking) {
-		s.refuse(ReasonHandshake, 503, "too many requests are under way; try again")
-	}
+	s.admit()
 	return s
 }
 

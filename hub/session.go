@@ -14,7 +14,8 @@ import (
 // A phase is how far a connection has come. The phases follow one another in
 // this order; some are left out.
 //
-//	opening    request head complete -> open, or finishing with a refusal
+//	opening    request head complete -> open, or finishing with a refusal;
+//	           no room or no memory for it -> over, with a refusal
 //	open       own close frame -> closing; peer's close frame -> over;
 //	           broken frame -> finishing
 //	closing    peer's close frame or the close timeout -> over
@@ -40,6 +41,7 @@ const (
 	markFromOut                   // what Next returned came from out, not from the Log
 	markGranted                   // was made host; its first message voids the older token
 	markHost                      // is its room's host, not a viewer
+	markSilent                    // is in the opening phase and has sent nothing, see silence
 )
 
 // A Session is the protocol state of one connection, without the connection.
@@ -111,6 +113,7 @@ func (s *Session) past(then uint32, limit time.Duration) bool {
 
 func (s *Session) enter(p phase) {
 	if s.phase == opening {
+		s.endSilence()
 		s.shard.hub.handshaking.Add(-1)
 	}
 	s.phase = p
@@ -323,6 +326,7 @@ func (s *Session) Tick() {
 	switch s.phase {
 	case opening:
 		if s.past(s.since, config.HandshakeTimeout) {
+			s.shard.hub.Refused("handshake_timeout", s.conn.Peer())
 			s.refuse(ReasonHandshakeSlow, 408, "the request's head took longer than "+config.HandshakeTimeout.String())
 		}
 	case open:

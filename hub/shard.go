@@ -32,6 +32,7 @@ type shard struct {
 	hub      *Hub   // immutable
 	index    int    // immutable; place in hub.shards
 	parser   parser // owned by the worker
+	silent   silence
 	counters counters
 }
 

@@ -95,6 +95,7 @@ func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 func (r *relay) hubConfig(s *settings) hub.Config {
 	config := s.hubConfig()
 	config.Plain = r.plain.take
+	config.Crowded = r.pool.Crowded
 	if fits := r.viewers; config.MaxConnections == 0 || config.MaxConnections > fits {
 		if config.MaxConnections > 0 && s.setting("max-connections").source.kind != fromDefault {
 			r.log.Warn("fewer descriptors than connections", "max_connections", config.MaxConnections, "descriptors", r.limit, "viewers", fits)
