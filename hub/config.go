@@ -9,8 +9,8 @@ import (
 type Config struct {
 	MaxConnections int // WebSocket connections at once; default 20,000
 	// MaxHandshaking is how many connections may not yet be WebSockets. One more
-	// takes the place of the oldest that has sent nothing; if there is none it is
-	// refused. Default 15,000.
+	// takes the place of the oldest that has sent nothing, or whose head is
+	// incomplete after 2 s; if there is none it is refused. Default 15,000.
 	MaxHandshaking int
 	MaxRooms       int // rooms at once; default 10,000
 	MaxViewers     int // viewers of one room at once; default 20,000
@@ -70,8 +70,8 @@ type Config struct {
 	EchoPath string
 
 	// Crowded reports that the transport has nearly all the connections that it may
-	// have: newcomers then take the places of those that have sent nothing. It is
-	// called by workers. Default: it never has.
+	// have: newcomers then take places as with MaxHandshaking. It is called by
+	// workers. Default: it never has.
 	Crowded func() bool
 
 	// Plain takes over a connection whose request is not a WebSocket upgrade,

@@ -53,7 +53,10 @@ func New(config Config, workers []Worker) *Hub {
 	h.Configure(config)
 	_, _ = crand.Read(h.key[:]) // never fails: crypto/rand ends the program instead
 	for i, w := range workers {
-		h.shards = append(h.shards, &shard{Worker: w, hub: h, index: i})
+		h.shards = append(h.shards, &shard{
+			Worker: w, hub: h, index: i,
+			silent: waitingList{mark: markSilent}, begun: waitingList{mark: markBegun},
+		})
 	}
 	h.protocols = []Protocol{nil}
 	h.serve(classroom{}, "/", "/v1/websocket")

@@ -8,7 +8,7 @@ import (
 // open takes bytes of the request's head.
 func (s *Session) open(chunk []byte) {
 	h := s.shard.hub
-	s.endSilence()
+	s.shard.silent.remove(s)
 	if h.budget.LevelWith(int64(len(chunk))) >= budget.Full {
 		s.turnAway("memory", "the relay is short of memory; try again later")
 		return
@@ -22,6 +22,10 @@ func (s *Session) open(chunk []byte) {
 	verdict := shake.Feed(chunk)
 	h.budget.Add(budget.Heads, int64(shake.Buffered()-kept))
 	switch verdict {
+	case frame.Pending:
+		if !s.has(markBegun) {
+			s.shard.begun.add(s)
+		}
 	case frame.Refused:
 		s.respond(ReasonHandshake, shake.Reply())
 	case frame.Plain:

@@ -41,7 +41,8 @@ const (
 	markFromOut                   // what Next returned came from out, not from the Log
 	markGranted                   // was made host; its first message voids the older token
 	markHost                      // is its room's host, not a viewer
-	markSilent                    // is in the opening phase and has sent nothing, see silence
+	markSilent                    // is in the opening phase and has sent nothing
+	markBegun                     // is in the opening phase and has sent half of a head
 )
 
 // A Session is the protocol state of one connection, without the connection.
@@ -113,7 +114,8 @@ func (s *Session) past(then uint32, limit time.Duration) bool {
 
 func (s *Session) enter(p phase) {
 	if s.phase == opening {
-		s.endSilence()
+		s.shard.silent.remove(s)
+		s.shard.begun.remove(s)
 		s.shard.hub.handshaking.Add(-1)
 	}
 	s.phase = p
@@ -325,9 +327,13 @@ func (s *Session) Tick() {
 	}
 	switch s.phase {
 	case opening:
-		if s.past(s.since, config.HandshakeTimeout) {
+		limit := config.HandshakeTimeout
+		if config.crowded() {
+			limit = min(limit, headTime) // newcomers that could displace it may not even be accepted
+		}
+		if s.past(s.since, limit) {
 			s.shard.hub.Refused("handshake_timeout", s.conn.Peer())
-			s.refuse(ReasonHandshakeSlow, 408, "the request's head took longer than "+config.HandshakeTimeout.String())
+			s.refuse(ReasonHandshakeSlow, 408, "the request's head took longer than "+limit.String())
 		}
 	case open:
 		switch {
@@ -342,7 +348,11 @@ func (s *Session) Tick() {
 			s.keepAlive(config)
 		}
 	case closing, finishing, over:
-		if s.past(s.since, config.CloseTimeout) {
+		linger := config.CloseTimeout
+		if s.phase == finishing && s.out == nil && config.crowded() {
+			linger = 0 // all is said, and others wait for its place
+		}
+		if s.past(s.since, linger) {
 			s.abandon()
 		}
 	}

@@ -64,7 +64,7 @@ type options struct {
 	TrustedProxy  []trustedPeer `placeholder:"NETWORK" group:"access" help:"Address or CIDR of a proxy whose X-Forwarded-For is believed. May be given again."`
 
 	MaxConnections   int `default:"20000" zero:"" group:"limits" help:"WebSocket connections at once; 0 for as many as descriptors allow."`
-	MaxHandshaking   int `default:"15000" group:"limits" help:"Connections at once that are not yet WebSockets; newcomers take the places of those that have sent nothing."`
+	MaxHandshaking   int `default:"15000" group:"limits" help:"Connections at once that are not yet WebSockets; newcomers take the places of those that do not finish."`
 	MaxRooms         int `default:"10000" group:"limits" help:"Rooms at once."`
 	MaxViewers       int `default:"20000" group:"limits" help:"Viewers of one room at once."`
 	MaxHead          int `default:"8192" group:"limits" help:"Bytes of a request's head."`

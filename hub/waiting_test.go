@@ -74,28 +74,69 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 	}
 }
 
-// TestWhoSaidSomethingIsNotDisplaced has the limit be reached by heads that are
-// under way.
-func TestWhoSaidSomethingIsNotDisplaced(t *testing.T) {
-	r := newTestRelay(t, 1, Config{MaxHandshaking: 3})
-	var all []*peer
-	for range 3 {
+// TestHeadsUnderWayMakeRoom has the limit be reached by heads that have begun.
+// For a while they are safe.
+func TestHeadsUnderWayMakeRoom(t *testing.T) {
+	const limit = 100
+	r := newTestRelay(t, 1, Config{MaxHandshaking: limit})
+	begin := func() *peer {
 		p := r.connect(0)
-		p.bytes([]byte(testHead[:20]))
-		all = append(all, p)
+		p.bytes([]byte(testHead[:1]))
+		p.Flush()
+		return p
 	}
-	late := r.connect(0)
-	late.Flush()
+	var all []*peer
+	for range limit {
+		all = append(all, begin())
+	}
+	honest := all[limit-1]
+	late := begin()
 	if !strings.HasPrefix(string(late.wire), "HTTP/1.1 503 ") || !late.gone {
 		t.Errorf("one more was answered %q, gone %v", late.wire, late.gone)
 	}
-	for i, p := range all {
-		if p.bytes([]byte(testHead[20:])); !strings.HasPrefix(string(p.wire), "HTTP/1.1 101 ") {
-			t.Errorf("number %d was answered %q", i, p.wire)
-		}
+	if honest.bytes([]byte(testHead[1:])); !strings.HasPrefix(string(honest.wire), "HTTP/1.1 101 ") {
+		t.Errorf("a head in two parts was answered %q", honest.wire)
 	}
-	if n := r.hub.Refusals()["handshakes_full"]; n != 1 {
-		t.Errorf("%d refusals are counted", n)
+	begin()
+	r.pass(headTime, all...)
+	r.workers[0].now++
+	for i := range limit - 1 {
+		if p := r.connect(0); !p.upgrades() {
+			t.Fatalf("client %d was answered %q", i, p.wire)
+		}
+		if all[0].gone != true || i < limit-2 && all[limit-2].gone {
+			t.Fatal("it is not the oldest that makes room")
+		}
+		begin() // so that the handshakes are full again
+	}
+	if n := r.hub.Refusals()["handshakes_full"]; n != limit {
+		t.Errorf("%d refusals are counted, want %d", n, limit)
+	}
+	if n := r.hub.shards[0].begun.count.Load(); n != limit {
+		t.Errorf("%d are under way, want %d", n, limit)
+	}
+}
+
+// TestWhoLingersMakesRoom has peers that do not close after a refusal, and heads
+// that are not complete, hold all the connections that the transport may have.
+func TestWhoLingersMakesRoom(t *testing.T) {
+	crowded := false
+	r := newTestRelay(t, 1, Config{Crowded: func() bool { return crowded }})
+	p := r.connect(0)
+	p.bytes([]byte("no HTTP\r\n\r\n"))
+	begun := r.connect(0)
+	begun.bytes([]byte("G"))
+	r.pass(3*time.Second, p, begun)
+	if p.gone || begun.gone {
+		t.Error("they are gone, although there is room")
+	}
+	crowded = true
+	r.pass(2*time.Second, p, begun)
+	if !p.gone || !strings.HasPrefix(string(p.wire), "HTTP/1.1 400 ") {
+		t.Errorf("it is there, and was answered %q", p.wire)
+	}
+	if !begun.gone || !strings.HasPrefix(string(begun.wire), "HTTP/1.1 408 ") {
+		t.Errorf("half a head is there, and was answered %q", begun.wire)
 	}
 }
 
@@ -129,7 +170,7 @@ func TestASilenceTakesLittle(t *testing.T) {
 		p := r.connect(0)
 		p.upgrades()
 		p.reset()
-		if n := cap(q.queue); n > 8*minSilence {
+		if n := cap(q.queue); n > 8*minPassed {
 			t.Fatalf("the queue of one has room for %d", n)
 		}
 	}
