@@ -43,10 +43,10 @@ type SocketOptions struct {
 	UserTimeout time.Duration
 	// KeepAlive is the time of silence before the kernel probes a peer
 	// (TCP_KEEPIDLE); it finds those that vanished without a word although
-	// nothing is sent to them. For each connection it is drawn between three
-	// fifths of this and all of it, in whole seconds: thousands that fell silent together
-	// are probed one after the other, and not all in one burst, of which the
-	// kernel would drop what its backlog does not hold. Default 45 s.
+	// nothing is sent to them. For every few connections it is drawn anew between
+	// three fifths of this and all of it, in whole seconds: thousands that fell
+	// silent together are not probed in one burst, of which the kernel would drop
+	// what its backlog does not hold. Default 45 s.
 	KeepAlive time.Duration
 }
 
@@ -157,6 +157,7 @@ func (p *Pool) Serve(l *Listener, open OpenFunc) error {
 	}
 
 	var fatal error
+	accepted := 0
 	var short time.Time // when there were last no connections or descriptors to be had
 	shortOf := func(what error) {
 		// They come free and run out again one by one: that is one shortage.
@@ -175,7 +176,9 @@ func (p *Pool) Serve(l *Listener, open OpenFunc) error {
 			}
 			conn, errno := l.accept(int(fd))
 			if errno == 0 {
-				l.spreadProbes(conn)
+				if accepted++; accepted%redraw == 0 {
+					l.drawIdle(int(fd))
+				}
 				w := p.leastBusy()
 				w.stats.accepted.Add(1)
 				w.adopt(conn, open)
@@ -204,9 +207,11 @@ func (p *Pool) Serve(l *Listener, open OpenFunc) error {
 	return nil
 }
 
-// spreadProbes draws a connection's TCP_KEEPIDLE. If that fails, it has the
-// listener's.
-func (l *Listener) spreadProbes(fd int) {
+// redraw is how many connections in a row have the same TCP_KEEPIDLE.
+const redraw = 16
+
+// drawIdle draws the TCP_KEEPIDLE of the connections that come next.
+func (l *Listener) drawIdle(fd int) {
 	if spread := l.idle - l.idle*3/5; spread > 0 {
 		setInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int32(l.idle-rand.IntN(spread+1)))
 	}
