@@ -327,13 +327,12 @@ func (s *Session) Tick() {
 	}
 	switch s.phase {
 	case opening:
-		limit := config.HandshakeTimeout
-		if config.crowded() {
-			limit = min(limit, headTime) // newcomers that could displace it may not even be accepted
-		}
-		if s.past(s.since, limit) {
+		switch {
+		case s.past(s.since, config.HandshakeTimeout):
 			s.shard.hub.Refused("handshake_timeout", s.conn.Peer())
-			s.refuse(ReasonHandshakeSlow, 408, "the request's head took longer than "+limit.String())
+			s.refuse(ReasonHandshakeSlow, 408, "the request's head took longer than "+config.HandshakeTimeout.String())
+		case s.past(s.since, s.safeTime()) && config.crowded():
+			s.displaced() // newcomers that could displace it may not even be accepted
 		}
 	case open:
 		switch {

@@ -13,8 +13,21 @@ import (
 // that have sent nothing, then those whose heads are under way for longer than an
 // honest client needs, the oldest first.
 
-// headTime is how long a head that has begun is safe.
-const headTime = 2 * time.Second
+// The times for which a connection is safe. An honest client sends its head as
+// soon as it is connected, so that it is there when the connection is accepted,
+// if not read yet.
+const (
+	silentTime = 50 * time.Millisecond // without sending anything
+	headTime   = 2 * time.Second       // with half of a head
+)
+
+// safeTime returns the time for which a connection in its handshake is safe.
+func (s *Session) safeTime() time.Duration {
+	if s.has(markSilent) {
+		return silentTime
+	}
+	return headTime
+}
 
 // A waitingList is the connections of one worker with a mark, oldest first.
 type waitingList struct {
@@ -97,16 +110,19 @@ func (s *shard) makeRoom() bool {
 // displace closes the worker's oldest connection that may be closed for another
 // one. It reports whether there was one.
 func (s *shard) displace() bool {
-	old := s.silent.oldest()
-	if old == nil {
-		old = s.begun.oldest()
-		if old == nil || !old.past(old.since, headTime) {
-			return false
+	for _, list := range []*waitingList{&s.silent, &s.begun} {
+		if old := list.oldest(); old != nil && old.past(old.since, old.safeTime()) {
+			old.displaced()
+			old.conn.Flush()
+			return true
 		}
 	}
-	old.turnAway("handshakes_full", "others came while your request was not complete; try again")
-	old.conn.Flush()
-	return true
+	return false
+}
+
+// displaced closes a connection in its handshake for another one.
+func (s *Session) displaced() {
+	s.turnAway("handshakes_full", "others came while your request was not complete; try again")
 }
 
 // turnAway refuses a connection in its handshake, and counts it by the cause. It

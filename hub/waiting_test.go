@@ -33,6 +33,7 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 			var strangers []*peer
 			for i := range 2 * limit {
 				strangers = append(strangers, r.connect(workers.silent(i)))
+				r.pass(time.Millisecond)
 			}
 			r.run()
 			if n := r.hub.Stats().Handshaking; n != limit {
@@ -135,7 +136,7 @@ func TestWhoLingersMakesRoom(t *testing.T) {
 	if !p.gone || !strings.HasPrefix(string(p.wire), "HTTP/1.1 400 ") {
 		t.Errorf("it is there, and was answered %q", p.wire)
 	}
-	if !begun.gone || !strings.HasPrefix(string(begun.wire), "HTTP/1.1 408 ") {
+	if !begun.gone || !strings.HasPrefix(string(begun.wire), "HTTP/1.1 503 ") {
 		t.Errorf("half a head is there, and was answered %q", begun.wire)
 	}
 }
@@ -146,6 +147,7 @@ func TestACrowdedTransport(t *testing.T) {
 	crowded := false
 	r := newTestRelay(t, 1, Config{Crowded: func() bool { return crowded }})
 	first, second := r.connect(0), r.connect(0)
+	r.pass(2 * silentTime)
 	crowded = true
 	if p := r.connect(0); !p.upgrades() || !first.gone || second.gone {
 		t.Errorf("answered %q; the first gone %v, the second gone %v", p.wire, first.gone, second.gone)
@@ -157,6 +159,13 @@ func TestACrowdedTransport(t *testing.T) {
 	}
 	if !second.gone {
 		t.Error("the second is there")
+	}
+	// Who has just come may have sent its head, which is not read yet.
+	all := []*peer{r.connect(0), r.connect(0), r.connect(0)}
+	for i, p := range all {
+		if !p.upgrades() {
+			t.Errorf("number %d of those who came at once was answered %q", i, p.wire)
+		}
 	}
 }
 
