@@ -96,6 +96,7 @@ func (s *Session) respond(why Reason, response []byte) {
 	s.reason = why
 	s.push(private{frame: response, kind: urgent})
 	s.dropInput()
+	s.dropHead()
 	s.more = nil
 	s.enter(finishing)
 }
@@ -184,6 +185,7 @@ func (s *Session) forget() {
 	}
 	s.shard.counters.closes[s.reason].Add(1)
 	s.dropInput()
+	s.dropHead()
 	s.dropAll()
 	s.more = nil
 	s.cursor = broadcast.Cursor{}

@@ -8,7 +8,10 @@ import (
 // Config of a [Hub]. The zero value works; each field names its default.
 type Config struct {
 	MaxConnections int // WebSocket connections at once; default 20,000
-	MaxHandshaking int // connections that are not yet WebSockets; default 15,000
+	// MaxHandshaking is how many connections may not yet be WebSockets. One more
+	// takes the place of the oldest that has sent nothing for 50 ms, or whose head is
+	// incomplete after 2 s; if there is none it is refused. Default 15,000.
+	MaxHandshaking int
 	MaxRooms       int // rooms at once; default 10,000
 	MaxViewers     int // viewers of one room at once; default 20,000
 
@@ -67,6 +70,11 @@ type Config struct {
 	// EchoPath, if not empty, is a path at which text and binary messages are
 	// sent back, for conformance suites.
 	EchoPath string
+
+	// Crowded reports that the transport has nearly all the connections that it may
+	// have: newcomers then take places as with MaxHandshaking. It is called by
+	// workers. Default: it never has.
+	Crowded func() bool
 
 	// Plain takes over a connection whose request is not a WebSocket upgrade,
 	// with everything that was read from it. After an error the connection is

@@ -63,7 +63,10 @@ func New(config Config, workers []Worker) *Hub {
 	h.Configure(config)
 	_, _ = crand.Read(h.key[:]) // never fails: crypto/rand ends the program instead
 	for i, w := range workers {
-		h.shards = append(h.shards, &shard{Worker: w, hub: h, index: i})
+		h.shards = append(h.shards, &shard{
+			Worker: w, hub: h, index: i,
+			silent: waitingList{mark: markSilent}, begun: waitingList{mark: markBegun},
+		})
 	}
 	h.protocols = []Protocol{nil}
 	h.serve(classroom{}, "/", "/v1/websocket")
@@ -93,15 +96,14 @@ func (h *Hub) Configure(config Config) {
 func (h *Hub) Config() *Config { return h.settings.Load() }
 
 // NewSession returns the session of a new connection on the worker with the
-// given index. It is called by that worker.
+// given index. It is called by that worker, and may close another connection of
+// it.
 func (h *Hub) NewSession(worker int, conn Conn) *Session {
 	s := &Session{shard: h.shards[worker], conn: conn}
 	now := s.shard.Now()
 	s.heard, s.took, s.since = now, now, now
 	h.connections.Add(1)
-	if n := h.handshaking.Add(1); n > int64(h.Config().MaxHandshaking) {
-		s.refuse(ReasonHandshake, 503, "too many requests are under way; try again")
-	}
+	s.admit()
 	return s
 }
 

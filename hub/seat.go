@@ -14,14 +14,31 @@ type seat struct {
 	waiting *time.Timer
 }
 
-// waitLocked closes the room when nobody has come by then.
+// waitSteps is in how many steps a room waits for its host, and minWaitStep the
+// shortest of them.
+const (
+	waitSteps   = 10
+	minWaitStep = time.Second
+)
+
+// waitLocked closes the room when nobody has come by then. It waits in steps, so
+// that the time in which the relay did not run, and nobody could come, counts
+// for one step at most.
 func (r *Room) waitLocked(limit time.Duration, why Reason) {
 	r.seat.stopWaiting()
+	step := max(limit/waitSteps, minWaitStep)
+	left := limit - min(step, limit)
 	var timer *time.Timer
-	timer = time.AfterFunc(limit, func() {
+	timer = time.AfterFunc(min(step, limit), func() {
 		r.mu.Lock()
 		// The host may have come, and gone again, at this very moment.
 		if r.closed || r.seat.host != nil || r.seat.waiting != timer || r.stays() {
+			r.mu.Unlock()
+			return
+		}
+		if left > 0 {
+			timer.Reset(min(step, left))
+			left -= min(step, left)
 			r.mu.Unlock()
 			return
 		}

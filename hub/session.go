@@ -13,7 +13,8 @@ import (
 // A phase is how far a connection has come. The phases follow one another in
 // this order; some are left out.
 //
-//	opening    request head complete -> open, or finishing with a refusal
+//	opening    request head complete -> open, or finishing with a refusal;
+//	           no room or no memory for it -> over, with a refusal
 //	open       own close frame -> closing; peer's close frame -> over;
 //	           broken frame -> finishing
 //	closing    peer's close frame or the close timeout -> over
@@ -39,6 +40,8 @@ const (
 	markFromOut                   // what Next returned came from out, not from the Log
 	markGranted                   // was made host; its first message voids the older token
 	markHost                      // is its room's host, not a viewer
+	markSilent                    // is in the opening phase and has sent nothing
+	markBegun                     // is in the opening phase and has sent half of a head
 )
 
 // A Session is the protocol state of one connection, without the connection.
@@ -55,7 +58,7 @@ type Session struct {
 	// In the worker's coarse time:
 	heard uint32 // when bytes last came
 	took  uint32 // when the socket last took bytes, or began not to
-	since uint32 // when the phase began
+	since uint32 // when the phase began, or, once open, when the last ping was due
 
 	id           uint32 // a viewer's number in its room, from 1; 0 for anybody else
 	slot         int32  // place in the audience's members
@@ -112,6 +115,8 @@ func (s *Session) past(then uint32, limit time.Duration) bool {
 
 func (s *Session) enter(p phase) {
 	if s.phase == opening {
+		s.shard.silent.remove(s)
+		s.shard.begun.remove(s)
 		s.shard.hub.handshaking.Add(-1)
 	}
 	s.phase = p
@@ -276,8 +281,12 @@ func (s *Session) Tick() {
 	}
 	switch s.phase {
 	case opening:
-		if s.past(s.since, config.HandshakeTimeout) {
+		switch {
+		case s.past(s.since, config.HandshakeTimeout):
+			s.shard.hub.Refused("handshake_timeout", s.conn.Peer())
 			s.refuse(ReasonHandshakeSlow, 408, "the request's head took longer than "+config.HandshakeTimeout.String())
+		case s.past(s.since, s.safeTime()) && config.crowded():
+			s.displaced() // newcomers that could displace it may not even be accepted
 		}
 	case open:
 		switch {
@@ -294,20 +303,18 @@ func (s *Session) Tick() {
 			s.end(ReasonTooSlow)
 		case s.has(markBlocked) && s.lags(): // who has room in its socket waits for this relay
 			s.tooSlow(CauseLag)
-		case s.past(s.heard, config.IdleTimeout):
-			s.end(ReasonIdle)
 		case s.messageLate():
 			s.endNow(ReasonMessageSlow)
-		case !s.has(markPinged) && (s.past(s.heard, config.PingAfter) || s.past(s.took, config.PingAfter)):
-			s.set(markPinged)
-			s.push(private{frame: pingFrame, kind: urgent})
+		default:
+			s.keepAlive(config)
 		}
 	case closing, finishing, over:
-		if s.past(s.since, config.CloseTimeout) {
+		linger := config.CloseTimeout
+		if s.phase == finishing && s.out == nil && config.crowded() {
+			linger = 0 // all is said, and others wait for its place
+		}
+		if s.past(s.since, linger) {
 			s.abandon()
 		}
 	}
 }
-
-// pingFrame is an empty ping.
-var pingFrame = frame.AppendFrame(nil, ws.OpPing, nil)

@@ -28,10 +28,12 @@ type Conn interface {
 
 // A shard is the hub's share on one worker.
 type shard struct {
-	Worker          // immutable
-	hub      *Hub   // immutable
-	index    int    // immutable; place in hub.shards
-	parser   parser // owned by the worker
+	Worker               // immutable
+	hub      *Hub        // immutable
+	index    int         // immutable; place in hub.shards
+	parser   parser      // owned by the worker
+	silent   waitingList // connections that have sent nothing yet
+	begun    waitingList // and those with half of a head
 	counters counters
 
 	behind map[*audience]struct{} // owned by the worker; audiences with viewers that may be behind

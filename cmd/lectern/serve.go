@@ -63,20 +63,21 @@ type options struct {
 	AllowOrigin   []webOrigin   `placeholder:"ORIGIN" group:"access" help:"Origin whose pages may connect, like https://example.org, besides the relay's own; * for all. May be given again."`
 	TrustedProxy  []trustedPeer `placeholder:"NETWORK" group:"access" help:"Address or CIDR of a proxy whose X-Forwarded-For is believed. May be given again."`
 
-	Memory           memorySize `restart:"" default:"auto" group:"limits" help:"Memory that the relay may use, like 512MB; auto for three quarters of what the control group or the machine has."`
-	MaxConnections   int        `default:"20000" zero:"" group:"limits" help:"WebSocket connections at once; 0 for as many as descriptors allow."`
-	MaxHandshaking   int        `default:"15000" group:"limits" help:"Connections at once that are not yet WebSockets."`
-	MaxRooms         int        `default:"10000" group:"limits" help:"Rooms at once."`
-	MaxViewers       int        `default:"20000" group:"limits" help:"Viewers of one room at once."`
-	MaxHead          int        `default:"8192" group:"limits" help:"Bytes of a request's head."`
-	MaxHostMessage   int        `default:"1048576" group:"limits" help:"Bytes of a host's message. One over 16 times this ends the connection."`
-	MaxViewerMessage int        `default:"16384" group:"limits" help:"Bytes of anybody else's message. One over 16 times this ends the connection."`
-	MaxName          int        `default:"64" group:"limits" help:"Characters of a viewer's or a room's name."`
-	HostRate         int        `default:"0" zero:"" group:"limits" help:"Broadcasts a second from a host; 0 for any number."`
-	HostRequestRate  int        `default:"1000" group:"limits" help:"Other messages a second from a host."`
-	ViewerRate       int        `default:"10" group:"limits" help:"Messages a second from anybody else."`
-	MaxPrivate       int        `default:"65536" group:"limits" help:"Bytes of answers that may wait for one connection before it is not read from any more."`
-	LagLimit         int        `default:"4194304" group:"limits" help:"Bytes of broadcasts that a viewer may fall behind; at least twice --max-host-message."`
+	Memory memorySize `restart:"" default:"auto" group:"limits" help:"Memory that the relay may use, like 512MB; auto for three quarters of what the control group or the machine has."`
+
+	MaxConnections   int `default:"20000" zero:"" group:"limits" help:"WebSocket connections at once; 0 for as many as descriptors allow."`
+	MaxHandshaking   int `default:"15000" group:"limits" help:"Connections at once that are not yet WebSockets; newcomers take the places of those that do not finish."`
+	MaxRooms         int `default:"10000" group:"limits" help:"Rooms at once."`
+	MaxViewers       int `default:"20000" group:"limits" help:"Viewers of one room at once."`
+	MaxHead          int `default:"8192" group:"limits" help:"Bytes of a request's head."`
+	MaxHostMessage   int `default:"1048576" group:"limits" help:"Bytes of a host's message. One over 16 times this ends the connection."`
+	MaxViewerMessage int `default:"16384" group:"limits" help:"Bytes of anybody else's message. One over 16 times this ends the connection."`
+	MaxName          int `default:"64" group:"limits" help:"Characters of a viewer's or a room's name."`
+	HostRate         int `default:"0" zero:"" group:"limits" help:"Broadcasts a second from a host; 0 for any number."`
+	HostRequestRate  int `default:"1000" group:"limits" help:"Other messages a second from a host."`
+	ViewerRate       int `default:"10" group:"limits" help:"Messages a second from anybody else."`
+	MaxPrivate       int `default:"65536" group:"limits" help:"Bytes of answers that may wait for one connection before it is not read from any more."`
+	LagLimit         int `default:"4194304" group:"limits" help:"Bytes of broadcasts that a viewer may fall behind; at least twice --max-host-message."`
 
 	Retain         int           `default:"262144" group:"record" help:"Bytes of broadcasts that a room keeps, for viewers that come back and for the history."`
 	RetainMessages int           `default:"10000" group:"record" help:"Broadcasts that a room keeps."`
