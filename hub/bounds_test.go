@@ -449,14 +449,17 @@ func TestAMessageHasToComeWholeInTime(t *testing.T) {
 // TestHalfMessagesDoNotFitTheBudget has many send half of what they may.
 func TestHalfMessagesDoNotFitTheBudget(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
-	r.hub.budget.SetLimit(1 << 20)
 	honest, code := r.host(0)
 	v := r.viewer(0, code)
+	var all []*peer
+	for range 200 {
+		all = append(all, r.dial(0))
+	}
+	r.hub.budget.SetLimit(1 << 20)
 	half := appendMasked(nil, strings.Repeat("x", 16_000))
 	half = half[:len(half)/2]
 	var refused int
-	for range 200 {
-		p := r.dial(0)
+	for _, p := range all {
 		if p.bytes(half); p.session.reason == ReasonMemory {
 			refused++
 			p.hears(`{"type":"closed","reason":"memory"}`, "close 1013")
@@ -503,11 +506,12 @@ func TestPressureClosesThoseWhoHoldMost(t *testing.T) {
 		if sum < 15_000_000 {
 			t.Fatalf("%d bytes are counted", sum)
 		}
+		stranger := r.dial(0)
 		r.hub.budget.SetLimit(sum)
 		if r.hub.budget.Level() != budget.Over {
 			t.Fatalf("level %d", r.hub.budget.Level())
 		}
-		r.dial(0).fails("too_many_rooms", `{"type":"create"}`)
+		stranger.fails("too_many_rooms", `{"type":"create"}`)
 		for range 3 {
 			r.hub.Tend()
 			r.sleep(time.Second)
