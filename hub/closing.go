@@ -94,6 +94,7 @@ func (s *Session) refuse(why Reason, status int, message string) {
 // respond ends the opening phase with an HTTP response.
 func (s *Session) respond(why Reason, response []byte) {
 	s.reason = why
+	s.shard.hub.Answered(statusOf(response))
 	s.push(private{frame: response, kind: urgent})
 	s.dropInput()
 	s.more = nil

@@ -70,7 +70,7 @@ type Config struct {
 
 	// Plain takes over a connection whose request is not a WebSocket upgrade,
 	// with everything that was read from it. After an error the connection is
-	// still the hub's. Default: such requests are answered 404.
+	// still the hub's; a [PlainRefusal] says what to answer. Default: such requests are answered 404.
 	Plain func(conn Conn, read []byte) error
 }
 

@@ -36,6 +36,7 @@ type Hub struct {
 	budget   budget.Budget // of everything that peers can make grow
 	refusals refusals
 	pressure atomic.Int32 // see shrunk
+	answers  answers
 	guesses  limiter
 	changes  *changes // immutable once served; nil without a store
 

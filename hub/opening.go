@@ -4,39 +4,24 @@ import (
 	"lectern/frame"
 )
 
+// subprotocol is agreed to when a client asks for it. It need not.
+const subprotocol = "lectern.v1"
+
 // open takes bytes of the request's head.
 func (s *Session) open(chunk []byte) {
 	m := s.extra()
 	if m.shake == nil {
-		m.shake = &frame.Handshake{MaxHead: s.shard.hub.Config().MaxHead}
+		m.shake = &frame.Handshake{MaxHead: s.shard.hub.Config().MaxHead, Subprotocol: subprotocol}
 	}
 	shake := m.shake
 	switch shake.Feed(chunk) {
 	case frame.Refused:
 		s.respond(ReasonHandshake, shake.Reply())
 	case frame.Plain:
-		s.plain(shake.Head())
+		s.plain(shake)
 	case frame.Upgrade:
 		s.upgrade(shake)
 	}
-}
-
-// plain hands a request that is not a WebSocket upgrade to the HTTP server.
-func (s *Session) plain(read []byte) {
-	h := s.shard.hub
-	plain := h.Config().Plain
-	if plain == nil {
-		s.refuse(ReasonHandshake, 404, "this relay serves WebSockets only")
-		return
-	}
-	s.reason = ReasonPlain
-	if err := plain(s.conn, read); err != nil {
-		if s.phase != gone { // the hand-over can also fail by losing the connection
-			s.refuse(ReasonPlain, 503, "the relay is short of descriptors; try again")
-		}
-		return
-	}
-	s.forget()
 }
 
 // upgrade finishes the handshake.
@@ -53,6 +38,7 @@ func (s *Session) upgrade(shake *frame.Handshake) {
 		return
 	}
 	s.speaks = speaks
+	h.Answered(101)
 	s.push(private{frame: shake.Reply(), kind: urgent})
 	s.more = nil
 	if c := h.Config(); len(c.TrustedProxies) > 0 && request.ForwardedFor != "" {

@@ -8,6 +8,11 @@ import (
 	"strings"
 )
 
+var (
+	errWrongKey    = &problem{http.StatusUnauthorized, "this is not the API key"}
+	errTooManyKeys = &problem{http.StatusTooManyRequests, "too many wrong API keys came from this address; try again in a minute"}
+)
+
 // authorize checks the API key of a request, which comes as
 // `Authorization: Bearer KEY` (RFC 6750 2.1). Wrong keys are counted for each
 // client, a missing one is no guess. The right one always passes, so that nobody
@@ -28,10 +33,10 @@ func (a *api) authorize(r *http.Request) error {
 	}
 	from := a.client(r)
 	if a.hub.TooManyGuesses(from) {
-		return &problem{http.StatusTooManyRequests, "too many wrong API keys came from this address; try again in a minute"}
+		return errTooManyKeys
 	}
 	a.hub.GuessedKey(from)
-	return &problem{http.StatusUnauthorized, "this is not the API key"}
+	return errWrongKey
 }
 
 // bearer returns the key that a request's header has. Two are none: a proxy in

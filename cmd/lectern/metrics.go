@@ -47,6 +47,7 @@ var (
 	skippedDesc     = describe("messages_skipped_total", "Broadcasts times the slow viewers that were moved past them.")
 	resumesDesc     = describe("resumes_total", "Viewers that came back and said where they were, by whether they got all that they had missed.", "recovered")
 	slowDesc        = describe("slow_viewers_total", "Viewers that were too slow, by cause and by what became of them.", "cause", "outcome")
+	answersDesc     = describe("http_responses_total", "HTTP answers of the relay's own port, by status code.", "code")
 	closesDesc      = describe("closes_total", "Ended connections, by reason.", "reason")
 
 	errorsDesc  = describe("errors_total", "Errors that clients were told, or would have been, by error.", "error")
@@ -68,6 +69,9 @@ var (
 	queueDesc    = describe("worker_queue", "Connections and tasks waiting for the next turn, by worker.", "worker")
 	ownedDesc    = describe("worker_connections", "Connections now, by worker.", "worker")
 )
+
+// usualStatuses are those of PROTOCOL.md.
+var usualStatuses = []int{101, 200, 201, 204, 400, 401, 403, 404, 405, 408, 409, 413, 415, 417, 422, 426, 429, 431, 500, 501, 503, 505}
 
 // Describe says that the metrics are found by asking for them.
 func (c collector) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, to) }
@@ -115,6 +119,13 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	}
 	gauge(limitDesc, float64(memory.Limit()))
 	gauge(levelDesc, float64(memory.Level()))
+	answers := c.hub.Answers()
+	for _, status := range usualStatuses {
+		answers[status] += 0 // so that each is there from the start
+	}
+	for status, n := range answers {
+		count(answersDesc, n, strconv.Itoa(status))
+	}
 	data := c.data.stats()
 	gauge(dataRoomsDesc, float64(data.Rooms))
 	count(dataWrittenDesc, data.Written)

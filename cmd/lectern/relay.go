@@ -61,13 +61,14 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 	for i, w := range r.pool.Workers() {
 		workers[i] = w
 	}
-	r.plain = newHandover(r.listener.Addr())
+	r.plain = newHandover(r.listener.Addr(), r.maxHTTP)
 	r.hub = hub.New(r.hubConfig(s), workers)
 	memory, err := limitMemory(s.Memory)
 	if err != nil {
 		log.Warn("no limit for the memory", "error", err)
 	}
 	r.hub.Budget().SetLimit(memory)
+	r.plain.hub = r.hub
 	if err := r.openData(); err != nil {
 		return nil, errors.Join(err, r.closeListeners(), r.pool.Close())
 	}
@@ -106,6 +107,19 @@ func (r *relay) hubConfig(s *settings) hub.Config {
 	}
 	return config
 }
+
+// maxHTTP returns how many plain HTTP connections there may be at once: with few
+// descriptors no more than a quarter of them. It may be called from anywhere.
+func (r *relay) maxHTTP() int {
+	most := r.current.Load().MaxHTTP
+	if most <= 0 {
+		most = standardMaxHTTP
+	}
+	return max(1, min(most, r.limit/4))
+}
+
+// standardMaxHTTP is the default of --max-http.
+const standardMaxHTTP = 256
 
 // apiKey returns the key that the HTTP API asks for now, empty if the API is
 // off. It may be called from anywhere; SIGHUP may change it.

@@ -66,6 +66,7 @@ type options struct {
 	Memory           memorySize `restart:"" default:"auto" group:"limits" help:"Memory that the relay may use, like 512MB; auto for three quarters of what the control group or the machine has."`
 	MaxConnections   int        `default:"20000" zero:"" group:"limits" help:"WebSocket connections at once; 0 for as many as descriptors allow."`
 	MaxHandshaking   int        `default:"15000" group:"limits" help:"Connections at once that are not yet WebSockets."`
+	MaxHTTP          int        `name:"max-http" default:"256" group:"limits" help:"Plain HTTP connections at once on the relay's own port."`
 	MaxRooms         int        `default:"10000" group:"limits" help:"Rooms at once."`
 	MaxViewers       int        `default:"20000" group:"limits" help:"Viewers of one room at once."`
 	MaxHead          int        `default:"8192" group:"limits" help:"Bytes of a request's head."`
