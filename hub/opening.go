@@ -33,9 +33,9 @@ func (s *Session) upgrade(shake *frame.Handshake) {
 		s.refuse(ReasonHandshake, 404, "no WebSocket is served at "+request.Path)
 		return
 	}
-	if !h.Config().allows(request) {
-		s.refuse(ReasonHandshake, 403, "pages of the origin "+request.Origin+" may not connect to this relay")
-		return
+	allowed := h.Config().AllowsOrigin(request.Origin, request.Host, s.conn.Peer(), request.ForwardedFor)
+	if !allowed {
+		speaks = h.turnedAway
 	}
 	s.speaks = speaks
 	h.Answered(101)
@@ -50,6 +50,10 @@ func (s *Session) upgrade(shake *frame.Handshake) {
 	n := h.upgraded.Add(1)
 	if h.draining.Load() {
 		s.end(ReasonShutdown)
+		return
+	}
+	if !allowed {
+		s.turnAwayPage(request.Origin)
 		return
 	}
 	if n > int64(h.Config().MaxConnections) {

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"lectern/hub"
 )
 
 var (
@@ -52,7 +54,15 @@ func bearer(h http.Header) (key string, ok bool) {
 }
 
 // client returns the address of whoever asks, as trusted proxies tell it.
-func (a *api) client(r *http.Request) netip.Addr {
+func (a *api) client(r *http.Request) netip.Addr { return clientOf(a.hub, r) }
+
+// clientOf returns the address of whoever asks, as trusted proxies tell it.
+func clientOf(h *hub.Hub, r *http.Request) netip.Addr {
 	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero one if there is none
-	return a.hub.Config().Client(peer.Addr(), strings.Join(r.Header.Values("X-Forwarded-For"), ", "))
+	return h.Config().Client(peer.Addr(), forwardedFor(r))
+}
+
+// forwardedFor returns the X-Forwarded-For lines of a request as one.
+func forwardedFor(r *http.Request) string {
+	return strings.Join(r.Header.Values("X-Forwarded-For"), ", ")
 }

@@ -131,6 +131,9 @@ func (r *relay) warnIfOpen() {
 	if err == nil && !r.current.Load().createKey.value.isSet() && !isLoopback(host) {
 		r.log.Warn(openToAll, "addr", r.listener.Addr().String())
 	}
+	if err == nil && r.current.Load().Dev && !isLoopback(host) {
+		r.log.Warn("--dev lets pages of every origin connect", "addr", r.listener.Addr().String())
+	}
 }
 
 func (r *relay) listen() (err error) {

@@ -61,6 +61,7 @@ type options struct {
 	CreateKeyFile string        `placeholder:"FILE" group:"access" help:"File with the key that who creates a room must give; none, and everybody may."`
 	APIKeyFile    string        `placeholder:"FILE" group:"access" help:"File with the key of the HTTP API; none, and the API is off."`
 	AllowOrigin   []webOrigin   `placeholder:"ORIGIN" group:"access" help:"Origin whose pages may connect, like https://example.org, besides the relay's own; * for all. May be given again."`
+	Dev           bool          `group:"access" help:"Let pages of every origin connect: for a relay that is being tried out, like --allow-origin '*'."`
 	TrustedProxy  []trustedPeer `placeholder:"NETWORK" group:"access" help:"Address or CIDR of a proxy whose X-Forwarded-For is believed. May be given again."`
 
 	Memory           memorySize `restart:"" default:"auto" group:"limits" help:"Memory that the relay may use, like 512MB; auto for three quarters of what the control group or the machine has."`
@@ -145,6 +146,9 @@ func (s *settings) hubConfig() hub.Config {
 	}
 	for _, origin := range s.AllowOrigin {
 		config.AllowOrigins = append(config.AllowOrigins, string(origin))
+	}
+	if s.Dev {
+		config.AllowOrigins = append(config.AllowOrigins, "*")
 	}
 	for _, peer := range s.TrustedProxy {
 		config.TrustedProxies = append(config.TrustedProxies, netip.Prefix(peer))
