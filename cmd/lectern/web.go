@@ -20,7 +20,7 @@ const (
 	answerTimeout  = 10 * time.Second // from the answer's first byte to its last
 	lingerTimeout  = time.Second      // for the rest of a body that was answered before it came
 	idleTimeout    = 30 * time.Second
-	maxHeaders     = 16 << 10 // bytes
+	maxHeaders     = 64 << 10 // bytes; the largest --max-head, which has judged the head before
 )
 
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {
