@@ -60,7 +60,7 @@ func TestPrecedence(t *testing.T) {
 		"allow-origin":    {"[http://a:1]", "[http://b https://c]", "[http://d https://e]", "[]", `["http://d", "https://e"]`},
 		"trusted-proxy":   {"[10.0.0.0/8]", "[::1 1.2.3.4]", "[10.1.2.3]", "[]", `"10.1.2.3"`},
 		"max-connections": {"0", "7", "0", "20000", "0"},
-		"drain-timeout":   {"0s", "7s", "0s", "10s", `"0s"`},
+		"drain-timeout":   {"1s", "7s", "0s", "0s", `"0s"`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -104,7 +104,7 @@ func TestZeroMeansTheDefault(t *testing.T) {
 	t.Parallel()
 	own := map[string]bool{
 		"workers": true, "max-connections": true, "host-rate": true, "send-buffer": true,
-		"host-grace": true, "drain-timeout": true,
+		"host-grace": true, "drain-timeout": true, "shutdown-delay": true,
 	}
 	standard, err := read(t, "", nil)
 	if err != nil {

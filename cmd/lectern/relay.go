@@ -24,7 +24,8 @@ type relay struct {
 	config   *options                 // immutable; as at the start
 	current  atomic.Pointer[settings] // what is in force
 	level    *slog.LevelVar
-	limit    int // descriptors
+	limit    int         // descriptors
+	leaving  atomic.Bool // the relay was told to end
 	pool     *netpoll.Pool
 	hub      *hub.Hub
 	data     dataKeeper
@@ -78,9 +79,11 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 	if r.adminOn != nil {
 		r.admin = newServer(r.adminHandler(), log)
 	}
+	viewers := min(r.hub.Config().MaxConnections, limit-reservedDescriptors)
 	log.Info("relay listens",
 		"addr", r.listener.Addr().String(), "admin", r.adminAddr(), "version", version, "workers", len(workers),
-		"memory", humanize.IBytes(uint64(memory)), "descriptors", limit, "viewers", min(r.hub.Config().MaxConnections, limit-reservedDescriptors))
+		"memory", humanize.IBytes(uint64(memory)), "descriptors", limit, "viewers", viewers, "drain", r.drainTime(viewers))
+	r.warnIfDrainIsCut(viewers)
 	r.warnIfOpen()
 	return r, nil
 }
@@ -197,6 +200,7 @@ func (r *relay) run(ctx context.Context) error {
 	err := context.Cause(ctx)
 	if errors.Is(err, context.Canceled) {
 		err = nil // a signal, or the caller, asked for it
+		r.delayShutdown()
 	}
 	err = errors.Join(err, r.stop())
 	cancel(nil)
@@ -207,8 +211,9 @@ func (r *relay) run(ctx context.Context) error {
 // stop says goodbye to everybody, within the drain timeout.
 func (r *relay) stop() error {
 	began := time.Now()
-	timeout := r.current.Load().DrainTimeout
-	r.log.Info("relay drains", "connections", r.hub.Connections(), "timeout", timeout)
+	connections := int(r.hub.Connections())
+	timeout := drainTimeout(r.current.Load().DrainTimeout, connections)
+	r.log.Info("relay drains", "connections", connections, "drain", r.drainTime(connections), "timeout", timeout)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	r.hub.Drain()

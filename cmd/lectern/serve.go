@@ -97,7 +97,8 @@ type options struct {
 	HistoryEvery     time.Duration `default:"10s" bounds:"100ms..24h" group:"times" help:"Between two requests on one connection for the history."`
 	HistoryTake      time.Duration `default:"60s" bounds:"1s..1h" group:"times" help:"For a viewer to take the history that it asked for."`
 	MessageTimeout   time.Duration `default:"60s" bounds:"100ms..1h" group:"times" help:"For a message to come whole."`
-	DrainTimeout     time.Duration `default:"10s" zero:"" bounds:"1ms..24h" group:"times" help:"For all connections to close when the relay ends; 0 to wait for nobody."`
+	DrainTimeout     time.Duration `default:"0s" zero:"" bounds:"1ms..24h" group:"times" help:"For all connections to close when the relay ends; 0 for 10s or, if that is more, 100us for each connection; 1ms to wait for nobody."`
+	ShutdownDelay    time.Duration `default:"0s" zero:"" bounds:"1ms..1h" group:"times" help:"For /health/ready to be 503, so that load balancers notice, before a relay that is told to end begins to drain."`
 
 	NotSentLowat int           `restart:"" default:"16384" bounds:"1024..67108864" group:"sockets" help:"Bytes that the kernel keeps for a socket beyond what is in flight (TCP_NOTSENT_LOWAT)."`
 	SendBuffer   int           `restart:"" default:"0" zero:"" bounds:"4096..268435456" group:"sockets" help:"SO_SNDBUF of each connection in bytes; 0 for the kernel's own tuning."`

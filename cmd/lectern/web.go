@@ -151,7 +151,7 @@ func (r *relay) health() []route {
 	return []route{
 		{http.MethodGet, "/health/live", func(w http.ResponseWriter, _ *http.Request) { tell(w, "live") }},
 		{http.MethodGet, "/health/ready", func(w http.ResponseWriter, _ *http.Request) {
-			if r.hub.Draining() {
+			if r.leaving.Load() || r.hub.Draining() {
 				refuse(w, problemOf(hub.ErrShuttingDown))
 				return
 			}
