@@ -52,7 +52,7 @@ func (s *setting) line() (string, error) {
 		return "# " + s.name + " is not set", nil
 	}
 	switch value.(type) {
-	case int, bool, []webOrigin, []trustedPeer: // TOML has them
+	case int, bool, []webOrigin, []trustedPeer, []adminHost: // TOML has them
 	default:
 		value = fmt.Sprint(value)
 	}

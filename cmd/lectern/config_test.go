@@ -59,6 +59,7 @@ func TestPrecedence(t *testing.T) {
 		"log-format":      {"json", "text", "json", "text", `"json"`},
 		"allow-origin":    {"[http://a:1]", "[http://b https://c]", "[http://d https://e]", "[]", `["http://d", "https://e"]`},
 		"trusted-proxy":   {"[10.0.0.0/8]", "[::1 1.2.3.4]", "[10.1.2.3]", "[]", `"10.1.2.3"`},
+		"admin-host":      {"[a]", "[b.c d]", "[e f]", "[]", `["e", "f"]`},
 		"max-connections": {"0", "7", "0", "20000", "0"},
 		"drain-timeout":   {"1s", "7s", "0s", "0s", `"0s"`},
 	}

@@ -13,10 +13,10 @@ import (
 
 // newRegistry returns the relay's metrics, and those of the Go runtime and the
 // process.
-func newRegistry(h *hub.Hub, pool *netpoll.Pool, data *dataKeeper) *prometheus.Registry {
+func newRegistry(r *relay) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		collector{h, pool, data},
+		collector{r.hub, r.pool, &r.data, r.httpDescriptors},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -29,6 +29,7 @@ type collector struct {
 	hub  *hub.Hub
 	pool *netpoll.Pool
 	data *dataKeeper
+	http func() int // connections
 }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -37,6 +38,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	connectionsDesc = describe("connections", "Connections now, by phase.", "phase")
+	httpDesc        = describe("http_connections", "Plain HTTP connections now, those of the admin address included.")
 	roomsDesc       = describe("rooms", "Rooms now.")
 	viewersDesc     = describe("viewers", "Viewers in rooms now.")
 	stalledDesc     = describe("viewers_stalled", "Viewers whose sockets are full now.")
@@ -88,6 +90,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	gauge(connectionsDesc, float64(s.Handshaking), "handshake")
 	gauge(connectionsDesc, float64(s.Open), "open")
 	gauge(connectionsDesc, float64(max(0, s.Connections-s.Handshaking-s.Open)), "refused")
+	gauge(httpDesc, float64(c.http()))
 	gauge(roomsDesc, float64(s.Rooms))
 	gauge(viewersDesc, float64(s.Viewers))
 	gauge(stalledDesc, float64(s.Stalled))

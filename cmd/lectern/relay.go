@@ -33,7 +33,7 @@ type relay struct {
 	plain    *handover    // connections on their way to web
 	web      *http.Server // plain HTTP on the relay's own port
 	admin    *http.Server // nil without an admin address
-	adminOn  net.Listener
+	adminOn  *boundedListener
 }
 
 // newRelay opens the listeners, and logs to w. Nothing is served before run.
@@ -77,7 +77,7 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 	r.web = newServer(r.publicHandler(), log)
 	r.web.SetKeepAlivesEnabled(false) // a proxy's next request on it could be an upgrade
 	if r.adminOn != nil {
-		r.admin = newServer(r.adminHandler(), log)
+		r.admin = r.newAdminServer()
 	}
 	viewers := min(r.hub.Config().MaxConnections, limit-reservedDescriptors)
 	log.Info("relay listens",
@@ -121,6 +121,16 @@ func (r *relay) maxHTTP() int {
 	return max(1, min(most, r.limit/4))
 }
 
+// httpDescriptors returns how many descriptors plain HTTP connections hold, those
+// of the admin address included. It may be called from anywhere.
+func (r *relay) httpDescriptors() int {
+	open := r.plain.Open()
+	if r.adminOn != nil {
+		open += int(r.adminOn.open.Load())
+	}
+	return open
+}
+
 // standardMaxHTTP is the default of --max-http.
 const standardMaxHTTP = 256
 
@@ -147,9 +157,11 @@ func (r *relay) listen() (err error) {
 	if r.config.AdminAddr == "" {
 		return nil
 	}
-	if r.adminOn, err = new(net.ListenConfig).Listen(ctx, "tcp", r.config.AdminAddr); err != nil {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", r.config.AdminAddr)
+	if err != nil {
 		return errors.Join(fmt.Errorf("--admin-addr (may be empty): %w", err), r.listener.Close())
 	}
+	r.adminOn = &boundedListener{Listener: l}
 	return nil
 }
 

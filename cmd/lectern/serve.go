@@ -62,6 +62,7 @@ type options struct {
 	CreateKeyFile string        `placeholder:"FILE" group:"access" help:"File with the key that who creates a room must give; none, and everybody may."`
 	APIKeyFile    string        `placeholder:"FILE" group:"access" help:"File with the key of the HTTP API; none, and the API is off."`
 	AllowOrigin   []webOrigin   `placeholder:"ORIGIN" group:"access" help:"Origin whose pages may connect, like https://example.org, besides the relay's own; * for all. May be given again."`
+	AdminHost     []adminHost   `placeholder:"NAME" group:"access" help:"Name that the admin address answers to as Host, besides IP addresses and localhost. May be given again."`
 	Dev           bool          `group:"access" help:"Let pages of every origin connect: for a relay that is being tried out, like --allow-origin '*'."`
 	TrustedProxy  []trustedPeer `placeholder:"NETWORK" group:"access" help:"Address or CIDR of a proxy whose X-Forwarded-For is believed. May be given again."`
 

@@ -3,12 +3,9 @@ package main
 import (
 	"log/slog"
 	"net/http"
-	"net/http/pprof"
 	"path"
 	"strings"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"lectern/hub"
 )
@@ -124,22 +121,6 @@ func (r *relay) sentBytes() (n uint64) {
 		n += w.Stats().BytesOut
 	}
 	return n
-}
-
-// adminHandler serves the admin address.
-func (r *relay) adminHandler() http.Handler {
-	mux := http.NewServeMux()
-	register(mux, r.health())
-	mux.Handle("GET /metrics", promhttp.HandlerFor(newRegistry(r.hub, r.pool, &r.data), promhttp.HandlerOpts{}))
-	if r.config.Pprof {
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	}
-	mux.HandleFunc("/", notFound)
-	return mux
 }
 
 // health returns the routes that tell whether the process lives, and whether it
