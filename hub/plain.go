@@ -25,8 +25,8 @@ func (s *Session) plain(shake *frame.Handshake) {
 		return
 	}
 	s.reason = ReasonPlain
-	peer := s.conn.Peer()
-	err := plain(s.conn, shake.Head())
+	from := h.Config().Client(s.conn.Peer(), shake.Request().ForwardedFor)
+	err := plain(s.conn, from, shake.Head())
 	if err == nil {
 		s.forget()
 		return
@@ -34,15 +34,10 @@ func (s *Session) plain(shake *frame.Handshake) {
 	if s.phase == gone { // the hand-over can also fail by losing the connection
 		return
 	}
-	from := h.Config().Client(peer, shake.Request().ForwardedFor)
-	var refusal *PlainRefusal
-	if errors.As(err, &refusal) {
-		h.Refused(refusal.Cause, from)
-		s.turnAway(refusal.Message)
-		return
-	}
-	h.Refused("descriptors", from)
-	s.refuse(ReasonPlain, 503, "the relay is short of descriptors; try again")
+	refusal := &PlainRefusal{Cause: "descriptors", Message: "the relay is short of descriptors; try again"}
+	_ = errors.As(err, &refusal)
+	h.Refused(refusal.Cause, from)
+	s.turnAway(refusal.Message)
 }
 
 // turnAway answers 503 and closes as soon as the socket has taken that. It does

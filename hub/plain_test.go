@@ -14,15 +14,14 @@ func TestPlainRequestsBeyondTheLimit(t *testing.T) {
 	for name, c := range map[string]struct {
 		err   error
 		cause string
-		kept  bool
 	}{
-		"full":                 {full, "http_full", false},
-		"full, wrapped":        {errors.Join(errors.New("x"), full), "http_full", false},
-		"short of descriptors": {errors.New("EMFILE"), "descriptors", true},
+		"full":                 {full, "http_full"},
+		"full, wrapped":        {errors.Join(errors.New("x"), full), "http_full"},
+		"short of descriptors": {errors.New("EMFILE"), "descriptors"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := Config{
-				Plain:          func(Conn, []byte) error { return c.err },
+				Plain:          func(Conn, netip.Addr, []byte) error { return c.err },
 				TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 			}
 			r := newTestRelay(t, 1, config)
@@ -34,7 +33,7 @@ func TestPlainRequestsBeyondTheLimit(t *testing.T) {
 				t.Errorf("answered %q", answer)
 			}
 			reading, writing := p.session.Wants()
-			if writing || reading != c.kept {
+			if writing || reading {
 				t.Errorf("the relay goes on reading: %t, writing: %t", reading, writing)
 			}
 			reports := r.hub.TakeRefusals()

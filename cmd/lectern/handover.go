@@ -2,13 +2,17 @@ package main
 
 import (
 	"net"
+	"net/netip"
 	"sync"
-	"sync/atomic"
 
 	"lectern/hub"
 	"lectern/hub/budget"
 	"lectern/netpoll"
 )
+
+// perAddress is the share of the places that one address may have: a quarter, so
+// that one machine keeps nobody else from the API and from /health.
+const perAddress = 4
 
 // A handover is a net.Listener whose connections come out of the reactor:
 // those that turned out not to be WebSockets. It bounds how many of them there
@@ -18,53 +22,102 @@ type handover struct {
 	limit func() int // immutable; connections at once
 	hub   *hub.Hub   // immutable once served
 
-	open atomic.Int64 // connections that were taken and are not closed
-
 	mu      sync.Mutex
-	waiting []net.Conn    // guarded by mu; for Accept, oldest first
-	closed  bool          // guarded by mu
-	wake    chan struct{} // immutable; holds one when something is waiting, closed by Close
+	open    int                // guarded by mu; connections that were taken and are not closed
+	from    map[netip.Addr]int // guarded by mu; of them, by address
+	waiting []net.Conn         // guarded by mu; for Accept, oldest first
+	closed  bool               // guarded by mu
+	wake    chan struct{}      // immutable; holds one when something is waiting, closed by Close
 }
 
 func newHandover(addr net.Addr, limit func() int) *handover {
-	return &handover{addr: addr, limit: limit, wake: make(chan struct{}, 1)}
+	return &handover{addr: addr, limit: limit, from: make(map[netip.Addr]int), wake: make(chan struct{}, 1)}
 }
 
-// errHTTPFull is told to plain HTTP requests beyond the limit.
-var errHTTPFull = &hub.PlainRefusal{Cause: "http_full", Message: "too many plain HTTP requests are under way; try again"}
+// What plain HTTP requests beyond the limits are told.
+var (
+	errHTTPFull = &hub.PlainRefusal{Cause: "http_full", Message: "too many plain HTTP requests are under way; try again"}
+	errHTTPMany = &hub.PlainRefusal{Cause: "http_address", Message: "too many plain HTTP requests from this address are under way; try again"}
+)
 
 // take moves a connection from the reactor to the HTTP server. It is called by
 // the connection's worker, and does not block. After an error the connection is
 // where it was.
-func (h *handover) take(conn hub.Conn, read []byte) error {
-	if h.open.Add(1) > int64(h.limit()) {
-		h.open.Add(-1)
-		return errHTTPFull
+func (h *handover) take(conn hub.Conn, from netip.Addr, read []byte) error {
+	from = network(from)
+	if err := h.enter(from); err != nil {
+		return err
 	}
 	c, err := conn.(*netpoll.Conn).Detach(read)
 	if err != nil {
-		h.open.Add(-1)
+		h.leave(from)
 		return err
 	}
-	h.hub.Budget().Add(budget.HTTP, httpConnBytes)
-	plain := &httpConn{Conn: c, from: h}
+	h.put(&httpConn{Conn: c, from: from, handover: h})
+	return nil
+}
+
+// enter takes a place for a connection, if there is one for its address.
+func (h *handover) enter(from netip.Addr) error {
+	limit := h.limit()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
-		_ = plain.Close()
-		return nil
+	switch {
+	case h.open >= limit:
+		return errHTTPFull
+	case h.from[from] >= max(1, limit/perAddress):
+		return errHTTPMany
 	}
-	h.waiting = append(h.waiting, plain)
-	select {
-	case h.wake <- struct{}{}:
-	default:
-	}
+	h.open++
+	h.from[from]++
+	h.hub.Budget().Add(budget.HTTP, httpConnBytes)
 	return nil
+}
+
+// leave gives the place back.
+func (h *handover) leave(from netip.Addr) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open--
+	if h.from[from]--; h.from[from] == 0 {
+		delete(h.from, from)
+	}
+	h.hub.Budget().Add(budget.HTTP, -httpConnBytes)
+}
+
+// put gives a connection to Accept.
+func (h *handover) put(c net.Conn) {
+	h.mu.Lock()
+	closed := h.closed
+	if !closed {
+		h.waiting = append(h.waiting, c)
+		select {
+		case h.wake <- struct{}{}:
+		default:
+		}
+	}
+	h.mu.Unlock()
+	if closed {
+		_ = c.Close()
+	}
+}
+
+// network returns what counts as one address: an IPv4 address, or a /64 of IPv6.
+func network(a netip.Addr) netip.Addr {
+	if a = a.Unmap(); a.Is6() {
+		p, _ := a.WithZone("").Prefix(64) // fits
+		return p.Addr()
+	}
+	return a
 }
 
 // Open returns how many connections there are, each with one descriptor. It may
 // be called from anywhere.
-func (h *handover) Open() int { return int(h.open.Load()) }
+func (h *handover) Open() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.open
+}
 
 // Accept returns the next connection.
 func (h *handover) Accept() (net.Conn, error) {
@@ -89,16 +142,16 @@ func (h *handover) Accept() (net.Conn, error) {
 // Close ends Accept, and closes the connections that wait for it.
 func (h *handover) Close() error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return nil
+	waiting := h.waiting
+	h.waiting = nil
+	if !h.closed {
+		h.closed = true
+		close(h.wake)
 	}
-	h.closed = true
-	close(h.wake)
-	for _, c := range h.waiting {
+	h.mu.Unlock()
+	for _, c := range waiting {
 		_ = c.Close()
 	}
-	h.waiting = nil
 	return nil
 }
 

@@ -3,12 +3,12 @@ package main
 import (
 	"bytes"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
 
 	"lectern/frame"
-	"lectern/hub/budget"
 )
 
 // httpConnBytes is about what a connection takes while net/http serves it: its
@@ -21,8 +21,9 @@ const httpConnBytes = 40 << 10
 // net/http makes by itself into the JSON envelope.
 type httpConn struct {
 	net.Conn
-	from     *handover
-	answered bool // owned by the goroutine that writes
+	handover *handover
+	from     netip.Addr // its network
+	answered bool       // owned by the goroutine that writes
 	once     sync.Once
 }
 
@@ -45,7 +46,7 @@ func (c *httpConn) Write(p []byte) (int, error) {
 		return c.Conn.Write(p)
 	}
 	c.answered = true
-	c.from.hub.Answered(status)
+	c.handover.hub.Answered(status)
 	if _, err := c.Conn.Write(inEnvelope(status, p)); err != nil {
 		return 0, err
 	}
@@ -54,10 +55,7 @@ func (c *httpConn) Write(p []byte) (int, error) {
 
 // Close closes the connection and gives its place to another one.
 func (c *httpConn) Close() error {
-	c.once.Do(func() {
-		c.from.hub.Budget().Add(budget.HTTP, -httpConnBytes)
-		c.from.open.Add(-1)
-	})
+	c.once.Do(func() { c.handover.leave(c.from) })
 	return c.Conn.Close()
 }
 

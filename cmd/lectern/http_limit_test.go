@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -25,7 +26,13 @@ const openAPIRequest = "GET /v1/api/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
 // its answer.
 func unread(t testing.TB, addr, request string) net.Conn {
 	t.Helper()
-	dialer := net.Dialer{Timeout: 10 * time.Second, Control: func(_, _ string, raw syscall.RawConn) error {
+	return unreadFrom(t, "127.0.0.1", addr, request)
+}
+
+// unreadFrom is unread from an address of the loopback interface.
+func unreadFrom(t testing.TB, from, addr, request string) net.Conn {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second, Control: func(_, _ string, raw syscall.RawConn) error {
 		return raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 1) })
 	}}
 	c, err := dialer.Dial("tcp", addr)
@@ -62,13 +69,23 @@ func TestUnreadAnswersStarveNobody(t *testing.T) {
 	const limit = 40
 	b := startBinaryUnder(t, []string{"sh", "-c", `ulimit -n 400; exec "$@"`, "sh"}, "--max-http", fmt.Sprint(limit), "--data", t.TempDir())
 	began := time.Now()
-	for range 2 * limit {
-		unread(t, b.addr, openAPIRequest)
+	for range limit {
+		unreadFrom(t, "127.0.0.2", b.addr, openAPIRequest)
+	}
+	refused := func() float64 { return b.metric(`lectern_http_responses_total{code="503"}`) }
+	eventually(t, "one address has its share", func() bool { return refused() == limit-limit/perAddress })
+	if response, err := http.Get("http://" + b.addr + "/health/ready"); err != nil || response.StatusCode != 200 {
+		t.Errorf("one attacking address, and the relay answers %v, %v", response, err)
+	} else {
+		response.Body.Close()
+	}
+	for i := range limit {
+		unreadFrom(t, fmt.Sprintf("127.0.0.%d", 3+i%3), b.addr, openAPIRequest)
 	}
 	// Whether those beyond the limit were refused at once is seen by their
 	// descriptors: the relay keeps none.
 	eventually(t, "the others are refused", func() bool {
-		return b.metric(`lectern_http_responses_total{code="503"}`) == limit
+		return refused() == limit-limit/perAddress+limit/4
 	})
 	eventually(t, "those refused hold no descriptor", func() bool { return b.descriptors() < limit+60 })
 	c, err := net.Dial("tcp", b.addr)
@@ -127,9 +144,46 @@ func newPipeConn(t *testing.T) (c *httpConn, client net.Conn) {
 	t.Cleanup(func() { _ = client.Close() })
 	h := newHandover(nil, func() int { return 1 })
 	h.hub = hub.New(hub.Config{}, nil)
-	h.open.Add(1)
-	h.hub.Budget().Add(budget.HTTP, httpConnBytes)
-	return &httpConn{Conn: server, from: h}, client
+	if err := h.enter(netip.Addr{}); err != nil {
+		t.Fatal(err)
+	}
+	return &httpConn{Conn: server, handover: h}, client
+}
+
+// TestOneAddressHasAQuarterOfThePlaces, and of IPv6 a /64 counts as one.
+func TestOneAddressHasAQuarterOfThePlaces(t *testing.T) {
+	const limit = 40
+	h := newHandover(nil, func() int { return limit })
+	h.hub = hub.New(hub.Config{}, nil)
+	entered := 0
+	enter := func(address string, want error) {
+		t.Helper()
+		err := h.enter(network(netip.MustParseAddr(address)))
+		if err != want {
+			t.Errorf("connection %d, from %s: %v, want %v", entered, address, err, want)
+		}
+		if err == nil {
+			entered++
+		}
+	}
+	for range limit / perAddress {
+		enter("192.0.2.1", nil)
+		enter("2001:db8::1", nil)
+	}
+	for _, same := range []string{"192.0.2.1", "::ffff:192.0.2.1", "2001:db8::2", "2001:db8::1%eth0", "2001:db8:0:0:ffff::"} {
+		enter(same, errHTTPMany)
+	}
+	for i := range limit / perAddress {
+		enter("192.0.2.2", nil)
+		enter(fmt.Sprintf("2001:db8:0:%d::", i+1), nil)
+	}
+	enter("192.0.2.9", errHTTPFull)
+	h.leave(network(netip.MustParseAddr("192.0.2.1")))
+	enter("192.0.2.1", nil)
+	enter("192.0.2.9", errHTTPFull)
+	if used := h.hub.Budget().Used(budget.HTTP); used != limit*httpConnBytes || entered != limit+1 {
+		t.Errorf("%d entered, %d bytes are counted", entered, used)
+	}
 }
 
 // TestAnHTTPConnectionIsCountedOnce from the hand-over to the first close.
@@ -138,8 +192,8 @@ func TestAnHTTPConnectionIsCountedOnce(t *testing.T) {
 	for range 2 {
 		_ = c.Close()
 	}
-	if c.from.Open() != 0 || c.from.hub.Budget().Used(budget.HTTP) != 0 {
-		t.Errorf("%d connections with %d bytes are left", c.from.Open(), c.from.hub.Budget().Used(budget.HTTP))
+	if h := c.handover; h.Open() != 0 || len(h.from) != 0 || h.hub.Budget().Used(budget.HTTP) != 0 {
+		t.Errorf("%d connections of %d addresses with %d bytes are left", h.Open(), len(h.from), h.hub.Budget().Used(budget.HTTP))
 	}
 }
 
