@@ -40,13 +40,13 @@ var statusTexts = map[int]string{
 var statusHeaders = map[int]string{
 	405: "Allow: GET\r\n",
 	426: "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-	503: "Retry-After: 1\r\n",
+	503: "Retry-After: 5\r\n",
 }
 
 // AppendRefusal appends a whole HTTP response that refuses a request and says
 // that the connection ends. Its body is {"code":status,"message":message} in
 // JSON. 405 allows GET, 426 names the version of WebSocket that is spoken, and
-// 503 says to come back after a second.
+// 503 says to come back after some seconds.
 // A status outside 100 to 999 is sent as 500.
 func AppendRefusal(dst []byte, status int, message string) []byte {
 	if status < 100 || status > 999 {

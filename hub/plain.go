@@ -37,14 +37,14 @@ func (s *Session) plain(shake *frame.Handshake) {
 	refusal := &PlainRefusal{Cause: "descriptors", Message: "the relay is short of descriptors; try again"}
 	_ = errors.As(err, &refusal)
 	h.Refused(refusal.Cause, from)
-	s.turnAway(refusal.Message)
+	s.refusePlain(refusal.Message)
 }
 
-// turnAway answers 503 and closes as soon as the socket has taken that. It does
-// not wait for the peer, so that those that are turned away hold no descriptors:
+// refusePlain answers 503 and closes as soon as the socket has taken that. It does
+// not wait for the peer, so that those that are refused hold no descriptors:
 // a peer that is still sending a body may find a reset connection instead of the
 // answer.
-func (s *Session) turnAway(message string) {
+func (s *Session) refusePlain(message string) {
 	s.respond(ReasonPlain, frame.AppendRefusal(nil, 503, message))
 	s.enter(over)
 }

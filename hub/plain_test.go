@@ -29,7 +29,7 @@ func TestPlainRequestsBeyondTheLimit(t *testing.T) {
 			p.from = netip.MustParseAddr("10.0.0.1")
 			p.bytes([]byte("POST /x HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.7\r\nContent-Length: 1000\r\n\r\n"))
 			answer := string(p.wire)
-			if !strings.HasPrefix(answer, "HTTP/1.1 503 ") || !strings.Contains(answer, "\r\nRetry-After: 1\r\n") {
+			if !strings.HasPrefix(answer, "HTTP/1.1 503 ") || !strings.Contains(answer, "\r\nRetry-After: 5\r\n") {
 				t.Errorf("answered %q", answer)
 			}
 			reading, writing := p.session.Wants()
@@ -82,5 +82,35 @@ func TestTheSubprotocolIsAgreedTo(t *testing.T) {
 		if got := strings.Contains(string(p.wire), "\r\nSec-WebSocket-Protocol: lectern.v1\r\n"); got != agreed || !strings.HasPrefix(string(p.wire), "HTTP/1.1 101 ") {
 			t.Errorf("%q was answered %q", offer, p.wire)
 		}
+	}
+}
+
+// TestRefusedConnectionsDoNotPileUp: beyond a bound the relay does not wait until
+// they have read why.
+func TestRefusedConnectionsDoNotPileUp(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	refused := func() *peer {
+		p := r.connect(0)
+		p.bytes([]byte("nonsense\r\n\r\n"))
+		if !strings.HasPrefix(string(p.wire), "HTTP/1.1 400 ") {
+			t.Fatalf("answered %q", p.wire)
+		}
+		return p
+	}
+	var all []*peer
+	for range maxLingering {
+		all = append(all, refused())
+	}
+	one := refused()
+	if reading, _ := all[maxLingering-1].session.Wants(); !reading {
+		t.Error("the last within the bound is not waited for")
+	}
+	if reading, writing := one.session.Wants(); reading || writing {
+		t.Error("one more is waited for")
+	}
+	all[0].reset()
+	one.reset()
+	if reading, _ := refused().session.Wants(); !reading {
+		t.Error("a place that came free is not used")
 	}
 }
