@@ -85,10 +85,10 @@ func (s *Session) turnAwayPage(origin string) {
 	if len(origin) > maxOrigin {
 		origin = origin[:maxOrigin] + "..."
 	}
-	s.report(&fault{
+	s.pushUrgent(errorText(&fault{
 		code:    "origin_not_allowed",
 		message: "pages of the origin " + origin + " may not connect to this relay, unless it is told --allow-origin " + origin,
-	})
+	}))
 	s.end(ReasonOrigin)
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,15 @@ func TestRefusedRequestsAreCounted(t *testing.T) {
 	for cause, n := range map[string]uint64{"wrong_api_key": guesses, "too_many_keys": 1, "origin": 1, "http_busy": 1, "misdirected": 1} {
 		if got[cause] != n {
 			t.Errorf("%d refusals for %s are counted, want %d", got[cause], cause, n)
+		}
+	}
+	causes := []string{errHTTPFull.Cause, errHTTPMany.Cause}
+	for _, cause := range refusalCauses {
+		causes = append(causes, cause)
+	}
+	for _, cause := range causes {
+		if !slices.Contains(hub.Causes(), cause) {
+			t.Errorf("the cause %s is not counted from the start", cause)
 		}
 	}
 	for _, report := range s.hub.TakeRefusals() {
