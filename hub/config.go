@@ -78,8 +78,9 @@ type Config struct {
 
 	// Plain takes over a connection whose request is not a WebSocket upgrade,
 	// with everything that was read from it. After an error the connection is
-	// still the hub's. Default: such requests are answered 404.
-	Plain func(conn Conn, read []byte) error
+	// still the hub's; a [PlainRefusal] says what to answer. Default: such requests are answered 404.
+	// from is the client's address, as trusted proxies tell it.
+	Plain func(conn Conn, from netip.Addr, read []byte) error
 }
 
 func (c Config) withDefaults() Config {

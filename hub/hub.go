@@ -25,6 +25,8 @@ type Hub struct {
 	protocols []Protocol                      // immutable; the first is nil
 	paths     map[string]uint8                // immutable; URL paths, and the protocols spoken there
 
+	turnedAway uint8 // immutable; place in protocols of what pages may say that are not allowed
+
 	connections atomic.Int64 // all of them, whatever their phase
 	handshaking atomic.Int64 // of them, in the opening phase
 	upgraded    atomic.Int64 // of them, past it
@@ -36,6 +38,7 @@ type Hub struct {
 	budget   budget.Budget // of everything that peers can make grow
 	refusals refusals
 	pressure atomic.Int32 // see shrunk
+	answers  answers
 	guesses  limiter
 	changes  *changes // immutable once served; nil without a store
 
@@ -73,6 +76,8 @@ func New(config Config, workers []Worker) *Hub {
 	if config.EchoPath != "" {
 		h.serve(echo{}, config.EchoPath)
 	}
+	h.turnedAway = uint8(len(h.protocols))
+	h.serve(turnedAway{}) // at no path
 	return h
 }
 

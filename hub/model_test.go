@@ -252,9 +252,10 @@ func (l *listener) check(t *rapid.T) {
 // modelLag is the lag limit of TestEveryStreamIsTheHosts.
 const modelLag = 40_000
 
-// behind returns how many bytes have been said that the viewer has not had.
+// behind returns how many bytes have been said at most that the viewer had not had
+// in whole when it was told what it has just heard.
 func (l *listener) behind() (bytes int) {
-	for n := l.next; n <= l.room.sent; n++ {
+	for n := max(1, l.next-1); n <= l.room.sent; n++ {
 		bytes += maxHeader + len(broadcastText(n))
 	}
 	return bytes

@@ -30,6 +30,7 @@ const (
 	ReasonTooManyErrors               // 4429
 	ReasonMessageSlow                 // 4408
 	ReasonMemory                      // 1013
+	ReasonOrigin                      // 4403
 	reasons                           // how many there are
 )
 
@@ -58,6 +59,7 @@ var endings = [reasons]struct {
 	ReasonTooManyErrors: {"too_many_errors", frame.CloseTooMany},
 	ReasonMessageSlow:   {"message_timeout", frame.CloseMessageSlow},
 	ReasonMemory:        {"memory", frame.CloseTryLater},
+	ReasonOrigin:        {"origin_not_allowed", frame.CloseOrigin},
 }
 
 // String returns the reason's name on the wire and in the metrics.

@@ -84,8 +84,13 @@ func (a *api) routes() []route {
 func (a *api) serve(w http.ResponseWriter, r *http.Request, o operation) {
 	w.Header().Set("Cache-Control", "no-store") // it may hold a token
 	status, data, err := a.call(w, r, o)
+	w = countedAnswer{w, a.hub.Budget()}
 	if err != nil {
-		refuse(w, problemOf(err))
+		p := problemOf(err)
+		if cause := refusalCauses[p]; cause != "" {
+			a.hub.Refused(cause, a.client(r))
+		}
+		refuse(w, p)
 		return
 	}
 	answer(w, status, "", data)
@@ -107,7 +112,9 @@ func (a *api) call(w http.ResponseWriter, r *http.Request, o operation) (status 
 		return 0, nil, err
 	}
 	if o.maxBody != nil {
-		if c.body, err = readBody(w, r, o.maxBody()); err != nil {
+		memory := &counted{budget: a.hub.Budget()}
+		defer memory.giveBack()
+		if c.body, err = readBody(w, r, o.maxBody(), memory); err != nil {
 			return 0, nil, err
 		}
 		if c.fields, err = decode(c.body, o.fields...); err != nil {

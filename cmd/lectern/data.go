@@ -5,14 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"lectern/hub/store"
 )
-
-// minDataEvery is the shortest interval: with a shorter one the writer would do
-// little but ask.
-const minDataEvery = time.Millisecond
 
 // A dataKeeper writes the rooms to disk while the relay runs. The zero one does
 // nothing: everything is in memory.
