@@ -50,6 +50,9 @@ var rules = map[string]struct {
 func (classroom) Message(s *Session, m frame.Message) {
 	if f := s.obey(m); f != nil {
 		s.report(f)
+		if f.end != ReasonLost {
+			s.end(f.end)
+		}
 	}
 }
 

@@ -31,10 +31,11 @@ type Hub struct {
 	held atomic.Int64 // bytes of all rooms' Logs
 	open atomic.Int64 // rooms
 
-	budget   budget.Budget // of everything that peers can make grow
-	refusals refusals
-	guesses  limiter
-	changes  *changes // immutable once served; nil without a store
+	budget    budget.Budget // of everything that peers can make grow
+	refusals  refusals
+	guesses   attempts
+	addresses addresses
+	changes   *changes // immutable once served; nil without a store
 
 	mu      sync.RWMutex
 	rooms   map[code]*Room     // guarded by mu
@@ -95,6 +96,9 @@ func (h *Hub) NewSession(worker int, conn Conn) *Session {
 	return s
 }
 
+// uptime returns for how long the hub has been there.
+func (h *Hub) uptime() time.Duration { return time.Since(h.began) }
+
 // IsWebSocketPath reports whether WebSockets are served at the URL path.
 func (h *Hub) IsWebSocketPath(path string) bool {
 	_, ok := h.paths[path]
@@ -148,7 +152,7 @@ func (h *Hub) register(r *Room) bool {
 	}
 	h.wakeCodesLocked(maxResting)
 	for {
-		r.code = drawCode()
+		r.code = drawCode(h.Config().HexCodes)
 		_, taken := h.rooms[r.code]
 		_, rests := h.resting[r.code]
 		if !taken && !rests {
@@ -167,6 +171,7 @@ func (h *Hub) remove(r *Room) {
 	defer h.mu.Unlock()
 	delete(h.rooms, r.code)
 	h.open.Add(-1)
+	h.addresses.closeRoom(r.from)
 	h.wakeCodesLocked(maxResting - 1)
 	h.resting[r.code] = time.Now()
 	h.rest = append(h.rest, r.code)

@@ -3,6 +3,7 @@ package hub
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"time"
 )
@@ -12,6 +13,9 @@ type fault struct {
 	code    string // one of those in PROTOCOL.md
 	message string // one English sentence
 	re      string // the type that it answers, if that is known
+
+	end   Reason        // why the connection ends after it; ReasonLost, if it does not
+	retry time.Duration // after which the same may be accepted; 0 if that is not known
 }
 
 // The faults that several rules share.
@@ -36,8 +40,14 @@ func noSuchViewer(id uint32) *fault {
 	return &fault{code: "no_such_viewer", message: fmt.Sprintf("no viewer in this room has the id %d", id)}
 }
 
-func tooManyAttempts() *fault {
-	return &fault{code: "too_many_attempts", message: "too many wrong guesses from this address; wait a minute"}
+// tooManyAttempts asks for patience, of each client for another: at least for so
+// long, and at most for a second or a tenth more.
+func tooManyAttempts(wait time.Duration) *fault {
+	wait = max(wait, time.Millisecond)
+	return &fault{
+		code: "too_many_attempts", message: "too many wrong guesses from this address; this one was not looked at, try again later",
+		retry: wait + rand.N(max(time.Second, wait/10)),
+	}
 }
 
 // maxRe is how many bytes of a type an error repeats.
@@ -54,7 +64,8 @@ func (s *Session) report(f *fault) {
 		Error   string `json:"error"`
 		Message string `json:"message"`
 		Re      string `json:"re,omitempty"`
-	}{"error", f.code, f.message, re})
+		RetryMS int64  `json:"retry_ms,omitempty"`
+	}{"error", f.code, f.message, re, f.retry.Milliseconds()})
 	s.pushUrgent(text)
 }
 
