@@ -132,5 +132,5 @@ func (s *Session) enterAddress(forwardedFor string) *fault {
 	}
 	h.Refused("connections_per_address", s.address())
 	return &fault{code: "server_full", message: fmt.Sprintf(
-		"there are %d connections from this address, as many as there may be (--max-connections-per-address); try again later", c.MaxConnectionsPerAddress)}
+		"there are %d connections from this address already (--max-connections-per-address); try again later", c.MaxConnectionsPerAddress)}
 }

@@ -49,10 +49,7 @@ var rules = map[string]struct {
 // and target. A fault is reported and nothing else happens.
 func (classroom) Message(s *Session, m frame.Message) {
 	if f := s.obey(m); f != nil {
-		s.report(f)
-		if f.end != ReasonLost {
-			s.end(f.end)
-		}
+		s.answer(f)
 	}
 }
 

@@ -17,7 +17,7 @@ func create(s *Session, r request) *fault {
 	if limit := h.Config().MaxRoomsPerAddress; !h.addresses.openRoom(s.from, limit) {
 		h.Refused("rooms_per_address", s.address())
 		return &fault{code: "too_many_rooms", message: fmt.Sprintf(
-			"there are %d rooms from this address, as many as there may be (--max-rooms-per-address); close one, or try again later", limit)}
+			"there are %d rooms from this address already (--max-rooms-per-address); close one, or try again later", limit)}
 	}
 	room, token := newRoom(h, rules)
 	room.seat.host, room.seat.hosted, room.from = s, true, s.from
@@ -172,6 +172,14 @@ func join(s *Session, r request) *fault {
 	if f != nil {
 		return f
 	}
+	if _, ok := parseCode(e.code); ok && s.crowded() {
+		return s.wait(e)
+	}
+	return s.enterRoom(e)
+}
+
+// enterRoom makes the session a viewer.
+func (s *Session) enterRoom(e entering) *fault {
 	room, c, f := s.find(e.code, e.back || e.hasSecret)
 	if f != nil {
 		return f
@@ -207,8 +215,8 @@ func join(s *Session, r request) *fault {
 	// spoken since the cursor was taken.
 	s.pushText(text, s.cursor.Position())
 	if e.history {
-		if f := historyRequested(s, r); f != nil {
-			f.re = r.kind
+		if f := historyRequested(s, request{}); f != nil {
+			f.re = "join"
 			s.report(f) // it is in all the same
 		}
 	}

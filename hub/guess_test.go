@@ -75,42 +75,70 @@ func TestWrongCodesCloseBeyondTheLimit(t *testing.T) {
 	})
 }
 
+// flood has an address guess as many codes as the relay looks at.
+func (r *testRelay) flood(from string) {
+	now := r.hub.uptime()
+	for full := false; !full; {
+		r.flooded++
+		r.hub.guesses.wrongCode(netip.MustParseAddr(from), numberedCode(r.flooded), false, now)
+		full, _ = bucket(r.hub.guesses.searched.Load()).full(searchDrop, searchDepth, now)
+	}
+}
+
 // TestBeyondTheCapNothingIsLookedAt: when all who are beyond their limits have
-// guessed 10,000 codes within a second, they wait, and nobody else.
+// guessed 12,000 codes within a second, they are refused, and nobody else is.
 func TestBeyondTheCapNothingIsLookedAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{})
 		_, room := r.opens(0, "")
 		_, locked := r.opens(0, `,"secret":"right"`)
 		const guesser, other = "198.51.100.7", "198.51.100.8"
-		code, now := uint64(0), r.hub.uptime()
-		for range maxWrongCodes + maxSearched {
-			code++
-			r.hub.guesses.wrongCode(netip.MustParseAddr(guesser), numbered64(code), false, now)
+		r.flood(guesser)
+		join := func(code, proof string) *peer {
+			p := r.visitor(guesser)
+			p.say(`{"type":"join","code":"` + code + `"` + proof + `}`)
+			p.hears()
+			return p
 		}
-		p := r.visitor(guesser)
-		wrong := p.ask(`{"type":"join","code":"%s"}`, r.wrongCode(99))
-		right := p.ask(`{"type":"join","code":"%s"}`, room.Code)
-		for _, e := range []event{wrong, right} {
-			if e.Error != "too_many_attempts" || e.RetryMS < 1 || e.RetryMS > 1100 {
-				t.Errorf("beyond the cap the answer is %s", e.text)
-			}
-		}
+		refused := []*peer{join(r.wrongCode(99), ""), join(room.Code, "")}
 		// Nor does a proof that is wrong tell whether there is such a room.
 		for _, c := range []string{room.Code, locked.Code, r.wrongCode(98)} {
-			r.visitor(guesser).fails("too_many_attempts", `{"type":"join","code":"%s","secret":"wrong"}`, c)
-			r.visitor(guesser).fails("too_many_attempts", `{"type":"join","code":"%s","token":"%s"}`, c, room.Token)
+			refused = append(refused, join(c, `,"secret":"wrong"`), join(c, `,"token":"`+room.Token+`"`))
 		}
-		r.visitor(guesser).gets("joined", `{"type":"join","code":"%s","secret":"right"}`, locked.Code)
+		right := join(locked.Code, `,"secret":"right"`)
+		refused[0].fails("too_fast", `{"type":"join","code":"%s"}`, room.Code)
+		twice := join(room.Code, "")
+		twice.gets("created", `{"type":"create"}`)
+		long := r.visitor(guesser)
+		long.fails("too_many_attempts", `{"type":"join","code":"%s","secret":"%s"}`, room.Code, strings.Repeat("x", maxWaiting))
+		gone := join(room.Code, "")
+		gone.reset()
+
+		r.sleep(searchWait - time.Millisecond)
+		for _, p := range append(refused, right, twice) {
+			p.hears()
+		}
+		r.visitor(guesser).fails("room_not_found", `{"type":"join","code":"no code"}`)
 		r.visitor(other).gets("joined", `{"type":"join","code":"%s"}`, room.Code)
 		r.visitor(other).fails("room_not_found", `{"type":"join","code":"%s"}`, r.wrongCode(97))
-		r.sleep(searchDrop)
-		p.gets("joined", `{"type":"join","code":"%s"}`, room.Code)
+		time.Sleep(time.Millisecond)
+		synctest.Wait() // what waited is posted
+		r.flood(guesser)
+		for i, p := range refused {
+			if e := p.event(); e.Error != "too_many_attempts" || e.Re != "join" || e.RetryMS < 1 || e.RetryMS > 1100 {
+				t.Errorf("beyond the cap answer %d is %s", i, e.text)
+			}
+		}
+		right.hears(`{"type":"joined",*`)
+		twice.hears(`{"type":"error","error":"already_in_room",*`)
+		p := join(room.Code, "")
+		r.sleep(searchWait)
+		p.hears(`{"type":"joined",*`)
 	})
 }
 
-// numbered64 returns a code that stands for a number.
-func numbered64(n uint64) (c code) {
+// numberedCode returns a code that stands for a number.
+func numberedCode(n uint64) (c code) {
 	for i := range c {
 		c[i] = codeAlphabet[n%32]
 		n /= 32

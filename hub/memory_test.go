@@ -65,6 +65,8 @@ type testRelay struct {
 	t       testing.TB
 	hub     *Hub
 	workers []*testWorker
+
+	flooded uint64 // codes that flood has tried
 }
 
 func newTestRelay(t testing.TB, workers int, config Config) *testRelay {

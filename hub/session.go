@@ -74,6 +74,8 @@ type more struct {
 	shake *frame.Handshake // a request's head that is incomplete
 	in    *frame.Assembler // a frame or message that is incomplete
 	talk  talk
+
+	waiting *entering // a join that is looked at later
 }
 
 // extra returns the session's more, made if need be.
@@ -87,7 +89,7 @@ func (s *Session) extra() *more {
 // dropExtra gives up the session's more when nothing is in it any longer. A host
 // keeps it: it will speak again.
 func (s *Session) dropExtra() {
-	if m := s.more; m != nil && !s.has(markHost) && m.shake == nil && m.in == nil && s.silent() {
+	if m := s.more; m != nil && !s.has(markHost) && m.shake == nil && m.in == nil && m.waiting == nil && s.silent() {
 		s.more = nil
 	}
 }

@@ -58,6 +58,8 @@ type options struct {
 	Data      string        `restart:"" placeholder:"DIR" group:"data" help:"Directory that keeps rooms and their broadcasts, so that they survive a restart; none, and they are in memory only."`
 	DataEvery time.Duration `restart:"" default:"100ms" group:"data" help:"Between two writes: what is said meanwhile is lost when the process is killed."`
 
+	Codes string `restart:"" enum:"base32,hex6" default:"base32" group:"access" help:"Form of the rooms' codes: base32 (K7QM-2XHD), or hex6 (A1B2C3), which can be guessed, so that 20 wrong codes a minute shut out an address."`
+
 	CreateKeyFile string        `placeholder:"FILE" group:"access" help:"File with the key that who creates a room must give; none, and everybody may."`
 	APIKeyFile    string        `placeholder:"FILE" group:"access" help:"File with the key of the HTTP API; none, and the API is off."`
 	AllowOrigin   []webOrigin   `placeholder:"ORIGIN" group:"access" help:"Origin whose pages may connect, like https://example.org, besides the relay's own; * for all. May be given again."`
@@ -67,6 +69,10 @@ type options struct {
 	MaxHandshaking   int `default:"15000" group:"limits" help:"Connections at once that are not yet WebSockets."`
 	MaxRooms         int `default:"10000" group:"limits" help:"Rooms at once."`
 	MaxViewers       int `default:"20000" group:"limits" help:"Viewers of one room at once."`
+
+	MaxConnectionsPerAddress int `default:"0" zero:"" group:"limits" help:"WebSocket connections at once from one address, or /64 of IPv6; 0 for half of --max-connections, and for 3000 at least."`
+	MaxRoomsPerAddress       int `default:"200" group:"limits" help:"Rooms at once that were created from one address, or /64 of IPv6."`
+
 	MaxHead          int `default:"8192" group:"limits" help:"Bytes of a request's head."`
 	MaxHostMessage   int `default:"1048576" group:"limits" help:"Bytes of a host's message. One over 16 times this ends the connection."`
 	MaxViewerMessage int `default:"16384" group:"limits" help:"Bytes of anybody else's message. One over 16 times this ends the connection."`
@@ -109,6 +115,11 @@ func (s *settings) hubConfig() hub.Config {
 		MaxHandshaking:   s.MaxHandshaking,
 		MaxRooms:         s.MaxRooms,
 		MaxViewers:       s.MaxViewers,
+
+		MaxConnectionsPerAddress: s.MaxConnectionsPerAddress,
+		MaxRoomsPerAddress:       s.MaxRoomsPerAddress,
+		HexCodes:                 s.Codes == "hex6",
+
 		MaxHead:          s.MaxHead,
 		MaxHostMessage:   s.MaxHostMessage,
 		MaxViewerMessage: s.MaxViewerMessage,
