@@ -255,7 +255,11 @@ func (s *Session) find(text string, proof bool) (*Room, code, *fault) {
 // session's address, else nil.
 func (s *Session) shut() *fault {
 	h := s.shard.hub
-	shut, wait := h.guesses.shut(s.address(), h.Config().HexCodes, h.uptime())
+	hexadecimal, now := h.Config().HexCodes, h.uptime()
+	if full, _ := h.guesses.search(now); !full && !hexadecimal {
+		return nil // as nearly always
+	}
+	shut, wait := h.guesses.shut(s.address(), hexadecimal, now)
 	if !shut {
 		return nil
 	}

@@ -93,28 +93,37 @@ func within(from netip.Addr, bits int) netip.Prefix {
 	return prefix
 }
 
-// networks returns those that wrong codes from an address are counted for.
-func networks(from netip.Addr, hexadecimal bool) []network {
+// networks are those that wrong codes from an address are counted for, the
+// narrowest first. Those with a limit of 0 are none.
+type networks [3]network
+
+func networksOf(from netip.Addr, hexadecimal bool) (all networks) {
 	limits := [...]int{maxWrongCodes, maxWrongCodes48, maxWrongCodes32}
 	if hexadecimal {
 		limits = [...]int{maxWrongHex, maxWrongHex48, maxWrongHex32}
 	}
-	all := append(make([]network, 0, len(limits)), network{customer(from), limits[0]})
+	all[0] = network{customer(from), limits[0]}
 	if from = from.Unmap(); from.Is6() {
-		all = append(all, network{within(from, 48), limits[1]}, network{within(from, 32), limits[2]})
+		all[1], all[2] = network{within(from, 48), limits[1]}, network{within(from, 32), limits[2]}
 	}
 	return all
 }
 
-// overLocked reports whether the networks have used up what one of them may, and
-// for how long that lasts.
-func (a *attempts) overLocked(all []network, now time.Duration) (over bool, wait time.Duration) {
-	for _, n := range all {
-		bucket := a.codes.read(key{kind: kindCode, from: n.prefix})
-		full, left := bucket.full(guessDepth/time.Duration(n.limit), guessDepth, now)
+// drop is what a wrong code adds to the network's bucket.
+func (n network) drop() time.Duration { return guessDepth / time.Duration(n.limit) }
+
+// placesLocked returns where wrong codes of the networks fall, whether one of them
+// has used up what it may, and for how long that lasts.
+func (a *attempts) placesLocked(all networks, now time.Duration) (at [3]sketchPlace, over bool, wait time.Duration) {
+	for i, n := range all {
+		if n.limit == 0 {
+			break
+		}
+		at[i] = a.codes.place(key{kind: kindCode, from: n.prefix})
+		full, left := at[i].read().full(n.drop(), guessDepth, now)
 		over, wait = over || full, max(wait, left)
 	}
-	return over, wait
+	return at, over, wait
 }
 
 // over reports whether wrong codes from an address, not of six digits, are beyond
@@ -122,20 +131,26 @@ func (a *attempts) overLocked(all []network, now time.Duration) (over bool, wait
 func (a *attempts) over(from netip.Addr, now time.Duration) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	over, _ := a.overLocked(networks(from, false), now)
+	_, over, _ := a.placesLocked(networksOf(from, false), now)
 	return over
+}
+
+// search reports whether the relay has looked at as many codes as it may of those
+// beyond their limits, and for how long that lasts.
+func (a *attempts) search(now time.Duration) (full bool, wait time.Duration) {
+	return bucket(a.searched.Load()).full(searchDrop, searchDepth, now)
 }
 
 // shut reports whether the relay looks at no code from an address for now, and
 // for how long that lasts.
 func (a *attempts) shut(from netip.Addr, hexadecimal bool, now time.Duration) (yes bool, wait time.Duration) {
-	searching, pause := bucket(a.searched.Load()).full(searchDrop, searchDepth, now)
-	if !hexadecimal && !searching {
-		return false, 0 // as nearly always
+	full, pause := a.search(now)
+	if !hexadecimal && !full {
+		return false, 0
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	over, wait := a.overLocked(networks(from, hexadecimal), now)
+	_, over, wait := a.placesLocked(networksOf(from, hexadecimal), now)
 	if !hexadecimal {
 		wait = pause
 	}
@@ -145,20 +160,23 @@ func (a *attempts) shut(from netip.Addr, hexadecimal bool, now time.Duration) (y
 // wrongCode counts a code that no room has, once a minute for each address. It
 // reports whether the address is beyond its limit.
 func (a *attempts) wrongCode(from netip.Addr, c code, hexadecimal bool, now time.Duration) (over bool) {
-	all := networks(from, hexadecimal)
+	all := networksOf(from, hexadecimal)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.latest.again(all[0].prefix, c, now) {
 		return false
 	}
-	if over, _ = a.overLocked(all, now); over {
+	at, over, _ := a.placesLocked(all, now)
+	if over {
 		// It does not count for the networks: a flood from one customer is not to use
 		// up what its neighbours may.
 		a.searched.Store(int64(bucket(a.searched.Load()).add(searchDrop, now)))
 		return true
 	}
-	for _, n := range all {
-		a.codes.add(key{kind: kindCode, from: n.prefix}, guessDepth/time.Duration(n.limit), now)
+	for i, n := range all {
+		if n.limit > 0 {
+			at[i].add(n.drop(), now)
+		}
 	}
 	return false
 }
@@ -170,8 +188,9 @@ const proofDrop = guessDepth / maxWrongProofs
 func (a *attempts) wrongProof(of key, now time.Duration) (over bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if over, _ = a.proofs.read(of).full(proofDrop, guessDepth, now); !over {
-		a.proofs.add(of, proofDrop, now)
+	at := a.proofs.place(of)
+	if over, _ = at.read().full(proofDrop, guessDepth, now); !over {
+		at.add(proofDrop, now)
 	}
 	return over
 }
@@ -191,9 +210,9 @@ const secretDrop = guessDepth / maxWrongSecrets
 func (a *attempts) wrongSecret(room code, now time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	of := key{kind: kindSecret, room: room}
-	if full, _ := a.proofs.read(of).full(secretDrop, guessDepth, now); !full {
-		a.proofs.add(of, secretDrop, now)
+	at := a.proofs.place(key{kind: kindSecret, room: room})
+	if full, _ := at.read().full(secretDrop, guessDepth, now); !full {
+		at.add(secretDrop, now)
 	}
 }
 

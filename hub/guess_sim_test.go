@@ -245,7 +245,7 @@ func TestASketchCountsAtLeastWhatFalls(t *testing.T) {
 		of := key{kind: byte(random.IntN(3)), from: customer(netip.AddrFrom4([4]byte{10, 0, 0, byte(random.IntN(200))})), room: numberedCode(random.Uint64N(20))}
 		drop := time.Duration(random.Int64N(int64(time.Second)))
 		true_[of] = true_[of].add(drop, now)
-		k.add(of, drop, now)
+		k.place(of).add(drop, now)
 		if got := k.read(of); got < true_[of] {
 			t.Fatalf("a bucket is empty at %v, it should be at %v", got, true_[of])
 		}

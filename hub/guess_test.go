@@ -81,7 +81,7 @@ func (r *testRelay) flood(from string) {
 	for full := false; !full; {
 		r.flooded++
 		r.hub.guesses.wrongCode(netip.MustParseAddr(from), numberedCode(r.flooded), false, now)
-		full, _ = bucket(r.hub.guesses.searched.Load()).full(searchDrop, searchDepth, now)
+		full, _ = r.hub.guesses.search(now)
 	}
 }
 

@@ -51,8 +51,11 @@ type key struct {
 	room code         // the zero one for none
 }
 
-// places returns the key's buckets.
-func (k *sketch) places(of key) (all [sketchRows]*bucket) {
+// A sketchPlace is where a key's drops fall: a bucket in each row.
+type sketchPlace [sketchRows]*bucket
+
+// place returns the key's buckets.
+func (k *sketch) place(of key) (all sketchPlace) {
 	if k.rows == nil {
 		k.seed, k.rows = maphash.MakeSeed(), new([sketchRows][sketchSize]bucket)
 	}
@@ -69,18 +72,20 @@ func (k *sketch) places(of key) (all [sketchRows]*bucket) {
 }
 
 // read returns the key's bucket, which may be too full, and never too empty.
+func (p sketchPlace) read() bucket { return min(*p[0], *p[1], *p[2], *p[3]) }
+
+// add lets a drop fall into the key's bucket.
+func (p sketchPlace) add(drop, now time.Duration) {
+	least := p.read().add(drop, now)
+	for _, b := range p {
+		*b = max(*b, least)
+	}
+}
+
+// read is that of the key's place, and takes no memory for a key that is new.
 func (k *sketch) read(of key) bucket {
 	if k.rows == nil {
 		return 0
 	}
-	all := k.places(of)
-	return min(*all[0], *all[1], *all[2], *all[3])
-}
-
-// add lets a drop fall into the key's bucket.
-func (k *sketch) add(of key, drop, now time.Duration) {
-	least := k.read(of).add(drop, now)
-	for _, b := range k.places(of) {
-		*b = max(*b, least)
-	}
+	return k.place(of).read()
 }

@@ -69,10 +69,6 @@ type options struct {
 	MaxHandshaking   int `default:"15000" group:"limits" help:"Connections at once that are not yet WebSockets."`
 	MaxRooms         int `default:"10000" group:"limits" help:"Rooms at once."`
 	MaxViewers       int `default:"20000" group:"limits" help:"Viewers of one room at once."`
-
-	MaxConnectionsPerAddress int `default:"0" zero:"" group:"limits" help:"WebSocket connections at once from one address, or /64 of IPv6; 0 for half of --max-connections, and for 3000 at least."`
-	MaxRoomsPerAddress       int `default:"200" group:"limits" help:"Rooms at once that were created from one address, or /64 of IPv6."`
-
 	MaxHead          int `default:"8192" group:"limits" help:"Bytes of a request's head."`
 	MaxHostMessage   int `default:"1048576" group:"limits" help:"Bytes of a host's message. One over 16 times this ends the connection."`
 	MaxViewerMessage int `default:"16384" group:"limits" help:"Bytes of anybody else's message. One over 16 times this ends the connection."`
@@ -81,6 +77,9 @@ type options struct {
 	ViewerRate       int `default:"10" group:"limits" help:"Messages a second from anybody else."`
 	MaxPrivate       int `default:"65536" group:"limits" help:"Bytes of answers that may wait for one connection before it is not read from any more."`
 	LagLimit         int `default:"4194304" group:"limits" help:"Bytes of broadcasts that a viewer may fall behind; at least twice --max-host-message."`
+
+	MaxConnectionsPerAddress int `default:"0" zero:"" group:"limits" help:"WebSocket connections at once from one address, or /64 of IPv6; 0 for half of --max-connections, and for 3000 at least."`
+	MaxRoomsPerAddress       int `default:"200" group:"limits" help:"Rooms at once that were created from one address, or /64 of IPv6."`
 
 	Retain         int           `default:"262144" group:"record" help:"Bytes of broadcasts that a room keeps, for viewers that come back and for the history."`
 	RetainMessages int           `default:"10000" group:"record" help:"Broadcasts that a room keeps."`
@@ -115,11 +114,6 @@ func (s *settings) hubConfig() hub.Config {
 		MaxHandshaking:   s.MaxHandshaking,
 		MaxRooms:         s.MaxRooms,
 		MaxViewers:       s.MaxViewers,
-
-		MaxConnectionsPerAddress: s.MaxConnectionsPerAddress,
-		MaxRoomsPerAddress:       s.MaxRoomsPerAddress,
-		HexCodes:                 s.Codes == "hex6",
-
 		MaxHead:          s.MaxHead,
 		MaxHostMessage:   s.MaxHostMessage,
 		MaxViewerMessage: s.MaxViewerMessage,
@@ -144,6 +138,10 @@ func (s *settings) hubConfig() hub.Config {
 		HistoryTake:      s.HistoryTake,
 		CreateKey:        s.createKey.value.reveal(),
 		EchoPath:         s.Echo,
+
+		MaxConnectionsPerAddress: s.MaxConnectionsPerAddress,
+		MaxRoomsPerAddress:       s.MaxRoomsPerAddress,
+		HexCodes:                 s.Codes == "hex6",
 	}
 	if config.HostGrace == 0 {
 		config.HostGrace = -1 // the hub's zero means its default

@@ -5,7 +5,7 @@
 //
 //	DIR/lock                  held by the relay that uses the directory, with its pid
 //	DIR/relay                 the key of viewers' tokens, and whether the last stop was clean
-//	DIR/rooms/K7QM-2XHD-00000001 a room's record: its state and its broadcasts
+//	DIR/rooms/A1B2C3-00000001 a room's record: its state and its broadcasts
 //
 // A room's record is a run of files that are appended to, and deleted from the
 // oldest on when the room no longer holds what is in them. record.go has their
