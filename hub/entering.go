@@ -92,21 +92,27 @@ func resume(s *Session, r request) *fault {
 	if f != nil {
 		return f
 	}
-	room, c, f := s.find(text, true)
+	return s.soon(entering{code: text, token: token, hosts: true})
+}
+
+// takeSeat makes the session the host.
+func (s *Session) takeSeat(e entering) *fault {
+	room, c, f := s.find(e.code, true)
 	if f != nil {
 		return f
 	}
 	s.encoding = verbatim
-	back, f := room.resume(s, token)
+	back, f := room.resume(s, e.token)
 	if f != nil {
 		return s.guessed(f, c)
 	}
-	s.tell(resumed(room, token, back))
+	s.tell(resumed(room, e.token, back))
 	return nil
 }
 
-// An entering is what somebody says who joins.
+// An entering is what somebody says who joins, or resumes.
 type entering struct {
+	hosts     bool // resumes: it has a code and a token only
 	code      string
 	secret    string
 	hasSecret bool
@@ -172,10 +178,7 @@ func join(s *Session, r request) *fault {
 	if f != nil {
 		return f
 	}
-	if _, ok := parseCode(e.code); ok && s.crowded() {
-		return s.wait(e)
-	}
-	return s.enterRoom(e)
+	return s.soon(e)
 }
 
 // enterRoom makes the session a viewer.

@@ -66,7 +66,11 @@ func TestASchoolBesideAGuesser(t *testing.T) {
 					break
 				}
 				p := r.visitor(school)
-				p.say(`{"type":"join","code":"` + numberedCode(uint64(tried)).String() + `"}`)
+				code := numberedCode(uint64(tried)).String()
+				p.say([...]string{
+					`{"type":"join","code":"` + code + `"}`, `{"type":"join","code":"` + code + `-x"}`,
+					`{"type":"join","code":"` + code + `","token":"x"}`, `{"type":"resume","code":"` + code + `","token":"x"}`,
+				}[tried%4])
 				tried++
 				guessing = append(guessing, p)
 			}

@@ -75,7 +75,7 @@ type more struct {
 	in    *frame.Assembler // a frame or message that is incomplete
 	talk  talk
 
-	waiting *entering // a join that is looked at later
+	waiting *entering // a join or resume that is looked at later
 }
 
 // extra returns the session's more, made if need be.

@@ -14,9 +14,25 @@ const (
 	// he guesses; they wait.
 	searchWait = 900 * time.Millisecond
 
-	// maxWaiting is how many bytes of a join may wait. Clients need some 200.
+	// maxWaiting is how many bytes of a join or resume may wait. Clients need some 200.
 	maxWaiting = 512
 )
+
+// soon has a join or resume looked at: now, or later where too many codes are
+// guessed.
+func (s *Session) soon(e entering) *fault {
+	if _, ok := parseCode(e.code); ok && s.crowded() {
+		return s.wait(e)
+	}
+	return s.lookAt(e)
+}
+
+func (s *Session) lookAt(e entering) *fault {
+	if e.hosts {
+		return s.takeSeat(e)
+	}
+	return s.enterRoom(e)
+}
 
 // crowded reports whether a code from the session's address has to wait.
 func (s *Session) crowded() bool {
@@ -28,10 +44,10 @@ func (s *Session) crowded() bool {
 	return h.guesses.over(s.address(), now)
 }
 
-// wait has a join looked at later. A connection has one at a time.
+// wait has a join or resume looked at later. A connection has one at a time.
 func (s *Session) wait(e entering) *fault {
 	if s.more != nil && s.more.waiting != nil {
-		return &fault{code: "too_fast", message: "this connection's last join is not answered yet"}
+		return &fault{code: "too_fast", message: "this connection's last join or resume is not answered yet"}
 	}
 	if len(e.code)+len(e.secret)+len(e.name)+len(e.token)+len(e.last.epoch) > maxWaiting {
 		return tooManyAttempts(searchWait)
@@ -46,7 +62,7 @@ func (s *Session) wait(e entering) *fault {
 		s.shard.Post(func() bool {
 			if s.more != nil && s.more.waiting == w && s.phase == open {
 				s.more.waiting = nil
-				s.joinAtLast(*w)
+				s.lookAtLast(*w)
 				s.conn.Flush()
 			}
 			return false
@@ -55,14 +71,17 @@ func (s *Session) wait(e entering) *fault {
 	return nil
 }
 
-// joinAtLast is join for what has waited.
-func (s *Session) joinAtLast(e entering) {
+// lookAtLast is lookAt for what has waited.
+func (s *Session) lookAtLast(e entering) {
 	f := s.stands(outside) // it may have created a room meanwhile
 	if f == nil {
-		f = s.enterRoom(e)
+		f = s.lookAt(e)
 	}
 	if f != nil {
 		f.re = "join"
+		if e.hosts {
+			f.re = "resume"
+		}
 		s.answer(f)
 	}
 }
