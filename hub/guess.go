@@ -150,6 +150,9 @@ func (a *attempts) shut(from netip.Addr, hexadecimal bool, now time.Duration) (y
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.codes.rows == nil {
+		return false, 0 // nobody has guessed yet
+	}
 	_, over, wait := a.placesLocked(networksOf(from, hexadecimal), now)
 	if !hexadecimal {
 		wait = pause
