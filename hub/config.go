@@ -34,9 +34,10 @@ type Config struct {
 	// 256 MiB.
 	RetainTotal int
 
-	HostRate   int // messages a second from a host; default 0, which is no limit
-	ViewerRate int // messages a second from anybody else; default 10
-	MaxName    int // characters of a viewer's or a room's name; default 64
+	HostRate        int // broadcasts a second from a host; default 0, which is no limit
+	HostRequestRate int // other messages a second from a host; default 1,000
+	ViewerRate      int // messages a second from anybody else; default 10
+	MaxName         int // characters of a viewer's or a room's name; default 64
 
 	// MaxPrivate is how many bytes of answers and events may wait for one
 	// connection before nothing more is read from it. Default 64 KiB.
@@ -64,6 +65,7 @@ type Config struct {
 	HistoryTimeout   time.Duration // for the host to answer; default 5 s
 	HistoryEvery     time.Duration // between two requests on one connection; default 10 s
 	HistoryTake      time.Duration // for a viewer to take it; default 60 s
+	MessageTimeout   time.Duration // for a message to come whole; default 60 s
 
 	// HexCodes has rooms named by six hexadecimal digits, which can be guessed,
 	// instead of eight characters. Then 20 wrong codes a minute shut out all that
@@ -113,6 +115,7 @@ func (c Config) withDefaults() Config {
 	number(&c.RetainMessages, 10_000)
 	wait(&c.RetainAge, 2*time.Hour)
 	number(&c.RetainTotal, 256<<20)
+	number(&c.HostRequestRate, 1000)
 	number(&c.ViewerRate, 10)
 	number(&c.MaxName, 64)
 	number(&c.MaxHead, 8<<10)
@@ -134,5 +137,6 @@ func (c Config) withDefaults() Config {
 	wait(&c.HistoryTimeout, 5*time.Second)
 	wait(&c.HistoryEvery, 10*time.Second)
 	wait(&c.HistoryTake, time.Minute)
+	wait(&c.MessageTimeout, time.Minute)
 	return c
 }

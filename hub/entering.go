@@ -1,6 +1,9 @@
 package hub
 
-import "fmt"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // The rules for those who are in no room.
 
@@ -92,7 +95,7 @@ func resume(s *Session, r request) *fault {
 	if f != nil {
 		return f
 	}
-	return s.soon(entering{code: text, token: token, hosts: true})
+	return s.soon(entering{kind: r.kind, ref: r.ref, code: text, token: token, hosts: true})
 }
 
 // takeSeat makes the session the host.
@@ -112,7 +115,9 @@ func (s *Session) takeSeat(e entering) *fault {
 
 // An entering is what somebody says who joins, or resumes.
 type entering struct {
-	hosts     bool // resumes: it has a code and a token only
+	kind      string          // the message's type
+	ref       json.RawMessage // and ref
+	hosts     bool            // resumes: it has a code and a token only
 	code      string
 	secret    string
 	hasSecret bool
@@ -132,6 +137,7 @@ type place struct {
 
 // readEntering reads the fields of a join.
 func readEntering(r request, c *Config) (e entering, f *fault) {
+	e.kind, e.ref = r.kind, r.ref
 	if e.code, f = r.str("code"); f != nil {
 		return e, f
 	}
@@ -181,8 +187,8 @@ func join(s *Session, r request) *fault {
 	return s.soon(e)
 }
 
-// enterRoom makes the session a viewer.
-func (s *Session) enterRoom(e entering) *fault {
+// letIn makes the session a viewer.
+func (s *Session) letIn(e entering) *fault {
 	room, c, f := s.find(e.code, e.back || e.hasSecret)
 	if f != nil {
 		return f
@@ -199,9 +205,34 @@ func (s *Session) enterRoom(e entering) *fault {
 			return s.guessed(f, c)
 		}
 	}
+	lacks, f := room.want(e, id)
+	if f != nil {
+		return f
+	}
+	if !lacks {
+		return s.enterRoom(room, e, id)
+	}
+	s.wait(func(done func()) { room.backfill(e.encoding, done) }, func(there bool) {
+		if !there {
+			room.unwant(e.encoding)
+			return
+		}
+		if f := s.enterRoom(room, e, id); f != nil {
+			f.re, f.ref = e.kind, e.ref
+			s.report(f)
+		}
+	})
+	return nil
+}
+
+// enterRoom lets a viewer in whose encoding is wanted.
+func (s *Session) enterRoom(room *Room, e entering, id uint32) *fault {
 	w, f := room.join(s, e, id)
 	if f != nil {
 		return f
+	}
+	if e.back && !room.mayAsk(id, s.shard.Now()) {
+		s.noteAsked()
 	}
 	if e.history && !w.recovered && !s.asksTooSoon() {
 		room.beginAtHistory(s)
@@ -219,7 +250,7 @@ func (s *Session) enterRoom(e entering) *fault {
 	s.pushText(text, s.cursor.Position())
 	if e.history {
 		if f := historyRequested(s, request{}); f != nil {
-			f.re = "join"
+			f.re = "history_request"
 			s.report(f) // it is in all the same
 		}
 	}

@@ -138,7 +138,7 @@ func (a *attempts) over(from netip.Addr, now time.Duration) bool {
 // search reports whether the relay has looked at as many codes as it may of those
 // beyond their limits, and for how long that lasts.
 func (a *attempts) search(now time.Duration) (full bool, wait time.Duration) {
-	return bucket(a.searched.Load()).full(searchDrop, searchDepth, now)
+	return leaky(a.searched.Load()).full(searchDrop, searchDepth, now)
 }
 
 // shut reports whether the relay looks at no code from an address for now, and
@@ -173,7 +173,7 @@ func (a *attempts) wrongCode(from netip.Addr, c code, hexadecimal bool, now time
 	if over {
 		// It does not count for the networks: a flood from one customer is not to use
 		// up what its neighbours may.
-		a.searched.Store(int64(bucket(a.searched.Load()).add(searchDrop, now)))
+		a.searched.Store(int64(leaky(a.searched.Load()).add(searchDrop, now)))
 		return true
 	}
 	for i, n := range all {

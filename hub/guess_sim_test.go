@@ -242,7 +242,7 @@ func TestWhoGuessesALotHardlyCountsForOthers(t *testing.T) {
 func TestASketchCountsAtLeastWhatFalls(t *testing.T) {
 	var k sketch
 	random := rand.New(rand.NewPCG(3, 4))
-	true_ := make(map[key]bucket)
+	true_ := make(map[key]leaky)
 	now := time.Duration(0)
 	for range 50_000 {
 		now += time.Duration(random.Int64N(int64(time.Millisecond)))

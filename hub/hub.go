@@ -16,7 +16,9 @@ import (
 type Hub struct {
 	settings  atomic.Pointer[Config]
 	began     time.Time                       // immutable
-	aside     func(f func())                  // immutable; runs what would hold up a worker
+	aside     func(f func())                  // immutable; runs what would hold up a worker in a goroutine
+	checks    turnstile                       // of large messages
+	encoders  turnstile                       // of histories, and of what comes back needs in another encoding
 	newLog    func(seq uint64) *broadcast.Log // immutable; makes the rooms' Logs
 	key       [32]byte                        // immutable once served; what viewers' tokens are made with
 	shards    []*shard                        // immutable; one for each worker
@@ -33,6 +35,7 @@ type Hub struct {
 
 	budget    budget.Budget // of everything that peers can make grow
 	refusals  refusals
+	pressure  atomic.Int32 // see shrunk
 	guesses   attempts
 	addresses addresses
 	changes   *changes // immutable once served; nil without a store
@@ -43,6 +46,10 @@ type Hub struct {
 	rest    []code             // guarded by mu; those in resting, oldest first
 }
 
+// offloads is how many large messages are checked at the same time, and how many
+// histories are encoded.
+const offloads = 2
+
 // New returns a hub whose sessions live on the given workers.
 func New(config Config, workers []Worker) *Hub {
 	h := &Hub{
@@ -51,6 +58,9 @@ func New(config Config, workers []Worker) *Hub {
 		paths: make(map[string]uint8),
 		rooms: make(map[code]*Room), resting: make(map[code]time.Time),
 	}
+	aside := func(f func()) { h.aside(f) } // tests replace it
+	h.checks = turnstile{run: aside, limit: offloads}
+	h.encoders = turnstile{run: aside, limit: offloads}
 	h.Configure(config)
 	_, _ = crand.Read(h.key[:]) // never fails: crypto/rand ends the program instead
 	for i, w := range workers {
@@ -147,7 +157,7 @@ const (
 func (h *Hub) register(r *Room) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.rooms) >= h.Config().MaxRooms || h.draining.Load() {
+	if len(h.rooms) >= h.Config().MaxRooms || h.draining.Load() || h.budget.Level() >= budget.Full {
 		return false
 	}
 	h.wakeCodesLocked(maxResting)

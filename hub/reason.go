@@ -27,6 +27,9 @@ const (
 	ReasonReplaced                      // 4003
 	ReasonTooSlow                       // 4100
 	ReasonIdle                          // 4102
+	ReasonTooManyErrors                 // 4429
+	ReasonMessageSlow                   // 4408
+	ReasonMemory                        // 1013
 	ReasonTooManyAttempts               // 4429
 	reasons                             // how many there are
 )
@@ -53,7 +56,10 @@ var endings = [reasons]struct {
 	ReasonReplaced:        {"replaced", frame.CloseReplaced},
 	ReasonTooSlow:         {"too_slow", frame.CloseTooSlow},
 	ReasonIdle:            {"idle", frame.CloseIdle},
-	ReasonTooManyAttempts: {"too_many_attempts", frame.CloseTooManyAttempts},
+	ReasonTooManyErrors:   {"too_many_errors", frame.CloseTooMany},
+	ReasonMessageSlow:     {"message_timeout", frame.CloseMessageSlow},
+	ReasonMemory:          {"memory", frame.CloseTryLater},
+	ReasonTooManyAttempts: {"too_many_attempts", frame.CloseTooMany},
 }
 
 // String returns the reason's name on the wire and in the metrics.

@@ -242,7 +242,8 @@ func (r *Room) promote(viewer, host *Session, id uint32) *fault {
 		r.mu.Unlock()
 		return noSuchViewer(id)
 	}
-	from := viewer.log().End()
+	viewer.settle() // up to here it is a viewer; a host has no place in the Log
+	r.pages.version++
 	r.roster.remove(id)
 	a.count.Add(-1)
 	token := drawToken()
@@ -257,7 +258,7 @@ func (r *Room) promote(viewer, host *Session, id uint32) *fault {
 	a.remove(viewer)
 	viewer.id = 0
 	viewer.set(markGranted)
-	viewer.pushText(nowHost(r, token), from.Position())
+	viewer.tell(nowHost(r, token))
 	host.shard.Post(func() bool {
 		if host.room == r && host.has(markHost) && host.phase == open {
 			r.demote(host)
@@ -281,7 +282,7 @@ func (r *Room) demote(host *Session) {
 		r.mu.Unlock()
 		return // it hears of the end like a host, or has resumed meanwhile
 	}
-	half := host.cursor.Rest() // of what it was due as a viewer, if it has been one
+	r.pages.version++
 	id := r.roster.add(host, 0, "")
 	r.presence.joinedLocked(r, id, "")
 	r.countLocked()
@@ -289,11 +290,5 @@ func (r *Room) demote(host *Session) {
 	w := welcome{seq: host.cursor.Seq(), viewers: r.roster.viewers, host: r.seat.host != nil}
 	r.mu.Unlock()
 	r.audience(host.shard).add(host)
-	if host.out != nil {
-		host.out.dueBy(host.cursor.Position()) // its Log may be another one than before
-	}
 	host.pushText(joined(r, id, w), host.cursor.Position())
-	if half != nil {
-		host.out.pushRest(half)
-	}
 }

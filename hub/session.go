@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"sync"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -47,7 +46,7 @@ type Session struct {
 	shard  *shard           // immutable
 	conn   Conn             // immutable
 	room   *Room            // nil when in none
-	cursor broadcast.Cursor // place in the room's Log; zero for a host
+	cursor broadcast.Cursor // a viewer's place in its room's Log; else zero
 
 	more *more     // nil unless there is something in it
 	out  *outbound // nil unless something is due to this connection alone
@@ -57,14 +56,14 @@ type Session struct {
 	took  uint32 // when the socket last took bytes, or began not to
 	since uint32 // when the phase began
 
-	id      uint32 // a viewer's number in its room, from 1; 0 for anybody else
-	slot    int32  // place in the audience's members
-	from    uint32 // index in hub.addresses; 0 until the handshake is finished
-	phase   phase
-	marks   uint8
-	reason  Reason
-	excused uint8 // lag limits that it may be behind beyond the first, until it has caught up
-	speaks  uint8 // its protocol's place in hub.protocols; 0 until the handshake is finished
+	id           uint32 // a viewer's number in its room, from 1; 0 for anybody else
+	slot         int32  // place in the audience's members
+	from         uint32 // index in hub.addresses; 0 until the handshake is finished
+	phase        phase
+	marks        uint8
+	reason       Reason
+	lagAllowance bool  // it may be further behind, until it has caught up
+	speaks       uint8 // its protocol's place in hub.protocols; 0 until the handshake is finished
 
 	encoding encoding // of the Log that it reads
 }
@@ -73,9 +72,12 @@ type Session struct {
 type more struct {
 	shake *frame.Handshake // a request's head that is incomplete
 	in    *frame.Assembler // a frame or message that is incomplete
-	talk  talk
+	rate  rate
 
-	waiting *entering // a join or resume that is looked at later
+	unread    []byte // input that has to wait
+	held      int    // bytes of input that are counted into the budget
+	began     uint32 // when the incomplete message began, in the worker's coarse time
+	offloaded bool   // a message is being checked aside from the worker
 }
 
 // extra returns the session's more, made if need be.
@@ -89,7 +91,7 @@ func (s *Session) extra() *more {
 // dropExtra gives up the session's more when nothing is in it any longer. A host
 // keeps it: it will speak again.
 func (s *Session) dropExtra() {
-	if m := s.more; m != nil && !s.has(markHost) && m.shake == nil && m.in == nil && m.waiting == nil && s.silent() {
+	if m := s.more; m != nil && !s.has(markHost) && m.shake == nil && m.in == nil && len(m.unread) == 0 && !m.offloaded && s.silent() {
 		s.more = nil
 	}
 }
@@ -97,9 +99,6 @@ func (s *Session) dropExtra() {
 // maxPongs is how many frames may wait for one connection, while its socket is
 // not full, before of further pings only the latest is answered.
 const maxPongs = 16
-
-// assemblers are shared by all sessions; an idle one has none.
-var assemblers = sync.Pool{New: func() any { return new(frame.Assembler) }}
 
 func (s *Session) has(mark uint8) bool { return s.marks&mark != 0 }
 func (s *Session) set(mark uint8)      { s.marks |= mark }
@@ -131,65 +130,9 @@ func (s *Session) Receive(chunk []byte) {
 	}
 }
 
-// decode takes bytes of frames.
-func (s *Session) decode(chunk []byte) {
-	if len(chunk) == 0 {
-		return
-	}
-	m := s.extra()
-	if m.in == nil {
-		m.in = assemblers.Get().(*frame.Assembler)
-	}
-	in, protocol := m.in, s.protocol()
-	in.Limit = protocol.Limit(s)
-	for message := range in.Feed(chunk) {
-		s.handle(message)
-		if s.phase != open && s.phase != closing {
-			break
-		}
-		in.Limit = protocol.Limit(s)
-	}
-	if err := in.Err(); err != nil && (s.phase == open || s.phase == closing) {
-		s.fail(err)
-	}
-	if in.Idle() {
-		s.dropInput()
-	}
-}
-
 // protocol returns what the session speaks, nil before its handshake is
 // finished.
 func (s *Session) protocol() Protocol { return s.shard.hub.protocols[s.speaks] }
-
-// dropInput gives the assembler back.
-func (s *Session) dropInput() {
-	if m := s.more; m != nil && m.in != nil {
-		m.in.Reset()
-		assemblers.Put(m.in)
-		m.in = nil
-		s.dropExtra()
-	}
-}
-
-// handle acts on one message or control frame.
-func (s *Session) handle(m frame.Message) {
-	switch {
-	case m.Op == ws.OpClose:
-		s.closedByPeer(m.Payload)
-	case s.phase != open:
-		// RFC 6455 5.5.1: after our close frame nothing is said any more.
-	case m.Op == ws.OpPing:
-		kind := urgent
-		if s.has(markBlocked) || s.out != nil && len(s.out.items) >= maxPongs {
-			kind = pong
-		}
-		s.push(private{frame: frame.AppendFrame(nil, ws.OpPong, m.Payload), kind: kind})
-	case m.Op == ws.OpPong:
-	default:
-		s.shard.counters.received.Add(1)
-		s.protocol().Message(s, m)
-	}
-}
 
 // push queues a frame for this connection alone. Whoever pushes from outside
 // of the session's own methods flushes the connection afterwards.
@@ -197,10 +140,22 @@ func (s *Session) push(p private) {
 	if s.phase > closing {
 		return
 	}
+	s.outbound().push(p)
+}
+
+// outbound returns the session's outbound, made if need be.
+func (s *Session) outbound() *outbound {
 	if s.out == nil {
-		s.out = new(outbound)
+		s.out = &outbound{budget: &s.shard.hub.budget}
 	}
-	s.out.push(p)
+	return s.out
+}
+
+// dropOut gives up the outbound if nothing waits in it.
+func (s *Session) dropOut() {
+	if s.out != nil && len(s.out.items) == 0 {
+		s.out = nil
+	}
 }
 
 // tell queues a text frame at its place in the room's order: after everything
@@ -211,18 +166,20 @@ func (s *Session) tell(text []byte) {
 
 // pushText queues a text frame at a place in the room's order.
 func (s *Session) pushText(text []byte, place uint64) {
-	s.push(private{frame: frame.AppendFrame(nil, ws.OpText, text), place: place})
+	s.push(private{frame: textFrame(text), place: place})
 }
 
 // pushUrgent queues a text frame that may overtake broadcasts.
 func (s *Session) pushUrgent(text []byte) {
-	s.push(private{frame: frame.AppendFrame(nil, ws.OpText, text), kind: urgent})
+	s.push(private{frame: textFrame(text), kind: urgent})
 }
+
+func textFrame(text []byte) []byte { return frame.AppendFrame(nil, ws.OpText, text) }
 
 // place returns the present end of the room's order for this session. Without
 // a place in the Log there is nothing to wait for.
 func (s *Session) place() uint64 {
-	if s.room == nil || s.has(markHost) || s.cursor.IsZero() {
+	if s.cursor.IsZero() {
 		return 0
 	}
 	end := s.log().End()
@@ -252,17 +209,12 @@ func (s *Session) Next() []byte {
 		p := s.cursor.Next()
 		return p[:min(uint64(len(p)), until-position)]
 	}
-	switch {
-	case s.has(markParked):
+	if s.has(markParked) {
 		return s.cursor.Rest()
-	case s.has(markHost):
-		// It was a viewer, and has got all that came before.
-		s.cursor = broadcast.Cursor{}
-		return nil
 	}
 	p := s.cursor.Next()
 	if len(p) == 0 {
-		s.excused = 0
+		s.lagAllowance = false
 	}
 	return p
 }
@@ -278,20 +230,20 @@ func (s *Session) Sent(n int, full bool) {
 		// what is in the socket, and what it says may not be read now.
 		s.heard = s.took
 	}
+	messages := 0
 	if s.has(markFromOut) {
-		s.out.take(n)
-		if len(s.out.items) == 0 {
-			s.out = nil
-			if s.phase > open {
-				s.cursor = broadcast.Cursor{} // nothing follows a close frame
-			}
-		}
-	} else if messages := s.cursor.Advance(n); messages > 0 {
+		messages = s.out.take(n)
+		s.dropOut()
+	} else {
+		messages = s.cursor.Advance(n)
+	}
+	if messages > 0 {
 		s.shard.counters.delivered.Add(uint64(messages))
 	}
 	if full != s.has(markBlocked) {
 		s.block(full)
 	}
+	s.resumeInput()
 }
 
 // block notes whether the socket is full.
@@ -306,7 +258,7 @@ func (s *Session) block(full bool) {
 func (s *Session) Wants() (reading, writing bool) {
 	switch s.phase {
 	case opening, open, closing:
-		return s.out == nil || s.out.bytes <= s.shard.hub.Config().MaxPrivate, true
+		return !s.inputWaits() && (s.more == nil || len(s.more.unread) == 0), true
 	case finishing:
 		return true, false
 	default:
@@ -328,15 +280,23 @@ func (s *Session) Tick() {
 		}
 	case open:
 		switch {
+		case s.more != nil && s.more.rate.omitted > 0:
+			s.tooManyErrors()
+		case s.has(markParked) && s.lags():
+			s.stopWaiting()
 		case s.stalls(config.StallTimeout):
 			s.tooSlow(CauseStall)
-		case s.out != nil && s.past(s.out.since, config.HistoryTake) && s.out.holdsHistory():
+		case s.holdsTooMuch():
+			s.endNow(ReasonMemory)
+		case s.out != nil && s.past(s.out.since, s.historyTake()) && s.out.holdsHistory():
 			s.shard.counters.slow[CauseHistory].closed.Add(1)
 			s.end(ReasonTooSlow)
 		case s.has(markBlocked) && s.lags(): // who has room in its socket waits for this relay
 			s.tooSlow(CauseLag)
 		case s.past(s.heard, config.IdleTimeout):
 			s.end(ReasonIdle)
+		case s.messageLate():
+			s.endNow(ReasonMessageSlow)
 		case !s.has(markPinged) && (s.past(s.heard, config.PingAfter) || s.past(s.took, config.PingAfter)):
 			s.set(markPinged)
 			s.push(private{frame: pingFrame, kind: urgent})

@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// A bucket leaks: it is the time at which it will be empty, since the hub's
+// A leaky is a leaky bucket: the time at which it will be empty, since the hub's
 // start. Each drop adds to that time, and a bucket holds drops for some time at
 // most, its depth. So all buckets are measured in time, however many drops a
 // minute they let through.
-type bucket time.Duration
+type leaky time.Duration
 
 // level returns for how long the bucket will leak.
-func (b bucket) level(now time.Duration) time.Duration { return max(0, time.Duration(b)-now) }
+func (b leaky) level(now time.Duration) time.Duration { return max(0, time.Duration(b)-now) }
 
 // full reports whether one more drop does not fit, and after which time it will.
-func (b bucket) full(drop, depth, now time.Duration) (yes bool, wait time.Duration) {
+func (b leaky) full(drop, depth, now time.Duration) (yes bool, wait time.Duration) {
 	wait = b.level(now) + drop - depth
 	return wait > 0, max(0, wait)
 }
 
 // add returns the bucket with one more drop.
-func (b bucket) add(drop, now time.Duration) bucket {
-	return bucket(now + b.level(now) + drop)
+func (b leaky) add(drop, now time.Duration) leaky {
+	return leaky(now + b.level(now) + drop)
 }
 
 const (
@@ -41,7 +41,7 @@ const (
 // is ready. It is not safe for concurrent use.
 type sketch struct {
 	seed maphash.Seed // drawn at random, so that nobody can choose keys that share
-	rows *[sketchRows][sketchSize]bucket
+	rows *[sketchRows][sketchSize]leaky
 }
 
 // A key is what drops are counted for.
@@ -52,12 +52,12 @@ type key struct {
 }
 
 // A sketchPlace is where a key's drops fall: a bucket in each row.
-type sketchPlace [sketchRows]*bucket
+type sketchPlace [sketchRows]*leaky
 
 // place returns the key's buckets.
 func (k *sketch) place(of key) (all sketchPlace) {
 	if k.rows == nil {
-		k.seed, k.rows = maphash.MakeSeed(), new([sketchRows][sketchSize]bucket)
+		k.seed, k.rows = maphash.MakeSeed(), new([sketchRows][sketchSize]leaky)
 	}
 	addr := of.from.Addr().As16()
 	b := append(make([]byte, 0, 48), of.kind)
@@ -72,7 +72,7 @@ func (k *sketch) place(of key) (all sketchPlace) {
 }
 
 // read returns the key's bucket, which may be too full, and never too empty.
-func (p sketchPlace) read() bucket { return min(*p[0], *p[1], *p[2], *p[3]) }
+func (p sketchPlace) read() leaky { return min(*p[0], *p[1], *p[2], *p[3]) }
 
 // add lets a drop fall into the key's bucket.
 func (p sketchPlace) add(drop, now time.Duration) {
@@ -83,7 +83,7 @@ func (p sketchPlace) add(drop, now time.Duration) {
 }
 
 // read is that of the key's place, and takes no memory for a key that is new.
-func (k *sketch) read(of key) bucket {
+func (k *sketch) read(of key) leaky {
 	if k.rows == nil {
 		return 0
 	}

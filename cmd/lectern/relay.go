@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"lectern/hub"
 	"lectern/netpoll"
 )
@@ -61,6 +63,11 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 	}
 	r.plain = newHandover(r.listener.Addr())
 	r.hub = hub.New(r.hubConfig(s), workers)
+	memory, err := limitMemory(s.Memory)
+	if err != nil {
+		log.Warn("no limit for the memory", "error", err)
+	}
+	r.hub.Budget().SetLimit(memory)
 	if err := r.openData(); err != nil {
 		return nil, errors.Join(err, r.closeListeners(), r.pool.Close())
 	}
@@ -72,7 +79,7 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 	}
 	log.Info("relay listens",
 		"addr", r.listener.Addr().String(), "admin", r.adminAddr(), "version", version, "workers", len(workers),
-		"descriptors", limit, "viewers", min(r.hub.Config().MaxConnections, limit-reservedDescriptors))
+		"memory", humanize.IBytes(uint64(memory)), "descriptors", limit, "viewers", min(r.hub.Config().MaxConnections, limit-reservedDescriptors))
 	r.warnIfOpen()
 	return r, nil
 }
@@ -166,7 +173,8 @@ func (r *relay) run(ctx context.Context) error {
 	if r.admin != nil {
 		serve("admin", func() error { return r.admin.Serve(r.adminOn) })
 	}
-	all.Go(func() { giveBackMemory(ctx, r.hub) })
+	all.Go(func() { (&memoryKeeper{hub: r.hub}).run(ctx) })
+	all.Go(func() { r.logRefusals(ctx) })
 
 	<-ctx.Done()
 	err := context.Cause(ctx)
