@@ -20,7 +20,7 @@ const (
 	CloseTooSlow     ws.StatusCode = 4100 // the peer fell too far behind
 	CloseIdle        ws.StatusCode = 4102 // the peer gave no sign of life
 	CloseMessageSlow ws.StatusCode = 4408 // a message did not come whole in time
-	CloseTooMany     ws.StatusCode = 4429 // the peer made too many mistakes
+	CloseTooMany     ws.StatusCode = 4429 // the peer made too many mistakes, or too many wrong guesses came from its address
 	CloseTryLater    ws.StatusCode = 1013 // the server is full (IANA registry: Try Again Later)
 )
 

@@ -91,7 +91,7 @@ func (s *Session) obey(r request, f *fault) {
 		}
 	}
 	if f != nil {
-		s.report(f)
+		s.answer(f)
 	}
 }
 

@@ -198,6 +198,8 @@ func (s *Session) forget() {
 	h.connections.Add(-1)
 	if s.speaks != 0 {
 		h.upgraded.Add(-1)
+		h.addresses.disconnect(s.from)
+		s.from = 0
 	}
 	s.shard.counters.closes[s.reason].Add(1)
 	s.dropInput()

@@ -35,12 +35,13 @@ type Hub struct {
 	held atomic.Int64 // bytes of all rooms' Logs
 	open atomic.Int64 // rooms
 
-	budget   budget.Budget // of everything that peers can make grow
-	refusals refusals
-	pressure atomic.Int32 // see shrunk
-	answers  answers
-	guesses  limiter
-	changes  *changes // immutable once served; nil without a store
+	budget    budget.Budget // of everything that peers can make grow
+	refusals  refusals
+	pressure  atomic.Int32 // see shrunk
+	answers   answers
+	guesses   attempts
+	addresses addresses
+	changes   *changes // immutable once served; nil without a store
 
 	mu      sync.RWMutex
 	rooms   map[code]*Room     // guarded by mu
@@ -112,6 +113,9 @@ func (h *Hub) NewSession(worker int, conn Conn) *Session {
 	return s
 }
 
+// uptime returns for how long the hub has been there.
+func (h *Hub) uptime() time.Duration { return time.Since(h.began) }
+
 // IsWebSocketPath reports whether WebSockets are served at the URL path.
 func (h *Hub) IsWebSocketPath(path string) bool {
 	_, ok := h.paths[path]
@@ -165,7 +169,7 @@ func (h *Hub) register(r *Room) bool {
 	}
 	h.wakeCodesLocked(maxResting)
 	for {
-		r.code = drawCode()
+		r.code = drawCode(h.Config().HexCodes)
 		_, taken := h.rooms[r.code]
 		_, rests := h.resting[r.code]
 		if !taken && !rests {
@@ -184,6 +188,7 @@ func (h *Hub) remove(r *Room) {
 	defer h.mu.Unlock()
 	delete(h.rooms, r.code)
 	h.open.Add(-1)
+	h.addresses.closeRoom(r.from)
 	h.wakeCodesLocked(maxResting - 1)
 	h.resting[r.code] = time.Now()
 	h.rest = append(h.rest, r.code)

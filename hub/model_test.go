@@ -311,7 +311,7 @@ func (w *busyWorker) do(f func()) {
 func TestRoomsComeAndGoAtOnce(t *testing.T) {
 	const rooms, hosts = 10_000, 4
 	busy, workers := startBusyWorkers(hosts)
-	r := &testRelay{t: t, hub: New(Config{ViewerRate: 1 << 30, HostRequestRate: 1 << 30}, workers)}
+	r := &testRelay{t: t, hub: New(Config{ViewerRate: 1 << 30, MaxConnectionsPerAddress: 2 * rooms, HostRequestRate: 1 << 30}, workers)}
 	codes := make(chan string, 64)
 	var all sync.WaitGroup
 	var joined atomic.Int64

@@ -64,11 +64,7 @@ func (s *Session) upgrade(shake *frame.Handshake) {
 	s.push(private{frame: shake.Reply(), kind: urgent})
 	s.dropHead()
 	s.more = nil
-	if c := h.Config(); len(c.TrustedProxies) > 0 && request.ForwardedFor != "" {
-		if from := c.forwarded(s.conn.Peer(), request.ForwardedFor); from.IsValid() {
-			s.extra().from = from
-		}
-	}
+	f := s.enterAddress(request.ForwardedFor)
 	s.enter(open)
 	n := h.upgraded.Add(1)
 	if h.draining.Load() {
@@ -80,7 +76,10 @@ func (s *Session) upgrade(shake *frame.Handshake) {
 		return
 	}
 	if n > int64(h.Config().MaxConnections) {
-		s.report(&fault{code: "server_full", message: "the relay has all the connections it may have; try again later"})
+		f = &fault{code: "server_full", message: "the relay has all the connections it may have; try again later"}
+	}
+	if f != nil {
+		s.report(f)
 		s.end(ReasonServerFull)
 		return
 	}

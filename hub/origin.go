@@ -124,11 +124,3 @@ func (c *Config) Client(peer netip.Addr, forwardedFor string) netip.Addr {
 	}
 	return peer.Unmap()
 }
-
-// address returns the client's address.
-func (s *Session) address() netip.Addr {
-	if s.more != nil && s.more.from.IsValid() {
-		return s.more.from
-	}
-	return s.conn.Peer().Unmap()
-}

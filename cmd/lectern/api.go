@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"lectern/hub"
@@ -44,8 +43,15 @@ type call struct {
 	fields fields // of the body
 }
 
-// code returns the room's code in the path, as the relay writes it.
-func (c call) code() string { return strings.ToUpper(c.PathValue("code")) }
+// code returns the room's code in the path, as the relay writes it. What is no
+// code stays as it is, and no room has it.
+func (c call) code() string {
+	typed := c.PathValue("code")
+	if code, ok := hub.ParseCode(typed); ok {
+		return code
+	}
+	return typed
+}
 
 // An operation is one of the API's requests.
 type operation struct {

@@ -59,6 +59,8 @@ type options struct {
 	Data      string        `restart:"" placeholder:"DIR" group:"data" help:"Directory that keeps rooms and their broadcasts, so that they survive a restart; none, and they are in memory only."`
 	DataEvery time.Duration `restart:"" default:"100ms" bounds:"1ms..1h" group:"data" help:"Between two writes: what is said meanwhile is lost when the process is killed."`
 
+	Codes string `restart:"" enum:"base32,hex6" default:"base32" group:"access" help:"Form of the rooms' codes: base32 (K7QM-2XHD), or hex6 (A1B2C3), which can be guessed, so that 20 wrong codes a minute shut out an address."`
+
 	CreateKeyFile string        `placeholder:"FILE" group:"access" help:"File with the key that who creates a room must give; none, and everybody may."`
 	APIKeyFile    string        `placeholder:"FILE" group:"access" help:"File with the key of the HTTP API; none, and the API is off."`
 	AllowOrigin   []webOrigin   `placeholder:"ORIGIN" group:"access" help:"Origin whose pages may connect, like https://example.org, besides the relay's own; * for all. May be given again."`
@@ -82,6 +84,9 @@ type options struct {
 	ViewerRate       int `default:"10" bounds:"1..1000000" group:"limits" help:"Messages a second from anybody else."`
 	MaxPrivate       int `default:"65536" bounds:"1024..67108864" group:"limits" help:"Bytes of answers that may wait for one connection before it is not read from any more."`
 	LagLimit         int `default:"4194304" bounds:"1024..1073741824" group:"limits" help:"Bytes of broadcasts that a viewer may fall behind; at least twice --max-host-message."`
+
+	MaxConnectionsPerAddress int `default:"0" zero:"" bounds:"1..10000000" group:"limits" help:"WebSocket connections at once from one address, or /64 of IPv6; 0 for half of --max-connections, and for 3000 at least."`
+	MaxRoomsPerAddress       int `default:"200" bounds:"1..1000000" group:"limits" help:"Rooms at once that were created from one address, or /64 of IPv6."`
 
 	Retain         int           `default:"262144" bounds:"1024..1073741824" group:"record" help:"Bytes of broadcasts that a room keeps, for viewers that come back and for the history."`
 	RetainMessages int           `default:"10000" bounds:"1..10000000" group:"record" help:"Broadcasts that a room keeps."`
@@ -144,6 +149,10 @@ func (s *settings) hubConfig() hub.Config {
 		MessageTimeout:   s.MessageTimeout,
 		CreateKey:        s.createKey.value.reveal(),
 		EchoPath:         s.Echo,
+
+		MaxConnectionsPerAddress: s.MaxConnectionsPerAddress,
+		MaxRoomsPerAddress:       s.MaxRoomsPerAddress,
+		HexCodes:                 s.Codes == "hex6",
 	}
 	if config.HostGrace == 0 {
 		config.HostGrace = -1 // the hub's zero means its default

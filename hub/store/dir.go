@@ -174,9 +174,13 @@ func (f roomFile) path(dir string) string {
 
 // parseRoomFile reads a name; others are not the store's.
 func parseRoomFile(name string) (f roomFile, ok bool) {
-	code, digits, ok := strings.Cut(name, "-")
+	at := strings.LastIndexByte(name, '-') // a code may have a dash, too
+	if at < 0 {
+		return roomFile{}, false
+	}
+	code, digits := name[:at], name[at+1:]
 	n, err := strconv.ParseUint(digits, 10, 32)
-	if !ok || err != nil || n == 0 || fmt.Sprintf("%s-%08d", code, n) != name {
+	if err != nil || n == 0 || fmt.Sprintf("%s-%08d", code, n) != name {
 		return roomFile{}, false
 	}
 	return roomFile{code, uint32(n)}, true
