@@ -190,7 +190,7 @@ func join(s *Session, r request) *fault {
 		s.shard.counters.back(w.recovered)
 	}
 	if e.back {
-		text = rejoined(text, w.recovered)
+		text = rejoined(text, w)
 	}
 	// Its place is the cursor's, not the Log's present end: the host may have
 	// spoken since the cursor was taken.

@@ -14,7 +14,9 @@ type event struct {
 	Type, Code, Token, Epoch, Reason, Error, Message, Re string
 
 	ID, Seq, Sent, Total int
+	Common               *int
 	Host, Recovered      bool
+	Truncated            bool
 	Viewers              json.RawMessage // a count, or a list of persons
 	Joined               []person
 	Left                 []uint32

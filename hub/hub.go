@@ -30,6 +30,7 @@ type Hub struct {
 
 	held atomic.Int64 // bytes of all rooms' Logs
 	open atomic.Int64 // rooms
+	left atomic.Int64 // bytes of the names of viewers that have gone
 
 	budget   budget.Budget // of everything that peers can make grow
 	refusals refusals

@@ -86,9 +86,13 @@ func joined(r *Room, id uint32, w welcome) []byte {
 }
 
 // rejoined is joined for a viewer that has come back, and says whether it gets
-// all that it has missed.
-func rejoined(joined []byte, recovered bool) []byte {
-	return fmt.Appendf(joined[:len(joined)-1], `,"recovered":%t}`, recovered)
+// all that it has missed, and up to where it has what others have.
+func rejoined(joined []byte, w welcome) []byte {
+	text := fmt.Appendf(joined[:len(joined)-1], `,"recovered":%t`, w.recovered)
+	if w.parted {
+		text = fmt.Appendf(text, `,"common":%d`, w.common)
+	}
+	return append(text, '}')
 }
 
 // nowHost tells a viewer that it has become the host.
@@ -121,7 +125,8 @@ func mailFrom(from string, data json.RawMessage) []byte {
 // viewerFrom is a viewer's id as mailFrom wants it.
 func viewerFrom(id uint32) string { return strconv.FormatUint(uint64(id), 10) }
 
-func presenceEvent(joined []person, left []uint32, viewers int) []byte {
+// presenceEvent tells who came and went; cut that there were more.
+func presenceEvent(joined []person, left []uint32, viewers int, cut bool) []byte {
 	if joined == nil {
 		joined = []person{}
 	}
@@ -129,11 +134,12 @@ func presenceEvent(joined []person, left []uint32, viewers int) []byte {
 		left = []uint32{}
 	}
 	return encode(struct {
-		Type    string   `json:"type"`
-		Joined  []person `json:"joined"`
-		Left    []uint32 `json:"left"`
-		Viewers int      `json:"viewers"`
-	}{"presence", joined, left, viewers})
+		Type      string   `json:"type"`
+		Joined    []person `json:"joined"`
+		Left      []uint32 `json:"left"`
+		Viewers   int      `json:"viewers"`
+		Truncated bool     `json:"truncated,omitempty"`
+	}{"presence", joined, left, viewers, cut})
 }
 
 func listOf(page []person, total int) []byte {

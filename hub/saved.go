@@ -40,10 +40,12 @@ type Saved struct {
 	RelayTells bool   `json:"relay_tells,omitempty"`
 	Skips      bool   `json:"skips,omitempty"`
 
-	Token   secret   `json:"token"`
-	Granted secret   `json:"granted,omitzero"`
-	Hosted  bool     `json:"hosted,omitempty"` // it has had a host
-	Void    []uint32 `json:"void,omitempty"`   // ids whose tokens do not count; must not be changed
+	Token   secret `json:"token"`
+	Granted secret `json:"granted,omitzero"`
+	Hosted  bool   `json:"hosted,omitempty"` // it has had a host
+
+	Void    [][2]uint32 `json:"void_ranges,omitempty"` // ids whose tokens do not count, from and to; must not be changed
+	VoidIDs []uint32    `json:"void,omitempty"`        // the same, as older relays wrote it
 
 	// These change all the time, and stand apart from the rest on a disk.
 	Seq    uint64 `json:"-"` // number of the last broadcast
@@ -75,7 +77,7 @@ func (r *Room) Snapshot() Snapshot {
 		Saved: Saved{
 			Code: r.code.String(), Birth: r.birth, Epoch: r.epoch, Older: r.older, Created: r.created,
 			Name: o.name, Secret: o.secret, MaxViewers: o.maxViewers, Roster: o.roster, RelayTells: o.relayTells, Skips: o.skips,
-			Token: r.seat.token, Granted: r.seat.granted, Hosted: r.seat.hosted, Void: r.roster.kicked,
+			Token: r.seat.token, Granted: r.seat.granted, Hosted: r.seat.hosted, Void: r.roster.void,
 			Seq: end.Seq(), Sent: r.seat.sent, LastID: r.roster.last,
 		},
 		Closed: r.closed, Oldest: r.log.Oldest(), End: end,
@@ -107,10 +109,8 @@ func (h *Hub) Restore(s Saved, messages [][]byte, clean bool) (*Room, error) {
 	r.log = h.newLog(s.Seq - uint64(len(messages)))
 	r.seat.token, r.seat.granted, r.seat.hosted, r.seat.sent = s.Token, s.Granted, s.Hosted, s.Sent
 	r.roster.last = s.LastID
+	r.roster.void = rangesOf(s.Void, s.VoidIDs)
 	r.mu.Lock()
-	for _, id := range s.Void {
-		r.roster.kick(id)
-	}
 	for _, text := range messages {
 		r.publishLocked(text)
 	}
@@ -127,12 +127,15 @@ func (h *Hub) Restore(s Saved, messages [][]byte, clean bool) (*Room, error) {
 	return r, nil
 }
 
-// knows reports whether what the room has up to a place is what a viewer saw
-// that says it was there.
-func (r *Room) knows(p place) bool {
+// common returns the number up to which what the room has is what a viewer saw
+// that says it was at the place, and whether that is known.
+func (r *Room) common(p place) (seq uint64, known bool) {
 	if p.epoch == r.epoch {
-		return true
+		return p.seq, true
 	}
 	at := slices.IndexFunc(r.older, func(e Past) bool { return e.Epoch == p.epoch })
-	return at >= 0 && p.seq <= r.older[at].Last
+	if at < 0 {
+		return 0, false
+	}
+	return min(p.seq, r.older[at].Last), true
 }

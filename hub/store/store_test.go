@@ -339,7 +339,7 @@ func TestALongStateIsNotWrittenEachTime(t *testing.T) {
 	s := r.room(code).Saved
 	s.Code = "ABCDEF"
 	for i := range 25_000 {
-		s.Void = append(s.Void, uint32(i+1))
+		s.Void = append(s.Void, [2]uint32{uint32(2*i + 1), uint32(2*i + 1)})
 	}
 	if _, err := r.hub.Restore(s, nil, true); err != nil {
 		t.Fatal(err)
