@@ -101,12 +101,13 @@ func (r *Room) info() RoomInfo {
 	}
 }
 
-// room finds a room by its code as text.
+// room finds a room by its code as text. It may wait for one that sleeps.
 func (h *Hub) room(text string) *Room {
 	c, ok := parseCode(text)
 	if !ok {
 		return nil
 	}
+	h.awake(c)
 	return h.lookup(c)
 }
 
@@ -123,20 +124,26 @@ func (h *Hub) Room(code string) (RoomInfo, bool) {
 // their codes, and the code to go on after, empty if those were the last.
 func (h *Hub) Rooms(after string, limit int) (page []RoomInfo, next string) {
 	h.mu.RLock()
-	all := make([]*Room, 0, len(h.rooms))
-	for _, r := range h.rooms {
-		if r.code.String() > strings.ToUpper(after) {
-			all = append(all, r)
-		}
+	all := make([]code, 0, len(h.rooms)+len(h.sleeping))
+	for c := range h.rooms {
+		all = append(all, c)
+	}
+	for c := range h.sleeping {
+		all = append(all, c)
 	}
 	h.mu.RUnlock()
-	slices.SortFunc(all, func(a, b *Room) int { return slices.Compare(a.code[:], b.code[:]) })
+	all = slices.DeleteFunc(all, func(c code) bool { return c.String() <= strings.ToUpper(after) })
+	slices.SortFunc(all, func(a, b code) int { return slices.Compare(a[:], b[:]) })
 	page = []RoomInfo{}
-	for _, r := range all[:min(limit, len(all))] {
-		page = append(page, r.info())
+	codes := all[:min(limit, len(all))]
+	h.awake(codes...)
+	for _, c := range codes {
+		if r := h.lookup(c); r != nil { // else it was closed meanwhile
+			page = append(page, r.info())
+		}
 	}
 	if len(all) > limit && limit > 0 {
-		next = page[limit-1].Code
+		next = codes[limit-1].String()
 	}
 	return page, next
 }

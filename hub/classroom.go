@@ -48,14 +48,22 @@ var rules = map[string]struct {
 // Message checks, in this order: the rate, size and JSON, the type, membership, role, fields
 // and target. A fault is reported and nothing else happens.
 func (classroom) Message(s *Session, m frame.Message) {
+	if s.waits() {
+		s.hold(m)
+		return
+	}
 	if f := s.obey(m); f != nil {
+		if f.sleeps {
+			s.await(f.room, m)
+			return
+		}
 		s.report(f)
 	}
 }
 
 func (s *Session) obey(m frame.Message) *fault {
 	switch {
-	case s.talksTooFast():
+	case !s.retries() && s.talksTooFast():
 		return &fault{code: "too_fast", message: "too many messages a second; this one was not looked at"}
 	case m.TooLarge:
 		return &fault{code: "too_large", message: fmt.Sprintf("a message may have at most %d bytes here", s.protocol().Limit(s))}

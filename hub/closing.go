@@ -148,6 +148,7 @@ func (s *Session) forget() {
 	}
 	s.shard.counters.closes[s.reason].Add(1)
 	s.dropInput()
+	s.dropWaiting()
 	s.more, s.out = nil, nil
 	s.cursor = broadcast.Cursor{}
 	s.enter(gone)

@@ -204,7 +204,8 @@ func join(s *Session, r request) *fault {
 	return nil
 }
 
-// find returns the room with a code as it was typed. Wrong codes are counted;
+// find returns the room with a code as it was typed, or a fault that has the
+// message wait while the room sleeps. Wrong codes are counted;
 // who has guessed too many gets in by proof only.
 func (s *Session) find(text string, proof bool) (*Room, code, *fault) {
 	h := s.shard.hub
@@ -216,6 +217,12 @@ func (s *Session) find(text string, proof bool) (*Room, code, *fault) {
 	if ok {
 		if room := h.lookup(c); room != nil {
 			return room, c, nil
+		}
+		if h.sleeps(c) {
+			if s.retries() {
+				return nil, c, notReady()
+			}
+			return nil, c, &fault{sleeps: true, room: c}
 		}
 	}
 	if over {

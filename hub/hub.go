@@ -37,10 +37,12 @@ type Hub struct {
 	guesses  limiter
 	changes  *changes // immutable once served; nil without a store
 
-	mu      sync.RWMutex
-	rooms   map[code]*Room     // guarded by mu
-	resting map[code]time.Time // guarded by mu; when rooms that are gone were closed
-	rest    []code             // guarded by mu; those in resting, oldest first
+	mu       sync.RWMutex
+	rooms    map[code]*Room     // guarded by mu
+	sleeping map[code]*sleeper  // guarded by mu; rooms on disk that are not in rooms yet
+	resting  map[code]time.Time // guarded by mu; when rooms that are gone were closed
+	rest     []code             // guarded by mu; those in resting, oldest first
+	want     func(code string)  // immutable once served; asks for a room that sleeps
 }
 
 // New returns a hub whose sessions live on the given workers.
@@ -49,7 +51,7 @@ func New(config Config, workers []Worker) *Hub {
 		began: time.Now(),
 		aside: func(f func()) { go f() }, newLog: broadcast.New,
 		paths: make(map[string]uint8),
-		rooms: make(map[code]*Room), resting: make(map[code]time.Time),
+		rooms: make(map[code]*Room), sleeping: make(map[code]*sleeper), resting: make(map[code]time.Time),
 	}
 	h.Configure(config)
 	_, _ = crand.Read(h.key[:]) // never fails: crypto/rand ends the program instead
@@ -144,7 +146,7 @@ const (
 func (h *Hub) register(r *Room) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.rooms) >= h.Config().MaxRooms || h.draining.Load() {
+	if len(h.rooms)+len(h.sleeping) >= h.Config().MaxRooms || h.draining.Load() {
 		return false
 	}
 	h.wakeCodesLocked(maxResting)
@@ -152,7 +154,7 @@ func (h *Hub) register(r *Room) bool {
 		r.code = drawCode()
 		_, taken := h.rooms[r.code]
 		_, rests := h.resting[r.code]
-		if !taken && !rests {
+		if !taken && !rests && h.sleeping[r.code] == nil {
 			break
 		}
 	}

@@ -12,12 +12,19 @@ type fault struct {
 	code    string // one of those in PROTOCOL.md
 	message string // one English sentence
 	re      string // the type that it answers, if that is known
+
+	sleeps bool // nothing is wrong: the message has to wait for the room, which sleeps
+	room   code
 }
 
 // The faults that several rules share.
 
 func roomNotFound() *fault {
 	return &fault{code: "room_not_found", message: "there is no open room with this code"}
+}
+
+func notReady() *fault {
+	return &fault{code: "not_ready", message: "the relay cannot read this room from its disk now; try again later"}
 }
 
 func badToken() *fault {

@@ -16,7 +16,7 @@ const (
 	// maxOlder is how many older epochs a room remembers: who comes back from one
 	// before those starts afresh.
 	maxOlder = 16
-	// lostIDs is how many ids are left out after an unclean start, because
+	// lostIDs is how many ids are left out for each unclean start, because
 	// viewers may have got them that the store has not heard of.
 	lostIDs = 65_536
 	// minReturn is how long a restored room waits for its host at least, even
@@ -84,11 +84,20 @@ func (r *Room) Snapshot() Snapshot {
 	}
 }
 
+// A Restoring is what a store knows of a room beside what is saved.
+type Restoring struct {
+	Starts int   // unclean starts since it was saved; 0 means that nobody can have seen what is not there
+	Bytes  int64 // that its buffers may have; 0 for as many as any room may have
+}
+
+// restoredSegments is in how many pieces at least a restored record is held, each
+// of which is forgotten as a whole.
+const restoredSegments = 8
+
 // Restore makes a room that was saved, with its last broadcasts, and has it
-// wait for its host. Unless the start is clean, which means that nobody can have
-// seen what is not there, a new epoch begins. It must be called before anything
-// is served, and after Persist.
-func (h *Hub) Restore(s Saved, messages [][]byte, clean bool) (*Room, error) {
+// wait for its host. After an unclean start a new epoch begins. Nobody gets to
+// it before Wake. It must be called after Persist, and does not keep messages.
+func (h *Hub) Restore(s Saved, messages [][]byte, how Restoring) (*Room, error) {
 	c, ok := parseCode(s.Code)
 	if !ok || s.Birth == "" || s.Epoch == "" || !s.Token.asked() || uint64(len(messages)) > s.Seq {
 		return nil, errors.New("restore a room: its state is incomplete")
@@ -99,11 +108,11 @@ func (h *Hub) Restore(s Saved, messages [][]byte, clean bool) (*Room, error) {
 	r, _ := newRoom(h, roomRules{
 		name: s.Name, secret: s.Secret, maxViewers: s.MaxViewers, roster: s.Roster, relayTells: s.RelayTells, skips: s.Skips,
 	})
-	if !clean {
+	if how.Starts > 0 {
 		s.Older = append(slices.Clone(s.Older), Past{s.Epoch, s.Seq})
 		s.Older = s.Older[max(0, len(s.Older)-maxOlder):]
 		s.Epoch = r.epoch
-		s.LastID += min(lostIDs, math.MaxUint32-s.LastID)
+		s.LastID += uint32(min(int64(how.Starts)*lostIDs, math.MaxUint32-int64(s.LastID)))
 	}
 	r.code, r.birth, r.epoch, r.older, r.created = c, s.Birth, s.Epoch, s.Older, s.Created
 	r.log = h.newLog(s.Seq - uint64(len(messages)))
@@ -111,20 +120,39 @@ func (h *Hub) Restore(s Saved, messages [][]byte, clean bool) (*Room, error) {
 	r.roster.last = s.LastID
 	r.roster.void = rangesOf(s.Void, s.VoidIDs)
 	r.mu.Lock()
-	for _, text := range messages {
-		r.publishLocked(text)
-	}
+	r.marked.Store(true) // the store has all of this
+	r.refillLocked(messages, how.Bytes)
+	r.marked.Store(false)
 	if limit := h.Config(); s.Hosted {
 		r.waitLocked(max(limit.HostGrace, minReturn), ReasonHostGone)
 	} else {
 		r.waitLocked(limit.RoomIdle, ReasonRoomIdle)
 	}
 	r.mu.Unlock()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.rooms[c] = r
-	h.open.Add(1)
 	return r, nil
+}
+
+// refillLocked appends the broadcasts of a restored room, in segments that are
+// made to measure: most rooms say nothing more.
+func (r *Room) refillLocked(messages [][]byte, most int64) {
+	bytes := 0
+	for _, text := range messages {
+		bytes += len(text) + maxHeader
+	}
+	keep := r.retention(r.hub.now())
+	if keep.Buffers == 0 || most > 0 && most < keep.Buffers {
+		keep.Buffers = most
+	}
+	size := min(max(bytes/restoredSegments, broadcast.MinSegment), broadcast.MaxSegment)
+	r.log.Bound(size, size)
+	for i, text := range messages {
+		write(r.log, writers[verbatim], 0, text, r.hub.now())
+		if i%64 == 63 || i == len(messages)-1 {
+			r.keepOnlyLocked(keep)
+		}
+	}
+	r.log.Bound(broadcast.MinSegment, broadcast.MaxSegment)
+	r.grown.Add(uint64(len(messages)))
 }
 
 // common returns the number up to which what the room has is what a viewer saw

@@ -38,9 +38,15 @@ func (r *testRelay) restart(config Config, clean bool, upTo uint64) *testRelay {
 		if err := json.Unmarshal(text, &s); err != nil {
 			r.t.Fatal(err)
 		}
-		if _, err := next.hub.Restore(s, messages, clean); err != nil {
+		how := Restoring{Starts: 1}
+		if clean {
+			how.Starts = 0
+		}
+		restored, err := next.hub.Restore(s, messages, how)
+		if err != nil {
 			r.t.Fatal(err)
 		}
+		next.hub.Wake(restored)
 	}
 	return next
 }

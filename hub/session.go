@@ -75,6 +75,9 @@ type more struct {
 	in    *frame.Assembler // a frame or message that is incomplete
 	from  netip.Addr       // the client's address, if a proxy told it
 	talk  talk
+
+	waiting *waiting // for a room that sleeps
+	retries bool     // what is said now has waited
 }
 
 // extra returns the session's more, made if need be.
@@ -88,7 +91,7 @@ func (s *Session) extra() *more {
 // dropExtra gives up the session's more when nothing is in it any longer. A host
 // keeps it: it will speak again.
 func (s *Session) dropExtra() {
-	if m := s.more; m != nil && !s.has(markHost) && m.shake == nil && m.in == nil && !m.from.IsValid() && s.silent() {
+	if m := s.more; m != nil && !s.has(markHost) && m.shake == nil && m.in == nil && !m.from.IsValid() && s.silent() && m.waiting == nil && !m.retries {
 		s.more = nil
 	}
 }
@@ -305,7 +308,7 @@ func (s *Session) block(full bool) {
 func (s *Session) Wants() (reading, writing bool) {
 	switch s.phase {
 	case opening, open, closing:
-		return s.out == nil || s.out.bytes <= s.shard.hub.Config().MaxPrivate, true
+		return !s.waits() && (s.out == nil || s.out.bytes <= s.shard.hub.Config().MaxPrivate), true
 	case finishing:
 		return true, false
 	default:

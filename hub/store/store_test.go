@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -47,8 +48,9 @@ func tryStart(t testing.TB, dir string, config hub.Config) (*relay, error) {
 	}
 	r := &relay{t: t, dir: dir, hub: hub.New(config, []hub.Worker{idleWorker{}}), store: s}
 	if err := s.Restore(r.hub); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(err, s.Close(context.Background()))
 	}
+	s.loadAll(nil)
 	return r, nil
 }
 
@@ -59,7 +61,7 @@ func (r *relay) kill() { _ = r.store.lock.Close() }
 func (r *relay) stop() {
 	r.t.Helper()
 	r.hub.Drain()
-	if err := r.store.Close(); err != nil {
+	if err := r.store.Close(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -178,7 +180,8 @@ func TestACleanRestart(t *testing.T) {
 	r.again().has(code, 1, 12)
 }
 
-// TestAKill loses what was not written yet, and nothing else.
+// TestAKill loses what was not written yet, and nothing else. A room of which
+// nobody has heard since a start is as it was before.
 func TestAKill(t *testing.T) {
 	t.Parallel()
 	r := start(t, t.TempDir(), hub.Config{})
@@ -188,20 +191,32 @@ func TestAKill(t *testing.T) {
 	r.say(code, 6, 9)
 	epochs := []string{r.room(code).Epoch}
 	r.kill()
+	last := 5
 	for i := range 3 {
-		r = r.again()
-		after := r.has(code, 1, 5)
-		if slices.Contains(epochs, after.Epoch) || len(after.Older) != i+1 || after.Older[i] != (hub.Past{Epoch: epochs[i], Last: 5}) {
-			t.Errorf("after %q it is %+v", epochs, after.Saved)
+		files := len(r.files())
+		for range 2 {
+			r = r.again()
+			after := r.has(code, 1, last)
+			if slices.Contains(epochs, after.Epoch) || len(after.Older) != i+1 || after.Older[i] != (hub.Past{Epoch: epochs[i], Last: uint64(last)}) {
+				t.Errorf("after %q it is %+v", epochs, after.Saved)
+			}
+			r.kill()
 		}
-		epochs = append(epochs, after.Epoch)
+		if n := len(r.files()); n != files {
+			t.Errorf("%d files have become %d although nobody came", files, n)
+		}
+		r = r.again()
+		last++
+		r.say(code, last, last)
+		r.write()
+		epochs = append(epochs, r.room(code).Epoch)
 		r.kill()
 	}
 	r = r.again()
-	r.say(code, 6, 7)
+	r.say(code, 9, 10)
 	r.stop()
-	after := r.again().has(code, 1, 7)
-	if last := after.Older[len(after.Older)-1]; len(after.Older) != 4 || last.Last != 5 {
+	after := r.again().has(code, 1, 10)
+	if past := after.Older[len(after.Older)-1]; len(after.Older) != 4 || past.Last != 8 {
 		t.Errorf("after a clean stop it is %+v", after.Saved)
 	}
 }
@@ -341,9 +356,11 @@ func TestALongStateIsNotWrittenEachTime(t *testing.T) {
 	for i := range 25_000 {
 		s.Void = append(s.Void, [2]uint32{uint32(2*i + 1), uint32(2*i + 1)})
 	}
-	if _, err := r.hub.Restore(s, nil, true); err != nil {
+	long, err := r.hub.Restore(s, nil, hub.Restoring{})
+	if err != nil {
 		t.Fatal(err)
 	}
+	r.hub.Wake(long)
 	for i := range 200 {
 		r.say(s.Code, i+1, i+1)
 		r.write()
