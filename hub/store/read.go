@@ -21,6 +21,8 @@ type reading struct {
 	gap     bool   // a file is missing, or does not end as it should
 	ended   kind   // how the last file was sealed, 0 if it was not
 	last    uint32 // number of the last file
+
+	slab slab
 }
 
 // clean reports whether the room is as it was when the relay was stopped.
@@ -40,7 +42,7 @@ func (r *reading) file(number uint32, content []byte) (good int) {
 	good = len(fileMagic)
 	parts, first, ended := record{}, true, kind(0)
 	for len(b) > 0 && ended == 0 {
-		one, rest, err := nextRecord(b)
+		one, rest, err := r.slab.nextRecord(b)
 		if err != nil || !parts.join(&one) {
 			break
 		}

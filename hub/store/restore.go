@@ -186,7 +186,7 @@ func (s *Store) reload() (failed error) {
 // load gives the hub one room. It fails if the room cannot be read now.
 func (s *Store) load(d *diskRoom, b *loadBuffer) error {
 	k := &kept{code: d.code, onDisk: true}
-	r := reading{code: d.code, messages: b.messages[:0]}
+	r := reading{code: d.code, messages: b.messages[:0], slab: slab{b.slab.messages[:0]}}
 	b.begin(d.size)
 	mended := true
 	for _, number := range d.numbers {
@@ -196,7 +196,7 @@ func (s *Store) load(d *diskRoom, b *loadBuffer) error {
 		}
 		mended = mended && mends
 	}
-	b.messages = r.messages
+	b.messages, b.slab = r.messages, r.slab
 	defer b.end()
 	switch {
 	case !r.known: // what could be read was of no use, and is deleted
@@ -248,6 +248,7 @@ func (s *Store) startsSince(r *reading) int {
 type loadBuffer struct {
 	bytes    []byte
 	messages [][]byte
+	slab     slab
 }
 
 // keptBuffer is how many bytes are kept for the next room.
@@ -265,6 +266,10 @@ func (b *loadBuffer) end() {
 		b.bytes = nil
 	}
 	clear(b.messages)
+	clear(b.slab.messages)
+	if cap(b.slab.messages) > keptBuffer/24 {
+		b.slab, b.messages = slab{}, nil
+	}
 }
 
 // read reads a file behind what is in the buffer.
