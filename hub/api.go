@@ -123,27 +123,43 @@ func (h *Hub) Room(code string) (RoomInfo, bool) {
 // Rooms returns up to limit rooms with codes beyond after, in the order of
 // their codes, and the code to go on after, empty if those were the last.
 func (h *Hub) Rooms(after string, limit int) (page []RoomInfo, next string) {
+	type listed struct {
+		code code
+		room *Room // nil while it sleeps
+	}
 	h.mu.RLock()
-	all := make([]code, 0, len(h.rooms)+len(h.sleeping))
-	for c := range h.rooms {
-		all = append(all, c)
+	all := make([]listed, 0, len(h.rooms)+len(h.sleeping))
+	add := func(c code, r *Room) {
+		if c.String() > strings.ToUpper(after) {
+			all = append(all, listed{c, r})
+		}
+	}
+	for c, r := range h.rooms {
+		add(c, r)
 	}
 	for c := range h.sleeping {
-		all = append(all, c)
+		add(c, nil)
 	}
 	h.mu.RUnlock()
-	all = slices.DeleteFunc(all, func(c code) bool { return c.String() <= strings.ToUpper(after) })
-	slices.SortFunc(all, func(a, b code) int { return slices.Compare(a[:], b[:]) })
+	slices.SortFunc(all, func(a, b listed) int { return slices.Compare(a.code[:], b.code[:]) })
 	page = []RoomInfo{}
-	codes := all[:min(limit, len(all))]
-	h.awake(codes...)
-	for _, c := range codes {
-		if r := h.lookup(c); r != nil { // else it was closed meanwhile
-			page = append(page, r.info())
+	var asleep []code
+	for _, l := range all[:min(limit, len(all))] {
+		if l.room == nil {
+			asleep = append(asleep, l.code)
+		}
+	}
+	h.awake(asleep...)
+	for _, l := range all[:min(limit, len(all))] {
+		if l.room == nil {
+			l.room = h.lookup(l.code)
+		}
+		if l.room != nil {
+			page = append(page, l.room.info())
 		}
 	}
 	if len(all) > limit && limit > 0 {
-		next = codes[limit-1].String()
+		next = all[limit-1].code.String()
 	}
 	return page, next
 }

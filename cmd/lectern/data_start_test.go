@@ -192,4 +192,3 @@ func TestAStartOnAFullDisk(t *testing.T) {
 		t.Errorf("the host was told %+v", back)
 	}
 }
-

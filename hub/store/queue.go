@@ -1,6 +1,10 @@
 package store
 
-import "sync"
+import (
+	"fmt"
+	"sync"
+	"time"
+)
 
 // A queue is the rooms that are still to be read. Its methods may be called from
 // anywhere.
@@ -13,12 +17,15 @@ type queue struct {
 	mending []*kept              // guarded by mu; those whose files the writer has to look after
 	rooms   int                  // guarded by mu; how many were given to the hub
 	unclean int                  // guarded by mu; of them, with a new epoch
+
+	reading map[*diskRoom]time.Time // guarded by mu; since when
 }
 
 func (q *queue) begin(rooms []*diskRoom) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.order, q.waiting = rooms, make(map[string]*diskRoom, len(rooms))
+	q.reading = make(map[*diskRoom]time.Time)
 	for _, r := range rooms {
 		q.waiting[r.code] = r
 	}
@@ -43,11 +50,31 @@ func (q *queue) next() *diskRoom {
 			*from = (*from)[1:]
 			if q.waiting[r.code] != nil {
 				delete(q.waiting, r.code)
+				q.reading[r] = time.Now()
 				return r
 			}
 		}
 	}
 	q.waiting, q.order, q.wanted = nil, nil, nil
+	return nil
+}
+
+// read notes that a room was read, or could not be.
+func (q *queue) read(r *diskRoom) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.reading, r)
+}
+
+// stuck reports that a room is being read for too long.
+func (q *queue) stuck() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for r, since := range q.reading {
+		if time.Since(since) > stuckAfter {
+			return fmt.Errorf("read room %s: no answer for more than %s", r.code, stuckAfter)
+		}
+	}
 	return nil
 }
 

@@ -161,7 +161,8 @@ func (s *Store) loadAll(stop <-chan struct{}) {
 		if d == nil {
 			return
 		}
-		if err := s.load(d, &b); err != nil {
+		err := s.load(d, &b)
+		if s.queue.read(d); err != nil {
 			s.config.Log.Error("a room cannot be read from disk: it is tried again", "data", s.config.Dir, "room", d.code, "error", err)
 			s.health.failed(err)
 			s.queue.later(d)
@@ -171,6 +172,8 @@ func (s *Store) loadAll(stop <-chan struct{}) {
 
 // reload tries again to read the rooms that could not be read.
 func (s *Store) reload() (failed error) {
+	s.setBusy(time.Now())
+	defer s.setBusy(time.Time{})
 	var b loadBuffer
 	for _, d := range s.queue.unread() {
 		if err := s.load(d, &b); err != nil {

@@ -134,7 +134,7 @@ func (s *Store) read(ctx context.Context) {
 // is the first.
 func (s *Store) once() error {
 	failed := s.noteRun()
-	for _, err := range []error{s.reload(), s.pass(s.changed())} {
+	for _, err := range []error{s.reload(), s.pass(s.changed()), s.queue.stuck()} {
 		if failed == nil {
 			failed = err
 		}
