@@ -215,10 +215,11 @@ func (s *Session) find(text string, proof bool) (*Room, code, *fault) {
 		return nil, c, tooManyAttempts()
 	}
 	if ok {
-		if room := h.lookup(c); room != nil {
+		room, sleeps := h.find(c)
+		if room != nil {
 			return room, c, nil
 		}
-		if h.sleeps(c) {
+		if sleeps {
 			if s.retries() {
 				return nil, c, notReady()
 			}

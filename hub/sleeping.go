@@ -78,6 +78,13 @@ func (h *Hub) sleeps(c code) bool {
 	return h.sleeping[c] != nil
 }
 
+// find finds an open room, nil if there is none or it sleeps.
+func (h *Hub) find(c code) (r *Room, sleeps bool) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.rooms[c], h.sleeping[c] != nil
+}
+
 // await calls f when a room no longer sleeps, at once if it does not, and after
 // maxWake if it still does. f must not block.
 func (h *Hub) await(c code, f func()) {

@@ -130,6 +130,7 @@ func TestARoomThatDoesNotWake(t *testing.T) {
 		if _, ok := r.hub.Room(room.Code); ok || time.Since(began) != maxWake {
 			t.Errorf("it is told to be there: %t, after %s", ok, time.Since(began))
 		}
+		synctest.Wait() // its time is up for others, too
 		p.say(join)
 		p.hears()
 		r.hub.Lost(room.Code)

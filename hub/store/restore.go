@@ -64,7 +64,8 @@ func (s *Store) begin() error {
 	s.clean = s.relay.Clean
 	switch {
 	case s.relay.Key == nil:
-		s.relay = relayState{Key: drawKey()}
+		// The rooms may be of any count: this one is none that they have.
+		s.relay = relayState{Key: drawKey(), Starts: 1<<32 + rand.Uint64N(1<<48)}
 	case !s.relay.Clean:
 		s.relay.Starts++
 	}
@@ -219,7 +220,7 @@ func (s *Store) load(d *diskRoom, b *loadBuffer) error {
 		s.hub.Lost(d.code)
 		return nil
 	}
-	k.seq, k.asSealed = r.saved.Seq, how.Starts == 0
+	k.seq, k.untouched = r.saved.Seq, true
 	if mended && len(k.old) <= maxFiles {
 		k.cursor = k.room.End() // else all that the room holds is written again
 	}
@@ -238,10 +239,12 @@ func (s *Store) load(d *diskRoom, b *loadBuffer) error {
 // is as it was when the relay was stopped.
 func (s *Store) startsSince(r *reading) int {
 	since := s.relay.Starts - r.starts
+	whole := !r.damaged && !r.gap
 	switch {
 	case s.clean && r.clean() && since == 0:
 		return 0
-	case !s.clean && !s.blind && since > 0 && since <= maxStarts:
+	case !s.blind && since > 0 && since <= maxStarts && (whole || !s.clean):
+		// What is damaged may be of the present count, unless that has just begun.
 		return int(since)
 	}
 	return maxStarts + 1 + rand.IntN(farStarts-maxStarts)

@@ -135,6 +135,65 @@ func TestAStartInADirectoryThatMayNotBeWritten(t *testing.T) {
 	}
 }
 
+// TestAStopAfterAnUncleanStart writes nothing of a room that nobody has come to,
+// and what was told of another is so after the next start.
+func TestAStopAfterAnUncleanStart(t *testing.T) {
+	r := start(t, t.TempDir(), hub.Config{})
+	quiet, loud := r.create(), r.create()
+	r.write()
+	r.kill()
+	r = r.again()
+	r.say(loud, 1, 1)
+	before := r.room(loud)
+	r.stop()
+	var files []string
+	for _, name := range r.files() {
+		files = append(files, name[:6])
+	}
+	if want := []string{quiet, loud}; !slices.Equal(slices.Sorted(slices.Values(files)), slices.Sorted(slices.Values(want))) {
+		t.Errorf("there are the files %q", r.files())
+	}
+	for range 2 {
+		r = r.again()
+		if s := r.has(loud, 1, 1); s.Epoch != before.Epoch || s.LastID != before.LastID {
+			t.Errorf("it was %+v, is %+v", before.Saved, s.Saved)
+		}
+		if s := r.room(quiet); len(s.Older) != 1 || s.LastID != 65_536 {
+			t.Errorf("it is %+v", s.Saved)
+		}
+		r.stop()
+	}
+	r = r.again()
+	r.say(quiet, 1, 1)
+	r.kill() // unwritten
+	if s := r.again().room(quiet); s.LastID != 2*65_536 || len(s.Older) != 1 {
+		t.Errorf("after another unclean start it is %+v", s.Saved)
+	}
+}
+
+// TestADamagedRelayFileForgetsTheCount has the power fail while a room is spoken
+// into: nothing of that is on the disk, and DIR/relay is damaged. The room looks as
+// after the clean stop before that, and still does after another one.
+func TestADamagedRelayFileForgetsTheCount(t *testing.T) {
+	r := start(t, t.TempDir(), hub.Config{})
+	code := r.create()
+	r.say(code, 1, 3)
+	r.stop()
+	r = r.again()
+	r.say(code, 4, 5)
+	epoch := r.room(code).Epoch
+	r.kill()
+	if err := os.Truncate(filepath.Join(r.dir, "relay"), 10); err != nil {
+		t.Fatal(err)
+	}
+	r = r.again()
+	r.stop()
+	r = r.again()
+	if s := r.has(code, 1, 3); s.Epoch == epoch || s.LastID < maxStarts*65_536 {
+		t.Errorf("what was lost is not noticed: %+v", s.Saved)
+	}
+}
+
 // TestARoomThatCannotBeRead does not keep the others from being there, and is
 // there when it can be read.
 func TestARoomThatCannotBeRead(t *testing.T) {

@@ -148,7 +148,7 @@ func (s *Store) changed() []*kept {
 	all := append(s.retry, s.queue.toMend()...)
 	s.retry = nil
 	for _, k := range all {
-		k.retried = true
+		k.retried, k.untouched = true, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,7 +158,7 @@ func (s *Store) changed() []*kept {
 			k = &kept{room: r}
 			s.kept[r] = k
 		}
-		if k.asSealed = false; !k.retried {
+		if k.untouched = false; !k.retried {
 			all = append(all, k)
 		}
 	}
@@ -264,7 +264,7 @@ func (s *Store) finish(ctx context.Context) error {
 		}
 	}
 	for _, k := range s.kept {
-		if !k.asSealed {
+		if !k.untouched {
 			all = append(all, k)
 		}
 	}
@@ -280,7 +280,7 @@ func (s *Store) finish(ctx context.Context) error {
 	}
 	var changed []*kept
 	for _, k := range s.kept {
-		if k.asSealed {
+		if k.untouched {
 			continue
 		}
 		if err := s.seal(k, stop); err != nil {

@@ -37,14 +37,14 @@ type kept struct {
 	state  []byte    // as the open file has it
 	saved  hub.Saved // what it was made of
 	gone   bool      // its files are to be deleted
-	// asSealed says that nothing has changed since the relay was stopped: what is
-	// on disk is all there is.
-	asSealed bool
-	sent     uint64
-	lastID   uint32
-	seq      uint64    // of the last broadcast written
-	old      []oldFile // those before the newest, the oldest first
-	retried  bool      // it is among those to be written already
+	// untouched says that nobody has come to it in this run: what is on disk is all
+	// there is, and the epoch that has begun, if one has, was told to nobody.
+	untouched bool
+	sent      uint64
+	lastID    uint32
+	seq       uint64    // of the last broadcast written
+	old       []oldFile // those before the newest, the oldest first
+	retried   bool      // it is among those to be written already
 }
 
 // An oldFile is one that is no longer appended to.
