@@ -86,8 +86,9 @@ func (r *Room) Snapshot() Snapshot {
 
 // A Restoring is what a store knows of a room beside what is saved.
 type Restoring struct {
-	Starts int   // unclean starts since it was saved; 0 means that nobody can have seen what is not there
-	Bytes  int64 // that its buffers may have; 0 for as many as any room may have
+	Starts int      // unclean starts since it was saved; 0 means that nobody can have seen what is not there
+	Epochs []string // those that began with these starts, the present one last; one is drawn if there are none
+	Bytes  int64    // that its buffers may have; 0 for as many as any room may have
 }
 
 // restoredSegments is in how many pieces at least a restored record is held, each
@@ -109,9 +110,15 @@ func (h *Hub) Restore(s Saved, messages [][]byte, how Restoring) (*Room, error) 
 		name: s.Name, secret: s.Secret, maxViewers: s.MaxViewers, roster: s.Roster, relayTells: s.RelayTells, skips: s.Skips,
 	})
 	if how.Starts > 0 {
-		s.Older = append(slices.Clone(s.Older), Past{s.Epoch, s.Seq})
+		s.Older = slices.Clone(s.Older)
+		if len(how.Epochs) == 0 {
+			how.Epochs = []string{r.epoch}
+		}
+		for _, next := range how.Epochs {
+			s.Older = append(s.Older, Past{s.Epoch, s.Seq})
+			s.Epoch = next
+		}
 		s.Older = s.Older[max(0, len(s.Older)-maxOlder):]
-		s.Epoch = r.epoch
 		s.LastID += uint32(min(int64(how.Starts)*lostIDs, math.MaxUint32-int64(s.LastID)))
 	}
 	r.code, r.birth, r.epoch, r.older, r.created = c, s.Birth, s.Epoch, s.Older, s.Created

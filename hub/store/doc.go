@@ -24,9 +24,9 @@
 // anybody is told anything. The rooms themselves are read while the relay serves,
 // those first that somebody asks for, and nothing is written of a room until it
 // changes: how many ids to leave out after unclean starts follows from a count in
-// DIR/relay and the one that the room was saved with, and epochs are random. Where
+// DIR/relay and the one that the room was saved with, and so do the names of epochs. Where
 // the count cannot be written, or is not known, the number of ids that are left out
-// is random, and so large that no other start comes to it. A disk that is full or
+// is random, and so large that no other start comes to it; so is the epoch's name. A disk that is full or
 // fails keeps no relay from starting: the writer tries again, and so it does with a
 // room that cannot be read.
 //

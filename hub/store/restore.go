@@ -1,6 +1,9 @@
 package store
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -212,7 +215,7 @@ func (s *Store) load(d *diskRoom, b *loadBuffer) error {
 		s.hub.Lost(d.code)
 		return nil
 	}
-	how := hub.Restoring{Starts: s.startsSince(&r), Bytes: s.limit}
+	how := s.restoring(&r)
 	var err error
 	if k.room, err = s.hub.Restore(r.saved, r.lastBytes(s.limit), how); err != nil {
 		s.config.Log.Error("a room on disk is none that this relay can have: its files stay", "data", s.config.Dir, "room", d.code, "error", err)
@@ -235,19 +238,34 @@ func (s *Store) load(d *diskRoom, b *loadBuffer) error {
 	return nil
 }
 
-// startsSince returns after how many unclean starts a room comes back, none if it
-// is as it was when the relay was stopped.
-func (s *Store) startsSince(r *reading) int {
+// restoring returns after how many unclean starts a room comes back, none if it
+// is as it was when the relay was stopped, and which epochs began with them.
+func (s *Store) restoring(r *reading) hub.Restoring {
+	how := hub.Restoring{Bytes: s.limit}
 	since := s.relay.Starts - r.starts
 	whole := !r.damaged && !r.gap
 	switch {
 	case s.clean && r.clean() && since == 0:
-		return 0
+		return how
 	case !s.blind && since > 0 && since <= maxStarts && (whole || !s.clean):
 		// What is damaged may be of the present count, unless that has just begun.
-		return int(since)
+		for n := r.starts + 1; n <= s.relay.Starts; n++ {
+			how.Epochs = append(how.Epochs, s.epoch(r.saved.Birth, n))
+		}
+		how.Starts = int(since)
+	default:
+		how.Starts = maxStarts + 1 + rand.IntN(farStarts-maxStarts)
 	}
-	return maxStarts + 1 + rand.IntN(farStarts-maxStarts)
+	return how
+}
+
+// epoch returns the name of the epoch that begins in a room with an unclean start,
+// by its count. It follows from them, so that who was told it is known also if the
+// relay was killed before it had written anything of the room.
+func (s *Store) epoch(birth string, start uint64) string {
+	mac := hmac.New(sha256.New, s.relay.Key)
+	_, _ = fmt.Fprintf(mac, "epoch %s %d", birth, start)
+	return hex.EncodeToString(mac.Sum(nil)[:6])
 }
 
 // A loadBuffer is memory that is used for one room after the other.

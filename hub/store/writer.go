@@ -38,7 +38,7 @@ type kept struct {
 	saved  hub.Saved // what it was made of
 	gone   bool      // its files are to be deleted
 	// untouched says that nobody has come to it in this run: what is on disk is all
-	// there is, and the epoch that has begun, if one has, was told to nobody.
+	// there is, and the epoch that has begun follows from the count of starts.
 	untouched bool
 	sent      uint64
 	lastID    uint32
