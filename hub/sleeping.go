@@ -123,17 +123,19 @@ func (h *Hub) tooLate(c code, s *sleeper) {
 
 // awake waits until rooms no longer sleep, maxWake at most. No worker may call it.
 func (h *Hub) awake(codes ...code) {
-	late := time.NewTimer(maxWake)
-	defer late.Stop()
+	var late <-chan time.Time
 	for _, c := range codes {
 		if !h.sleeps(c) {
 			continue
+		}
+		if late == nil {
+			late = time.After(maxWake)
 		}
 		came := make(chan struct{})
 		h.await(c, func() { close(came) })
 		select {
 		case <-came:
-		case <-late.C:
+		case <-late:
 			return
 		}
 	}

@@ -167,7 +167,6 @@ func (s *Store) loadAll(stop <-chan struct{}) {
 		}
 		err := s.load(d, &b)
 		if s.queue.read(d); err != nil {
-			s.config.Log.Error("a room cannot be read from disk: it is tried again", "data", s.config.Dir, "room", d.code, "error", err)
 			s.health.failed(err)
 			s.queue.later(d)
 		}
@@ -183,7 +182,7 @@ func (s *Store) reload() (failed error) {
 		if err := s.load(d, &b); err != nil {
 			s.queue.later(d)
 			if failed == nil {
-				failed = fmt.Errorf("read room %s: %w", d.code, err)
+				failed = err
 			}
 		}
 	}
@@ -199,7 +198,7 @@ func (s *Store) load(d *diskRoom, b *loadBuffer) error {
 	for _, number := range d.numbers {
 		mends, err := s.readFile(k, &r, number, b)
 		if err != nil {
-			return err
+			return fmt.Errorf("read room %s: %w", d.code, err)
 		}
 		mended = mended && mends
 	}
@@ -348,7 +347,7 @@ func (s *Store) readFile(k *kept, r *reading, number uint32, b *loadBuffer) (men
 		}
 		mended = false
 	case good < len(content):
-		mended = os.Truncate(path, int64(good)) == nil
+		mended = s.truncate(path, int64(good)) == nil
 	}
 	k.old = append(k.old, oldFile{number, r.saved.Seq})
 	return mended, nil

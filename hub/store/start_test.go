@@ -241,19 +241,25 @@ func TestDamageThatCannotBeMended(t *testing.T) {
 	code := r.create()
 	r.say(code, 1, 3)
 	r.write()
+	r.say(code, 4, 6)
+	r.write()
 	r.kill()
+	path := roomFile{code, 1}.path(r.dir)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[len(content)-3] ^= 1
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	r = r.open()
+	r.store.truncate = func(string, int64) error { return syscall.EIO }
 	if err := r.store.Restore(r.hub); err != nil {
 		t.Fatal(err)
 	}
 	r.store.loadAll(nil)
-	s := r.has(code, 1, 3)
-	for room, k := range r.store.kept {
-		if room.Snapshot().Code == s.Code {
-			k.letGo() // as load does
-			r.store.queue.mend(k)
-		}
-	}
+	r.has(code, 1, 3)
 	disk := &sickDisk{}
 	r.store.write = disk.write
 	if err := r.store.once(); !errors.Is(err, syscall.ENOSPC) {
@@ -264,8 +270,35 @@ func TestDamageThatCannotBeMended(t *testing.T) {
 	if files := r.files(); len(files) != 1 || files[0] != filepath.Base(roomFile{code, 2}.path("")) {
 		t.Errorf("there are %q", files)
 	}
-	r.kill()
-	r.again().has(code, 1, 3)
+	epoch := r.room(code).Epoch
+	r.stop()
+	if s := r.again().has(code, 1, 3); s.Epoch != epoch {
+		t.Errorf("the damage is found again after a clean stop: %+v", s.Saved)
+	}
+}
+
+// TestAReadThatDoesNotEnd is a failure of the disk as long as it lasts.
+func TestAReadThatDoesNotEnd(t *testing.T) {
+	r := start(t, t.TempDir(), hub.Config{})
+	synctest.Test(t, func(t *testing.T) {
+		d := &diskRoom{code: "A1B2C3"}
+		r.store.queue.begin([]*diskRoom{d})
+		if r.store.queue.next() != d {
+			t.Fatal("there is no room to be read")
+		}
+		time.Sleep(stuckAfter)
+		if err := r.store.once(); err != nil {
+			t.Errorf("after %s: %v", stuckAfter, err)
+		}
+		time.Sleep(time.Second)
+		if err := r.store.once(); err == nil || !strings.Contains(err.Error(), d.code) {
+			t.Errorf("a read that takes longer: %v", err)
+		}
+		r.store.queue.read(d)
+		if err := r.store.once(); err != nil {
+			t.Errorf("when it has ended: %v", err)
+		}
+	})
 }
 
 // TestTotalsHoldAtARestore has rooms of very different sizes come back, all of

@@ -47,8 +47,10 @@ type Store struct {
 	limit  int64 // immutable after Restore; bytes that a room may have when it is read, 0 for any
 
 	write   func(*os.File, []byte) (int, error) // immutable; tests have it fail
-	fsync   func(fd int) error                  // immutable; the same
 	minFile int64                               // immutable; tests have it smaller
+
+	fsync    func(fd int) error        // immutable; tests have it fail
+	truncate func(string, int64) error // immutable; tests have it fail
 
 	buffer []byte  // owned by the writer
 	retry  []*kept // owned by the writer; rooms that could not be written
@@ -76,7 +78,7 @@ func Open(c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep rooms in %s: %w", c.Dir, err)
 	}
-	s := &Store{config: c, lock: lock, write: (*os.File).Write, fsync: unix.Fsync, minFile: minFile, kept: make(map[*hub.Room]*kept)}
+	s := &Store{config: c, lock: lock, write: (*os.File).Write, fsync: unix.Fsync, truncate: os.Truncate, minFile: minFile, kept: make(map[*hub.Room]*kept)}
 	s.health = health{log: c.Log, dir: c.Dir}
 	s.relay, err = readRelay(c.Dir)
 	if errors.Is(err, errDamaged) {
