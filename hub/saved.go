@@ -53,6 +53,15 @@ type Saved struct {
 	LastID uint32 `json:"-"` // the latest id of a viewer
 }
 
+// SameState reports whether s is o but for the numbers that change all the time.
+func (s *Saved) SameState(o *Saved) bool {
+	return s.Code == o.Code && s.Birth == o.Birth && s.Epoch == o.Epoch && slices.Equal(s.Older, o.Older) && s.Created.Equal(o.Created) &&
+		s.Name == o.Name && s.Secret == o.Secret && s.MaxViewers == o.MaxViewers && s.Roster == o.Roster &&
+		s.RelayTells == o.RelayTells && s.Skips == o.Skips &&
+		s.Token == o.Token && s.Granted == o.Granted && s.Hosted == o.Hosted &&
+		slices.Equal(s.Void, o.Void) && slices.Equal(s.VoidIDs, o.VoidIDs)
+}
+
 // A Past is an epoch that has ended. Of what its viewers saw, the room knows
 // the broadcasts up to Last.
 type Past struct {

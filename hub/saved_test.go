@@ -3,6 +3,7 @@ package hub
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -181,6 +182,28 @@ func TestWhatIsCommonWithoutTheRest(t *testing.T) {
 			t.Errorf("%s: heard %d frames", name, len(all))
 		}
 		v.reset()
+	}
+}
+
+// TestSameState changes one field after the other.
+func TestSameState(t *testing.T) {
+	changes := map[string]any{
+		"Older": []Past{{"e", 1}}, "Created": time.Unix(1, 0), "Secret": secret{1}, "Token": secret{1}, "Granted": secret{1},
+		"Void": [][2]uint32{{1, 1}}, "VoidIDs": []uint32{1},
+		"Code": "c", "Birth": "b", "Epoch": "e", "Name": "n", "MaxViewers": 1, "Roster": true, "RelayTells": true, "Skips": true, "Hosted": true,
+	}
+	numbers := map[string]any{"Seq": uint64(1), "Sent": uint64(1), "LastID": uint32(1)}
+	for i := range reflect.TypeFor[Saved]().NumField() {
+		name := reflect.TypeFor[Saved]().Field(i).Name
+		var s Saved
+		to, counts := changes[name]
+		if !counts {
+			to = numbers[name]
+		}
+		reflect.ValueOf(&s).Elem().Field(i).Set(reflect.ValueOf(to))
+		if s.SameState(new(Saved)) == counts {
+			t.Errorf("a change of %s counts: %t", name, !counts)
+		}
 	}
 }
 

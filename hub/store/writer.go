@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"reflect"
 
 	"lectern/frame"
 	"lectern/hub"
@@ -77,7 +76,7 @@ func (s *Store) save(k *kept) (err error) {
 		return s.remove(k)
 	}
 	// Most rooms that change have another number only.
-	text, same := k.state, k.open && k.state != nil && sameState(&now.Saved, &k.saved)
+	text, same := k.state, k.open && k.state != nil && now.SameState(&k.saved)
 	if !same {
 		if text, err = json.Marshal(savedRoom{now.Saved, s.relay.Starts}); err != nil {
 			return fmt.Errorf("encode room %s: %w", k.code, err)
@@ -117,14 +116,6 @@ func (s *Store) save(k *kept) (err error) {
 		anew = false
 	}
 	return s.tidy(k, oldest)
-}
-
-// sameState reports whether the states of a room are the same but for the numbers
-// that are written apart.
-func sameState(a, b *hub.Saved) bool {
-	x, y := *a, *b
-	x.Seq, x.Sent, x.LastID = y.Seq, y.Sent, y.LastID
-	return reflect.DeepEqual(x, y) // it looks at no slice that is the very same
 }
 
 // start sets ahead to where the next batch begins, and reports whether that is
