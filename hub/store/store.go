@@ -255,13 +255,9 @@ func (s *Store) finish(ctx context.Context) error {
 	if !s.ready {
 		return nil
 	}
-	if err := s.noteRun(); err != nil {
-		return err
-	}
-	again := s.changed()
 	var all []*kept
-	for _, k := range again {
-		if k.gone || k.room == nil {
+	for _, k := range s.changed() {
+		if k.gone {
 			all = append(all, k)
 		}
 	}
