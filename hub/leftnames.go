@@ -21,10 +21,14 @@ const (
 type leftNames struct {
 	names []person
 	total *atomic.Int64 // bytes of all rooms' names
+	shut  bool          // nobody comes back any more
 }
 
 // put notes a name.
 func (l *leftNames) put(id uint32, name string) {
+	if l.shut {
+		return
+	}
 	n := int64(len(name) + leftOverhead)
 	for len(l.names) > 0 && (len(l.names) >= maxLeftNames || l.total.Load()+n > maxLeftBytes) {
 		l.drop(0)
@@ -55,10 +59,10 @@ func (l *leftNames) drop(i int) {
 	}
 }
 
-// forget gives up all of them.
+// forget gives up all of them, for good.
 func (l *leftNames) forget() {
 	for _, p := range l.names {
 		l.total.Add(-int64(len(p.Name) + leftOverhead))
 	}
-	l.names = nil
+	l.names, l.shut = nil, true
 }

@@ -242,6 +242,25 @@ func TestNamesOfThoseWhoComeBack(t *testing.T) {
 	})
 }
 
+// TestNamesGoWithTheirRoom closes a room that has kept a name, with another viewer
+// in it.
+func TestNamesGoWithTheirRoom(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	host, room := r.opens(0, "")
+	gone, _ := r.enters(0, room.Code, `,"name":"Ada"`)
+	r.enters(0, room.Code, `,"name":"Grace"`)
+	gone.reset()
+	r.run()
+	if n := r.hub.left.Load(); n != int64(len("Ada")+leftOverhead) {
+		t.Errorf("%d bytes are counted of one name", n)
+	}
+	host.say(`{"type":"close"}`)
+	r.run()
+	if n := r.hub.left.Load(); n != 0 {
+		t.Errorf("%d bytes are counted of no room's names", n)
+	}
+}
+
 // TestPresenceTellsWhenItIsCut has so many come and go at once that an event does
 // not name them all: it says so, and a list from the beginning has everybody.
 func TestPresenceTellsWhenItIsCut(t *testing.T) {
