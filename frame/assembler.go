@@ -23,6 +23,7 @@ type Message struct {
 	Op       ws.OpCode // OpText, OpBinary, OpClose, OpPing or OpPong
 	Payload  []byte    // valid until the loop's next round; text is UTF-8
 	TooLarge bool      // a data message over the limit: its payload was skipped and is nil
+	Owned    bool      // the payload is a buffer of its own, and yours: it stays valid
 }
 
 // An Assembler makes a client's messages of its bytes. Its zero value is ready.
@@ -57,9 +58,8 @@ type Assembler struct {
 // Text is checked as it comes, and fails with 1007 at the first byte that
 // cannot be UTF-8 (RFC 6455 8.1). A close frame is handed out when [ParseClose]
 // accepts its payload, and is the last message: whatever follows is ignored
-// (RFC 6455 5.5.1). Look at [Assembler.Err] after the loop. Leaving the loop
-// drops the rest of chunk, after which the Assembler is of no use until
-// [Assembler.Reset].
+// (RFC 6455 5.5.1). Look at [Assembler.Err] after the loop. If you leave the
+// loop, [Assembler.Rest] is what you have to feed next.
 func (a *Assembler) Feed(chunk []byte) iter.Seq[Message] {
 	return func(yield func(Message) bool) { a.drain(chunk, yield) }
 }
@@ -72,6 +72,14 @@ func (a *Assembler) Err() error {
 	}
 	return a.err
 }
+
+// Rest returns what of the last chunk has not been looked at, because its loop
+// was left; empty if all has been. It aliases that chunk.
+func (a *Assembler) Rest() []byte { return a.decoder.Rest() }
+
+// Held returns how many bytes of memory the Assembler holds for what is
+// incomplete.
+func (a *Assembler) Held() int { return cap(a.buffer) + cap(a.control) }
 
 // Idle reports whether the Assembler is between two messages and two frames,
 // has not failed and has seen no close frame: then it holds nothing, and
@@ -171,6 +179,10 @@ func (a *Assembler) takeData(piece Piece) (message Message, complete bool) {
 		return Message{}, false
 	}
 	message = Message{Op: a.op, Payload: payload, TooLarge: a.skip}
+	if cap(a.buffer) > maxKeptBuffer {
+		message.Owned = len(payload) > 0
+		a.buffer = nil // given away, or given back
+	}
 	a.op = 0
 	return message, true
 }

@@ -48,8 +48,9 @@ type Decoder struct {
 	MaxLength int64
 
 	err    *Error
-	length int64 // what the frame under way declared
-	left   int64 // how much of that is to come
+	rest   []byte // of the chunk under way, when its loop was left
+	length int64  // what the frame under way declared
+	left   int64  // how much of that is to come
 	mask   [4]byte
 	header [maxHeader]byte
 	kept   uint8 // bytes in header
@@ -65,8 +66,7 @@ type Decoder struct {
 // unmasked in place, so chunk must be the caller's to change; pieces alias it.
 //
 // Pieces end early when there is an error: look at [Decoder.Err] after the
-// loop. Leaving the loop drops the rest of chunk, after which the Decoder has
-// lost its place in the stream and is of no further use.
+// loop. If you leave the loop, [Decoder.Rest] is what you have to feed next.
 func (d *Decoder) Feed(chunk []byte) iter.Seq[Piece] {
 	// Small enough to be inlined, so that neither closure reaches the heap.
 	return func(yield func(Piece) bool) { d.drain(chunk, yield) }
@@ -81,11 +81,16 @@ func (d *Decoder) Err() error {
 	return d.err
 }
 
+// Rest returns what of the last chunk has not been looked at, because its loop
+// was left; nil if all has been. It aliases that chunk.
+func (d *Decoder) Rest() []byte { return d.rest }
+
 // Idle reports whether the Decoder is between two frames, keeps no bytes and
 // has not failed. A fragmented message may be under way.
 func (d *Decoder) Idle() bool { return d.kept == 0 && d.left == 0 && d.err == nil }
 
 func (d *Decoder) drain(chunk []byte, yield func(Piece) bool) {
+	d.rest = nil
 	for len(chunk) > 0 && d.err == nil {
 		if d.left == 0 {
 			n, complete := d.begin(chunk)
@@ -103,6 +108,7 @@ func (d *Decoder) drain(chunk []byte, yield func(Piece) bool) {
 		d.left -= int64(n)
 		chunk = chunk[n:]
 		if !yield(piece) {
+			d.rest = chunk
 			return
 		}
 	}

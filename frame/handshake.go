@@ -99,6 +99,10 @@ func (h *Handshake) Head() []byte {
 	return h.buffer
 }
 
+// Buffered returns how many bytes of memory are kept of what was fed: while
+// Pending at most MaxHead and 256 more, after Plain those of Head, else none.
+func (h *Handshake) Buffered() int { return cap(h.buffer) }
+
 // scan goes on from where it stopped in data, which begins with the request's
 // first byte. It returns the size of the head, 0 if that has not all come.
 func (h *Handshake) scan(data []byte) (size int, refused *refusal) {

@@ -31,16 +31,18 @@ var statusTexts = map[int]string{
 	505: "HTTP Version Not Supported",
 }
 
-// statusHeaders are those that a status must come with: RFC 9110 15.5.6 and
-// 15.5.22, RFC 6455 4.2.2.
+// statusHeaders are those that a status must come with, RFC 9110 15.5.6 and
+// 15.5.22, RFC 6455 4.2.2, and when to try again, in seconds: 10.2.3.
 var statusHeaders = map[int]string{
 	405: "Allow: GET\r\n",
 	426: "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+	503: "Retry-After: 5\r\n",
 }
 
 // AppendRefusal appends a whole HTTP response that refuses a request and says
 // that the connection ends. Its body is {"code":status,"message":message} in
-// JSON. 405 allows GET, and 426 names the version of WebSocket that is spoken.
+// JSON. 405 allows GET, 426 names the version of WebSocket that is spoken, and 503 says
+// when to try again.
 // A status outside 100 to 999 is sent as 500.
 func AppendRefusal(dst []byte, status int, message string) []byte {
 	if status < 100 || status > 999 {

@@ -1,13 +1,14 @@
 package hub
 
 import (
-	"encoding/json"
 	"errors"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"lectern/hub/strictjson"
 )
 
 // The registry from outside: what an HTTP API, or a program that embeds the hub,
@@ -182,8 +183,8 @@ func (h *Hub) Broadcast(code string, data []byte) (seq uint64, err error) {
 	if len(text) > h.Config().MaxHostMessage {
 		return 0, ErrMessageTooBig
 	}
-	var p parser
-	if _, f := p.parse(text); f != nil || !json.Valid(data) || !utf8.Valid(data) {
+	// One level is that of the message around the data.
+	if strictjson.Check(text) != nil || strictjson.Check(data) != nil || !utf8.Valid(data) {
 		return 0, &FieldError{"data", "valid JSON, at most 300 deep"}
 	}
 	if !r.options.relayTells {
@@ -198,11 +199,13 @@ func (h *Hub) Broadcast(code string, data []byte) (seq uint64, err error) {
 		r.mu.Unlock()
 		return 0, ErrShuttingDown
 	}
+	before := r.log.End()
 	seq = r.publishLocked(text)
 	host := r.seat.host
 	r.mu.Unlock()
 	if host != nil {
-		r.tell(host, 0, func() { host.tell(text) })
+		whole, _ := before.NextFrame()
+		r.tell(host, 0, func() { host.tellHost(whole) })
 	}
 	r.wake()
 	return seq, nil

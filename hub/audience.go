@@ -2,8 +2,12 @@ package hub
 
 import "sync/atomic"
 
-// lagScans is how often the blocked viewers are looked at while the Log grows
-// by one lag limit.
+// scanEvery is how many bytes a Log may grow before the viewers that are behind
+// are looked at again; less if the lag limit is small.
+const scanEvery = 64 << 10
+
+// lagScans is how often they are looked at while the Log grows by one lag limit,
+// at least.
 const lagScans = 8
 
 // An audience is a room's viewers on one worker. But for count and queued it is
@@ -31,6 +35,8 @@ type audience struct {
 	target  uint64                       // the frames of the room when the sweep began
 	scanned uint64                       // the record's end when the blocked ones were last looked at
 	parked  [sources]map[*Session]uint32 // those who wait for a history, and the question
+
+	pinned [encodings]int64 // guarded by the room's lock; bytes that viewers hold of each Log, as last scanned
 }
 
 func newAudience(r *Room, s *shard) *audience {
@@ -67,8 +73,8 @@ func (a *audience) sweep() (more bool) {
 		}
 	}
 	a.running = false
-	if a.end()-a.scanned >= uint64(a.shard.hub.Config().LagLimit/lagScans) {
-		a.closeLagging()
+	if limit := a.shard.hub.Config().LagLimit / lagScans; a.end()-a.scanned >= uint64(min(limit, scanEvery)) {
+		a.scan()
 	}
 	a.queued.Store(false)
 	return a.room.grown.Load() != a.target && a.queued.CompareAndSwap(false, true)
@@ -80,16 +86,42 @@ func (a *audience) end() uint64 {
 	return end.Position()
 }
 
-// closeLagging ends the blocked viewers that are too far behind. It stops when
-// the worker's slice is spent: those that are left are found by their ticks.
-func (a *audience) closeLagging() {
+// isBehind reports whether a viewer may be behind.
+func (a *audience) isBehind() bool {
+	return a.clear < len(a.members) || len(a.parked[fromHost])+len(a.parked[fromRecord]) > 0
+}
+
+// scan looks at the viewers that are behind: it ends those that are too far, and
+// notes how much of the Logs the others hold. When the worker's slice is spent it
+// leaves what is to be ended to the next scan, and to their ticks.
+func (a *audience) scan() {
 	a.scanned = a.end()
-	for i := len(a.members) - 1; i >= a.clear && !a.shard.Spent(); i-- {
-		if s := a.members[i]; s.lags() {
-			s.tooSlow(CauseLag)
-			s.conn.Flush()
+	for from := range a.parked {
+		for s := range a.parked[from] {
+			if s.lags() && !a.shard.Spent() {
+				s.stopWaiting()
+				s.conn.Flush()
+			}
 		}
 	}
+	var pinned [encodings]int64
+	note := func(s *Session) { pinned[s.encoding] = max(pinned[s.encoding], int64(s.behind())) }
+	for i := len(a.members) - 1; i >= a.clear; i-- {
+		s := a.members[i]
+		if s.lags() && !a.shard.Spent() {
+			s.tooSlow(CauseLag)
+			s.conn.Flush()
+		} else {
+			note(s)
+		}
+	}
+	for from := range a.parked {
+		for s := range a.parked[from] {
+			note(s)
+		}
+	}
+	a.room.pins(a, pinned)
+	a.shard.noteBehind(a)
 }
 
 // dismiss ends every viewer of a closed room.
@@ -111,6 +143,7 @@ func (a *audience) add(s *Session) {
 	a.members = append(a.members, s)
 	if s.has(markBlocked) {
 		a.shard.counters.stalled.Add(1)
+		a.shard.noteBehind(a)
 	} else {
 		a.swap(len(a.members)-1, a.clear)
 		a.clear++
@@ -149,6 +182,7 @@ func (a *audience) block(s *Session, full bool) {
 	if full {
 		a.shard.counters.stalled.Add(1)
 		a.takeClear(s)
+		a.shard.noteBehind(a)
 		return
 	}
 	a.shard.counters.stalled.Add(-1)

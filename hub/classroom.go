@@ -48,49 +48,78 @@ var rules = map[string]struct {
 // Message checks, in this order: the rate, size and JSON, the type, membership, role, fields
 // and target. A fault is reported and nothing else happens.
 func (classroom) Message(s *Session, m frame.Message) {
-	if s.waits() {
-		s.hold(m)
+	if f := s.acceptable(m); f != nil {
+		s.report(f)
 		return
 	}
-	if f := s.obey(m); f != nil {
-		if f.sleeps {
-			s.await(f.room, m)
-			return
-		}
-		s.report(f)
+	if m.Owned && len(m.Payload) >= minOffload {
+		var p parser
+		var r request
+		var f *fault
+		s.offload(func() { r, f = p.parse(m.Payload) }, func(there bool) {
+			if there {
+				s.obey(r, f)
+			}
+		})
+		return
 	}
+	s.obey(s.shard.parser.parse(m.Payload))
 }
 
-func (s *Session) obey(m frame.Message) *fault {
+// acceptable checks what can be told without reading the message.
+func (s *Session) acceptable(m frame.Message) *fault {
 	switch {
-	case !s.retries() && s.talksTooFast():
-		return &fault{code: "too_fast", message: "too many messages a second; this one was not looked at"}
+	case !s.has(markHost) && s.talksTooFast():
+		return tooFast()
 	case m.TooLarge:
 		return &fault{code: "too_large", message: fmt.Sprintf("a message may have at most %d bytes here", s.protocol().Limit(s))}
 	case m.Op != ws.OpText:
 		return &fault{code: "bad_message", message: "messages are JSON in text frames, not binary ones"}
 	}
-	r, f := s.shard.parser.parse(m.Payload)
-	if f != nil {
-		return f
+	return nil
+}
+
+func tooFast() *fault {
+	return &fault{code: "too_fast", message: "too many messages a second; this one was ignored"}
+}
+
+// obey does what a message asks for that was parsed, unless that has failed.
+func (s *Session) obey(r request, f *fault) {
+	if f == nil {
+		if f = s.act(r); f != nil {
+			if f.sleeps {
+				s.awaitRoom(f.room, r)
+				return
+			}
+			f.re, f.ref = r.kind, r.ref
+		}
 	}
+	if f != nil {
+		s.report(f)
+	}
+}
+
+// act does what a message asks for.
+func (s *Session) act(r request) *fault {
 	rule, ok := rules[r.kind]
 	if !ok {
-		return &fault{code: "unknown_type", message: "there is no message of this type", re: r.kind}
+		return &fault{code: "unknown_type", message: "there is no message of this type"}
 	}
 	if f := s.stands(rule.by); f != nil {
-		f.re = r.kind
 		return f
+	}
+	if s.has(markHost) && s.hostTalksTooFast(r.kind) {
+		return tooFast()
 	}
 	if s.has(markGranted) {
 		s.clear(markGranted)
 		s.room.confirm(s)
 	}
-	if f := rule.act(s, r); f != nil {
-		f.re = r.kind
-		return f
-	}
-	return nil
+	return rule.act(s, r)
+}
+
+func isBroadcast(kind string) bool {
+	return kind == "command" || kind == "activate" || kind == "broadcast"
 }
 
 // stands checks the session's membership and role.

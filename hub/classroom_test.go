@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
+
+	"lectern/hub/strictjson"
 )
 
 func TestBroadcastIsVerbatimInOrderAndNotEchoed(t *testing.T) {
@@ -125,9 +127,33 @@ func TestNestingUpToTheLimitIsRelayed(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
 	host, code := r.host(0)
 	v := r.viewer(0, code)
-	text := `{"type":"command","data":` + strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1) + `}`
+	text := `{"type":"command","data":` + strings.Repeat("[", strictjson.MaxDepth-1) + strings.Repeat("]", strictjson.MaxDepth-1) + `}`
 	host.say(text)
 	v.hears(text)
+	host.say(`{"type":"command","data":[` + strings.Repeat("[", strictjson.MaxDepth-1) + strings.Repeat("]", strictjson.MaxDepth-1) + `]}`)
+	host.hears(`{"type":"error","error":"bad_json","message":"the message is nested more than 300 deep"}`)
+}
+
+func TestAnErrorRepeatsTheMessagesRef(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	p := r.dial(0)
+	for say, ref := range map[string]string{
+		`{"type":"leave","ref":7}`:                                 `,"ref":7}`,
+		`{"type":"leave","ref":"a\u0062"}`:                         `,"ref":"a\u0062"}`,
+		`{"ref":{"n":[1, 2]},"type":"join"}`:                       `,"ref":{"n":[1,2]}}`,
+		`{"ref":1,"type":"nothing"}`:                               `,"ref":1}`,
+		`{"ref":1}`:                                                `,"ref":1}`,
+		`{"type":"leave","ref":"` + strings.Repeat("x", 62) + `"}`: `,"ref":"` + strings.Repeat("x", 62) + `"}`,
+		`{"type":"leave","ref":"` + strings.Repeat("x", 63) + `"}`: `"re":"leave"}`, // over 64 bytes
+		`{"type":"leave"}`:                                         `"re":"leave"}`,
+		`{"type":"leave","ref":1,"data":`:                          `at byte 32"}`, // what is no JSON has none
+	} {
+		p.say(say)
+		r.run()
+		if got := p.frames(); len(got) != 1 || !strings.HasSuffix(got[0], ref) {
+			t.Errorf("%s was answered with %q, want it to end in %s", say, got, ref)
+		}
+	}
 }
 
 func TestBinaryMessageIsRefused(t *testing.T) {

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 
 	"lectern/frame"
@@ -18,12 +19,27 @@ func (s *Session) end(why Reason) {
 	if why == ReasonTooSlow || why == ReasonKicked {
 		s.cut()
 	}
-	place := s.place()
 	s.leave()
-	s.pushText(s.closedEvent(why), place)
-	s.push(private{frame: frame.AppendClose(nil, endings[why].code, why.String()), place: place, kind: farewell})
+	s.pushText(s.closedEvent(why), 0)
+	s.push(private{frame: frame.AppendClose(nil, endings[why].code, why.String()), kind: farewell})
 	s.reason = why
 	s.enter(closing)
+}
+
+// tooManyErrors ends a connection that has earned more errors than are told, and
+// says how many were left out.
+func (s *Session) tooManyErrors() {
+	s.pushUrgent(errorText(&fault{code: "too_many_errors", message: fmt.Sprintf("%d more errors were left out; this connection is closed", s.more.rate.omitted)}))
+	s.endNow(ReasonTooManyErrors)
+}
+
+// endNow ends the connection without looking at anything more that the peer sends.
+func (s *Session) endNow(why Reason) {
+	if s.phase == open {
+		s.end(why)
+		s.dropInput()
+		s.enter(finishing)
+	}
 }
 
 // closedEvent is what a session is told before the relay closes it.
@@ -41,12 +57,12 @@ func (s *Session) closedEvent(why Reason) []byte {
 // Whoever says goodbye does not want to hear what is still due of the room, but
 // the answers to what it said before, not least the handshake's.
 func (s *Session) closedByPeer(payload []byte) {
-	if s.phase == open {
-		s.reason = ReasonClient
-		s.leave()
-	}
 	if s.phase == open || s.out != nil && !s.out.parting() {
 		s.cut()
+		if s.phase == open {
+			s.reason = ReasonClient
+			s.leave()
+		}
 		// RFC 6455 5.5.1: the code is echoed; 1005 makes an empty frame.
 		code, _, _ := frame.ParseClose(payload)
 		s.push(private{frame: frame.AppendClose(nil, code, ""), kind: farewell})
@@ -58,7 +74,6 @@ func (s *Session) closedByPeer(payload []byte) {
 // before the close frame: it answers what came before the mistake.
 func (s *Session) fail(err error) {
 	if s.phase == open {
-		place := s.place()
 		s.reason = ReasonProtocol
 		s.leave()
 		// The reason is for a person; the code is what counts.
@@ -66,7 +81,7 @@ func (s *Session) fail(err error) {
 		if e := (*frame.Error)(nil); errors.As(err, &e) {
 			reason = e.Reason
 		}
-		s.push(private{frame: frame.AppendClose(nil, frame.CloseCode(err), reason), place: place, kind: farewell})
+		s.push(private{frame: frame.AppendClose(nil, frame.CloseCode(err), reason), kind: farewell})
 	}
 	s.enter(finishing)
 }
@@ -81,6 +96,7 @@ func (s *Session) respond(why Reason, response []byte) {
 	s.reason = why
 	s.push(private{frame: response, kind: urgent})
 	s.dropInput()
+	s.dropHead()
 	s.more = nil
 	s.enter(finishing)
 }
@@ -94,30 +110,51 @@ func (s *Session) cut() {
 		s.out.dropPlaced()
 	}
 	if half != nil {
-		if s.out == nil {
-			s.out = new(outbound)
-		}
-		s.out.pushRest(half)
+		s.outbound().pushRest(half)
 	}
-	if s.out != nil && len(s.out.items) == 0 {
-		s.out = nil
-	}
+	s.dropOut()
 }
 
 // abandon gives up everything that is due.
 func (s *Session) abandon() {
-	s.out = nil
-	s.cursor = broadcast.Cursor{}
-	s.clear(markParked)
+	s.dropAll()
 	s.enter(over)
 }
 
-// leave takes the session out of its room. What the Log still owes it stays
-// due.
-func (s *Session) leave() {
-	if p := s.protocol(); p != nil {
-		p.Leave(s)
+// dropAll gives up everything that waits for the socket.
+func (s *Session) dropAll() {
+	if s.out != nil {
+		s.out.dropAll()
+		s.out = nil
 	}
+}
+
+// leave takes the session out of its room. What the Log still owes it stays
+// due, but for what is more than may wait for one connection: a room that goes on
+// would otherwise be held in memory by those that have left it.
+func (s *Session) leave() {
+	p := s.protocol()
+	if p == nil {
+		return
+	}
+	if !s.cursor.IsZero() {
+		closed := s.room.isClosed() || s.shard.hub.Draining()
+		if !closed && s.behind() > uint64(s.shard.hub.Config().MaxPrivate) {
+			s.cut()
+		} else {
+			s.settle()
+		}
+	}
+	p.Leave(s)
+}
+
+// settle makes what the Log owes the session its own, at the present end of the
+// Log, and gives its place in the Log up.
+func (s *Session) settle() {
+	end := s.log().End()
+	s.outbound().settle(s.cursor, end.Position())
+	s.cursor = broadcast.Cursor{}
+	s.dropOut()
 }
 
 // Shutdown tells the session that the relay ends.
@@ -148,8 +185,9 @@ func (s *Session) forget() {
 	}
 	s.shard.counters.closes[s.reason].Add(1)
 	s.dropInput()
-	s.dropWaiting()
-	s.more, s.out = nil, nil
+	s.dropHead()
+	s.dropAll()
+	s.more = nil
 	s.cursor = broadcast.Cursor{}
 	s.enter(gone)
 }

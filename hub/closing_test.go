@@ -179,13 +179,13 @@ func TestKeepalive(t *testing.T) {
 	p.hears()
 	r.pass(2*time.Second, p)
 	p.hears("ping ")
-	r.pass(20*time.Second, p)
+	r.pass(10*time.Second, p)
 	p.hears()
 	p.frame(ws.OpPong, "")
 	r.pass(27*time.Second, p)
-	p.hears("ping ")
-	r.pass(35*time.Second, p)
-	p.hears(`{"type":"closed","reason":"idle"}`, "close 4102")
+	p.hears("ping ", "ping ") // the first when 25 s had passed without sending it anything
+	r.pass(36*time.Second, p)
+	p.hears("ping ", "ping ", `{"type":"closed","reason":"idle"}`, "close 4102")
 	r.pass(6*time.Second, p)
 	if !p.gone {
 		t.Error("the connection outlives the close timeout")

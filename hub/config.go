@@ -8,7 +8,10 @@ import (
 // Config of a [Hub]. The zero value works; each field names its default.
 type Config struct {
 	MaxConnections int // WebSocket connections at once; default 20,000
-	MaxHandshaking int // connections that are not yet WebSockets; default 15,000
+	// MaxHandshaking is how many connections may not yet be WebSockets. One more
+	// takes the place of the oldest that has sent nothing for 50 ms, or whose head is
+	// incomplete after 2 s; if there is none it is refused. Default 15,000.
+	MaxHandshaking int
 	MaxRooms       int // rooms at once; default 10,000
 	MaxViewers     int // viewers of one room at once; default 20,000
 
@@ -28,9 +31,10 @@ type Config struct {
 	// 256 MiB.
 	RetainTotal int
 
-	HostRate   int // messages a second from a host; default 0, which is no limit
-	ViewerRate int // messages a second from anybody else; default 10
-	MaxName    int // characters of a viewer's or a room's name; default 64
+	HostRate        int // broadcasts a second from a host; default 0, which is no limit
+	HostRequestRate int // other messages a second from a host; default 1,000
+	ViewerRate      int // messages a second from anybody else; default 10
+	MaxName         int // characters of a viewer's or a room's name; default 64
 
 	// MaxPrivate is how many bytes of answers and events may wait for one
 	// connection before nothing more is read from it. Default 64 KiB.
@@ -53,6 +57,7 @@ type Config struct {
 	HistoryTimeout   time.Duration // for the host to answer; default 5 s
 	HistoryEvery     time.Duration // between two requests on one connection; default 10 s
 	HistoryTake      time.Duration // for a viewer to take it; default 60 s
+	MessageTimeout   time.Duration // for a message to come whole; default 60 s
 
 	// CreateKey, if not empty, must be given to create a room.
 	CreateKey string
@@ -65,6 +70,11 @@ type Config struct {
 	// EchoPath, if not empty, is a path at which text and binary messages are
 	// sent back, for conformance suites.
 	EchoPath string
+
+	// Crowded reports that the transport has nearly all the connections that it may
+	// have: newcomers then take places as with MaxHandshaking. It is called by
+	// workers. Default: it never has.
+	Crowded func() bool
 
 	// Plain takes over a connection whose request is not a WebSocket upgrade,
 	// with everything that was read from it. After an error the connection is
@@ -91,6 +101,7 @@ func (c Config) withDefaults() Config {
 	number(&c.RetainMessages, 10_000)
 	wait(&c.RetainAge, 2*time.Hour)
 	number(&c.RetainTotal, 256<<20)
+	number(&c.HostRequestRate, 1000)
 	number(&c.ViewerRate, 10)
 	number(&c.MaxName, 64)
 	number(&c.MaxHead, 8<<10)
@@ -111,5 +122,6 @@ func (c Config) withDefaults() Config {
 	wait(&c.HistoryTimeout, 5*time.Second)
 	wait(&c.HistoryEvery, 10*time.Second)
 	wait(&c.HistoryTake, time.Minute)
+	wait(&c.MessageTimeout, time.Minute)
 	return c
 }

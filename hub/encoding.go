@@ -3,6 +3,7 @@ package hub
 import (
 	"bytes"
 	"math"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -80,6 +81,13 @@ func (r *Room) wantLocked(e encoding) *broadcast.Log {
 	return r.in(e)
 }
 
+// unwant counts one less who wants an encoding.
+func (r *Room) unwant(e encoding) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unwantLocked(e)
+}
+
 // unwantLocked counts one less. What nobody wants is no longer written.
 func (r *Room) unwantLocked(e encoding) {
 	r.wants[e]--
@@ -113,31 +121,67 @@ func write(l *broadcast.Log, w writer, seq uint64, text []byte, now time.Duratio
 	}
 }
 
-// recall sees to it that the Log in an encoding that is wanted, and not the
-// verbatim one, reaches as far back as the record. The past is encoded once
-// however many come back, and without the room's lock: the host speaks on
-// meanwhile.
-func (r *Room) recall(e encoding) {
-	r.recalling.Lock()
-	defer r.recalling.Unlock()
+// A backfill is the encoding of a room's past for those who come back in an
+// encoding that was not written all the time.
+type backfill struct {
+	running bool
+	waiting []func() // what is to be done after it
+}
+
+// backfill sees to it that the Log in an encoding that is wanted, and not the
+// verbatim one, reaches as far back as the record, and then calls done. The past
+// is encoded once however many come back, by no worker, and without the room's
+// lock: the host speaks on meanwhile. It may be called from anywhere.
+func (r *Room) backfill(e encoding, done func()) {
+	r.mu.Lock()
+	b := &r.backfills[e]
+	b.waiting = append(b.waiting, done)
+	first := !b.running
+	b.running = true
+	r.mu.Unlock()
+	if first {
+		r.hub.encoders.do(func() {
+			r.encodePast(e)
+			r.mu.Lock()
+			waiting := b.waiting
+			*b = backfill{}
+			r.mu.Unlock()
+			for _, done := range waiting {
+				done()
+			}
+		})
+	}
+}
+
+// encodePast encodes what the Log in an encoding lacks.
+func (r *Room) encodePast(e encoding) {
 	r.mu.Lock()
 	l := r.in(e)
+	if l == nil || r.closed { // those who wanted it have gone
+		r.mu.Unlock()
+		return
+	}
 	front, until, from := l.Oldest(), l.Before(), r.log.Oldest()
 	r.mu.Unlock()
 	if from.Position() >= until {
 		return
 	}
 	past := r.hub.newLog(from.Seq())
-	for from.Position() < until {
+	for n := 1; from.Position() < until; n++ {
 		whole, isMessage := from.NextFrame()
 		seq := uint64(unnumbered)
 		if isMessage {
 			seq = from.Seq()
 		}
 		write(past, writers[e], seq, frame.Payload(whole), r.hub.now())
+		if n%yieldEvery == 0 {
+			runtime.Gosched() // workers that were woken go first
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l.Prepend(past, front)
-	r.trimLocked(r.hub.now())
+	if r.in(e) == l && !r.closed {
+		l.Prepend(past, front)
+		r.trimLocked(r.hub.now())
+	}
 }

@@ -177,9 +177,35 @@ func join(s *Session, r request) *fault {
 			return s.guessed(f, c)
 		}
 	}
+	lacks, f := room.want(e, id)
+	if f != nil {
+		return f
+	}
+	if !lacks {
+		return s.enterRoom(room, e, id)
+	}
+	kind, ref := r.kind, r.ref
+	s.wait(func(done func()) { room.backfill(e.encoding, done) }, func(there bool) {
+		if !there {
+			room.unwant(e.encoding)
+			return
+		}
+		if f := s.enterRoom(room, e, id); f != nil {
+			f.re, f.ref = kind, ref
+			s.report(f)
+		}
+	})
+	return nil
+}
+
+// enterRoom lets a viewer in whose encoding is wanted.
+func (s *Session) enterRoom(room *Room, e entering, id uint32) *fault {
 	w, f := room.join(s, e, id)
 	if f != nil {
 		return f
+	}
+	if e.back && !room.mayAsk(id, s.shard.Now()) {
+		s.noteAsked()
 	}
 	if e.history && !w.recovered && !s.asksTooSoon() {
 		room.beginAtHistory(s)
@@ -196,8 +222,8 @@ func join(s *Session, r request) *fault {
 	// spoken since the cursor was taken.
 	s.pushText(text, s.cursor.Position())
 	if e.history {
-		if f := historyRequested(s, r); f != nil {
-			f.re = r.kind
+		if f := historyRequested(s, request{}); f != nil {
+			f.re = "history_request"
 			s.report(f) // it is in all the same
 		}
 	}

@@ -1,9 +1,11 @@
 package hub
 
 import (
+	"sync/atomic"
 	"time"
 
 	"lectern/hub/broadcast"
+	"lectern/hub/budget"
 )
 
 // Viewers ask for the history, and are parked until it is there: they get no
@@ -19,6 +21,10 @@ import (
 
 // freshFor is how long a history serves those who ask.
 const freshFor = time.Second
+
+// silentAfter is how long the host may take to answer in a room whose record can
+// answer in its place.
+const silentAfter = 250 * time.Millisecond
 
 // A source is who tells the history.
 type source uint8
@@ -48,9 +54,9 @@ func (q *asking) stop() {
 
 // told is a history as it was lately told. It is guarded by the room's lock.
 type told struct {
-	number uint32            // counts them
-	frames [encodings][]byte // nil for none
-	upTo   ends              // the places up to which it tells
+	number uint32             // counts them
+	frames [encodings]*shared // held; nil for none
+	upTo   ends               // the places up to which it tells
 }
 
 // giveHistory has a viewer told the history, and reports whether that can be. It
@@ -78,8 +84,8 @@ func (r *Room) beginAtHistory(s *Session) {
 		latest = &r.record.upTo
 	}
 	if to := latest[s.encoding]; to.log == s.log() {
-		s.cursor, s.excused = to.end, 0
-		s.excuse()
+		s.cursor = to.end
+		s.allowLag()
 	}
 }
 
@@ -89,26 +95,41 @@ func (r *Room) tellAgain(s *Session) bool {
 	r.mu.Lock()
 	frame, fits := r.told.frames[s.encoding], r.told.upTo.fits(s)
 	to := r.told.upTo[s.encoding]
-	r.mu.Unlock()
 	if frame == nil || !fits {
+		r.mu.Unlock()
 		return false
 	}
+	frame.hold()
+	r.mu.Unlock()
 	s.spliceHistory(frame, to.end)
+	frame.release()
 	return true
 }
 
 // keepLocked has a history serve those who come within freshFor.
-func (r *Room) keepLocked(frames [encodings][]byte, upTo ends) {
+func (r *Room) keepLocked(frames [encodings]*shared, upTo ends) {
+	r.told.drop()
+	for _, frame := range frames {
+		frame.hold()
+	}
 	r.told = told{r.told.number + 1, frames, upTo}
 	number := r.told.number
 	time.AfterFunc(freshFor, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.told.number == number {
-			r.told = told{number: number} // gives its memory back
+			r.told.drop()
 		}
 		r.dropEndsLocked()
 	})
+}
+
+// drop gives the history's memory back.
+func (t *told) drop() {
+	for _, frame := range t.frames {
+		frame.release()
+	}
+	*t = told{number: t.number}
 }
 
 // ends are one moment's ends of a room's Logs.
@@ -180,7 +201,7 @@ func (r *Room) putQuestionLocked() {
 	q := &r.asking
 	q.put, q.at = true, r.hub.now()
 	question := q.number
-	q.timer = time.AfterFunc(r.hub.Config().HistoryTimeout, func() { r.hostSilent(question) })
+	q.timer = time.AfterFunc(min(silentAfter, r.hub.Config().HistoryTimeout), func() { r.hostLate(question) })
 	r.askHostLocked()
 }
 
@@ -204,48 +225,114 @@ func (r *Room) answerHistory(host *Session, payload []byte) {
 	question, upTo := r.asking.number, r.takeEndsLocked()
 	r.mu.Unlock()
 
+	if !r.hub.fitsHistory(int(encodings) * len(payload)) {
+		r.mu.Lock()
+		r.dropEndsLocked()
+		r.mu.Unlock()
+		r.unpark(fromHost, question, func(s *Session) { s.historyUnavailable(relayBusy()) }, nil)
+		return
+	}
 	// Once in each encoding, with the number of the last broadcast that it covers.
-	var frames [encodings][]byte
+	var frames [encodings]*shared
 	for e := range upTo {
-		frames[e] = writers[e].append(nil, upTo[e].end.Seq(), payload)
+		frames[e] = r.hub.newShared(writers[e].append(nil, upTo[e].end.Seq(), payload))
 	}
 	r.mu.Lock()
 	r.keepLocked(frames, upTo)
 	r.mu.Unlock()
 	r.unpark(fromHost, question, func(s *Session) {
 		s.spliceHistory(frames[s.encoding], upTo[s.encoding].end)
+	}, func() {
+		for _, frame := range frames {
+			frame.release()
+		}
 	})
+}
+
+// historyTake returns how long the session may take for a history: a few seconds
+// only when there is little room for others.
+func (s *Session) historyTake() time.Duration {
+	limit := s.shard.hub.Config().HistoryTake
+	if b := &s.shard.hub.budget; b.LevelWith(b.Limit()/16) >= budget.Tight {
+		limit = min(limit, hastyHistory)
+	}
+	return limit
+}
+
+const hastyHistory = 5 * time.Second
+
+// fitsHistory reports whether the budget has room for so many bytes of
+// histories.
+func (h *Hub) fitsHistory(bytes int) bool { return h.budget.LevelWith(int64(bytes)) < budget.Tight }
+
+// relayBusy is told instead of a history, or a page of a list, for which there is
+// no memory, or which too many others wait for.
+func relayBusy() *fault {
+	return &fault{code: "busy", message: "the relay is too busy for this now; ask again after retry_ms", retry: busyRetry}
+}
+
+// busyRetry is when to ask again.
+const busyRetry = 2 * time.Second
+
+// hostLate has the record answer for a host that takes its time, if it can. Else
+// the host has the rest of its time.
+func (r *Room) hostLate(question uint32) {
+	wait := r.hub.Config().HistoryTimeout - silentAfter
+	r.mu.Lock()
+	q, oldest := &r.asking, r.log.Oldest()
+	if wait > 0 && oldest.Seq() > 0 && q.put && q.number == question {
+		q.timer = time.AfterFunc(wait, func() { r.hostSilent(question) })
+		r.mu.Unlock()
+		return
+	}
+	r.mu.Unlock()
+	if r.endQuestion(question) {
+		r.unpark(fromHost, question, func(s *Session) {
+			if !r.askRecord(s) && !r.askHost(s) { // the record has just been trimmed
+				s.historyUnavailable(noHistory("the host is not there"))
+			}
+		}, nil)
+	}
 }
 
 // hostSilent ends the wait for those whose question the host has not answered in
 // time. If the record does not reach back far enough the live stream goes on
 // where it stopped.
 func (r *Room) hostSilent(question uint32) {
-	r.mu.Lock()
-	late := r.asking.open && r.asking.number == question
-	if late {
-		r.asking.stop()
-	}
-	r.mu.Unlock()
-	if late {
+	if r.endQuestion(question) {
 		r.doWithoutHost(question)
 	}
+}
+
+// endQuestion ends the wait for the host, and reports whether it had not ended
+// before.
+func (r *Room) endQuestion(question uint32) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.asking.open || r.asking.number != question {
+		return false
+	}
+	r.asking.stop()
+	return true
 }
 
 // doWithoutHost gives those the record whose question the host will not answer.
 func (r *Room) doWithoutHost(question uint32) {
 	r.unpark(fromHost, question, func(s *Session) {
 		if !r.askRecord(s) {
-			s.historyUnavailable("the host did not answer in time")
+			s.historyUnavailable(noHistory("the host did not answer in time"))
 		}
-	})
+	}, nil)
 }
+
+func noHistory(message string) *fault { return &fault{code: "history_unavailable", message: message} }
 
 // historyUnavailable ends a viewer's wait in vain. What came meanwhile is a
 // backlog to catch up with, not a lag.
-func (s *Session) historyUnavailable(message string) {
-	s.excuse()
-	s.report(&fault{code: "history_unavailable", message: message, re: "history_request"})
+func (s *Session) historyUnavailable(f *fault) {
+	s.allowLag()
+	f.re = "history_request"
+	s.report(f)
 }
 
 // park has a viewer wait for the answer to a question.
@@ -258,13 +345,28 @@ func (a *audience) park(s *Session, from source, question uint32) {
 }
 
 // unpark has f called for each viewer that waited for the question, or an
-// older one, and lets it go on. It may be called from anywhere.
-func (r *Room) unpark(from source, question uint32, f func(*Session)) {
-	for i := range r.audiences {
-		if a := r.audiences[i].Load(); a != nil {
-			a.shard.Post(func() bool { return a.unpark(from, question, f) })
+// older one, and lets it go on; and then done, unless it is nil. It may be called
+// from anywhere.
+func (r *Room) unpark(from source, question uint32, f func(*Session), done func()) {
+	var left atomic.Int32
+	left.Store(1)
+	finish := func() {
+		if left.Add(-1) == 0 && done != nil {
+			done()
 		}
 	}
+	for i := range r.audiences {
+		if a := r.audiences[i].Load(); a != nil {
+			left.Add(1)
+			a.shard.Post(func() (more bool) {
+				if more = a.unpark(from, question, f); !more {
+					finish()
+				}
+				return more
+			})
+		}
+	}
+	finish()
 }
 
 // unpark lets those go on who waited for the question.

@@ -96,7 +96,7 @@ func TestTheHostIsAskedOnceInASecond(t *testing.T) {
 		}
 		host.hears()
 		there.hears() // it has got 2 already, which the answer did not tell
-		time.Sleep(2 * freshFor)
+		time.Sleep(silentAfter / 2)
 		synctest.Wait()
 		answers("1,2,3")
 		there.hears(`{"type":"history","commands":[1,2,3]}`)
@@ -133,12 +133,15 @@ func TestAQuestionThatWaitsOutlivesTheHost(t *testing.T) {
 // very moment at which the host answers it, and another be asked.
 func TestALateTimerEndsItsOwnQuestionOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newTestRelay(t, 2, Config{})
+		r := newTestRelay(t, 2, Config{RetainMessages: 1})
 		host, code := r.host(0)
+		for range 3 {
+			host.say(`{"type":"command","data":"` + strings.Repeat("long", 200) + `"}`)
+		}
 		v, w := r.viewer(1, code), r.viewer(1, code)
 		v.say(`{"type":"history_request"}`)
 		host.hears(`{"type":"history_request"}`)
-		time.Sleep(2 * freshFor)
+		time.Sleep(2 * freshFor) // the record cannot answer
 		host.say(`{"type":"history","commands":[1]}`)
 		host.say(`{"type":"command","data":1}`)
 		w.hears(`{"type":"command","data":1}`)
@@ -149,6 +152,54 @@ func TestALateTimerEndsItsOwnQuestionOnly(t *testing.T) {
 		w.hears(`{"type":"history","commands":[2]}`)
 		host.reset()
 		r.run()
+	})
+}
+
+// TestComingBackDoesNotEvadeHistoryEvery has a viewer come back again and again
+// for the history.
+func TestComingBackDoesNotEvadeHistoryEvery(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	_, room := r.opens(0, `,"history":"relay"`)
+	_, _ = r.hub.Broadcast(room.Code, []byte(`1`))
+	_, me := r.enters(0, room.Code, "")
+	back := func() string {
+		p := r.dial(0)
+		p.say(fmt.Sprintf(`{"type":"join","code":"%s","token":"%s","history":true}`, room.Code, me.Token))
+		r.run()
+		return strings.Join(p.frames(), "\n")
+	}
+	for range returnBurst { // its network is bad
+		if got := back(); !strings.Contains(got, `{"type":"history",`) {
+			t.Fatalf("heard %s", got)
+		}
+	}
+	if got := back(); !strings.Contains(got, `{"type":"error","error":"too_fast"`) || !strings.Contains(got, `"joined"`) || !strings.Contains(got, `"re":"history_request"`) {
+		t.Errorf("heard %s", got)
+	}
+	r.pass(r.hub.Config().HistoryEvery + time.Second)
+	if got := back(); !strings.Contains(got, `{"type":"history",`) {
+		t.Errorf("after a while: heard %s", got)
+	}
+}
+
+func TestTheRecordAnswersForALateHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 2, Config{})
+		host, code := r.host(0)
+		host.say(`{"type":"command","data":1}`)
+		v := r.dial(1)
+		v.say(`{"type":"join","code":"` + code + `","history":true}`)
+		host.hears(`{"type":"history_request"}`)
+		time.Sleep(silentAfter - time.Millisecond)
+		synctest.Wait()
+		v.hears(`{"type":"joined"*`)
+		time.Sleep(2 * time.Millisecond)
+		synctest.Wait()
+		v.hears(`{"type":"history","commands":[1],*`)
+		host.say(`{"type":"history","commands":["late"]}`) // nobody waits for it any more
+		host.say(`{"type":"command","data":2}`)
+		v.hears(`{"type":"command","data":2}`)
+		time.Sleep(2 * freshFor)
 	})
 }
 

@@ -16,7 +16,9 @@ import (
 type Hub struct {
 	settings  atomic.Pointer[Config]
 	began     time.Time                       // immutable
-	aside     func(f func())                  // immutable; runs what would hold up a worker
+	aside     func(f func())                  // immutable; runs what would hold up a worker in a goroutine
+	checks    turnstile                       // of large messages
+	encoders  turnstile                       // of histories, and of what comes back needs in another encoding
 	newLog    func(seq uint64) *broadcast.Log // immutable; makes the rooms' Logs
 	key       [32]byte                        // immutable once served; what viewers' tokens are made with
 	shards    []*shard                        // immutable; one for each worker
@@ -34,6 +36,7 @@ type Hub struct {
 
 	budget   budget.Budget // of everything that peers can make grow
 	refusals refusals
+	pressure atomic.Int32 // see shrunk
 	guesses  limiter
 	changes  *changes // immutable once served; nil without a store
 
@@ -45,6 +48,10 @@ type Hub struct {
 	want     func(code string)  // immutable once served; asks for a room that sleeps
 }
 
+// offloads is how many large messages are checked at the same time, and how many
+// histories are encoded.
+const offloads = 2
+
 // New returns a hub whose sessions live on the given workers.
 func New(config Config, workers []Worker) *Hub {
 	h := &Hub{
@@ -53,10 +60,16 @@ func New(config Config, workers []Worker) *Hub {
 		paths: make(map[string]uint8),
 		rooms: make(map[code]*Room), sleeping: make(map[code]*sleeper), resting: make(map[code]time.Time),
 	}
+	aside := func(f func()) { h.aside(f) } // tests replace it
+	h.checks = turnstile{run: aside, limit: offloads}
+	h.encoders = turnstile{run: aside, limit: offloads}
 	h.Configure(config)
 	_, _ = crand.Read(h.key[:]) // never fails: crypto/rand ends the program instead
 	for i, w := range workers {
-		h.shards = append(h.shards, &shard{Worker: w, hub: h, index: i})
+		h.shards = append(h.shards, &shard{
+			Worker: w, hub: h, index: i,
+			silent: waitingList{mark: markSilent}, begun: waitingList{mark: markBegun},
+		})
 	}
 	h.protocols = []Protocol{nil}
 	h.serve(classroom{}, "/", "/v1/websocket")
@@ -86,15 +99,14 @@ func (h *Hub) Configure(config Config) {
 func (h *Hub) Config() *Config { return h.settings.Load() }
 
 // NewSession returns the session of a new connection on the worker with the
-// given index. It is called by that worker.
+// given index. It is called by that worker, and may close another connection of
+// it.
 func (h *Hub) NewSession(worker int, conn Conn) *Session {
 	s := &Session{shard: h.shards[worker], conn: conn}
 	now := s.shard.Now()
 	s.heard, s.took, s.since = now, now, now
 	h.connections.Add(1)
-	if n := h.handshaking.Add(1); n > int64(h.Config().MaxHandshaking) {
-		s.refuse(ReasonHandshake, 503, "too many requests are under way; try again")
-	}
+	s.admit()
 	return s
 }
 
@@ -146,7 +158,7 @@ const (
 func (h *Hub) register(r *Room) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.rooms)+len(h.sleeping) >= h.Config().MaxRooms || h.draining.Load() {
+	if len(h.rooms)+len(h.sleeping) >= h.Config().MaxRooms || h.draining.Load() || h.budget.Level() >= budget.Full {
 		return false
 	}
 	h.wakeCodesLocked(maxResting)

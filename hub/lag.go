@@ -1,8 +1,9 @@
 package hub
 
 import (
-	"math"
 	"time"
+
+	"lectern/hub/broadcast"
 )
 
 // What becomes of viewers who do not keep up.
@@ -26,42 +27,60 @@ func (c Cause) String() string { return [causes]string{"lag", "stall", "history"
 type Slow struct{ Closed, Skipped uint64 }
 
 // stalls reports whether the socket has not taken what was due for too long. A
-// host is spared: as long as it speaks its room goes on, whether it listens or
-// not.
+// host is spared, as long as it speaks its room goes on: what may wait for it is
+// bounded, and it is not read from while that is too much.
 func (s *Session) stalls(limit time.Duration) bool {
 	return s.has(markBlocked) && !s.has(markHost) && s.past(s.took, limit)
 }
 
-// lags reports whether the session is too far behind the live stream.
-func (s *Session) lags() bool {
-	if s.room == nil || s.has(markHost|markParked) {
-		return false
-	}
-	return s.behind() > s.lagLimit()*(1+uint64(s.excused))
-}
+// lags reports whether the session is too far behind the live stream, whatever it
+// waits for.
+func (s *Session) lags() bool { return !s.cursor.IsZero() && s.behind() > s.lagLimit() }
 
-// behind returns how many bytes of its room's Log the session has not had.
+// behind returns how many bytes of its room's Log the session has not had. It
+// must have a place in it.
 func (s *Session) behind() uint64 {
 	end := s.log().End()
 	return end.Position() - s.cursor.Position()
 }
 
-func (s *Session) lagLimit() uint64 { return uint64(s.shard.hub.Config().LagLimit) }
-
-// excuse lets the session be behind by what was kept from it, until it has
-// caught up. It is not excused twice, or it could hold on to the Log for ever.
-func (s *Session) excuse() {
-	if s.excused == 0 {
-		s.excused = uint8(min(math.MaxUint8, (s.behind()+s.lagLimit()-1)/s.lagLimit()))
+// lagLimit returns how many bytes the session may be behind. With an allowance
+// it is as many more as the room's record may have: so a room holds its lag limit
+// and its record, whatever its viewers do.
+func (s *Session) lagLimit() uint64 {
+	c := s.shard.hub.Config()
+	limit := s.shard.hub.shrunk(c.LagLimit)
+	if s.lagAllowance {
+		limit += c.recordLimit()
 	}
+	return uint64(limit)
+}
+
+// recordLimit is how many bytes a room's record has at most: what it retains and
+// two segments, of which each may be a single broadcast.
+func (c *Config) recordLimit() int { return c.Retain + 2*max(broadcast.MaxSegment, c.MaxHostMessage) }
+
+// allowLag lets the session be behind by what was kept from it, until it has
+// caught up.
+func (s *Session) allowLag() { s.lagAllowance = s.behind() > 0 }
+
+// stopWaiting ends a viewer's wait for a history before it is too far behind to
+// go on.
+func (s *Session) stopWaiting() {
+	a := s.room.audience(s.shard)
+	for from := range a.parked {
+		delete(a.parked[from], s)
+	}
+	s.clear(markParked)
+	s.historyUnavailable(noHistory("the host did not answer before too much else was said"))
 }
 
 // tooSlow closes a viewer that is too far behind, or moves it to the newest
-// broadcast and tells it how many it has missed. Who takes nothing for as long
-// again after that shows no sign of life, and is closed for it.
+// broadcast and tells it how many it has missed. A viewer that still accepts
+// nothing after another stall timeout is closed as idle.
 func (s *Session) tooSlow(why Cause) {
 	count := &s.shard.counters.slow[why]
-	if s.room == nil || !s.room.options.skips {
+	if s.room == nil || s.has(markHost) || !s.room.options.skips {
 		count.closed.Add(1)
 		s.end(ReasonTooSlow)
 		return

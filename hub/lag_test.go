@@ -215,27 +215,34 @@ func TestStalledViewerIsClosedInTime(t *testing.T) {
 // TestStalledViewerIsMovedOnFirst has a room that skips move on who takes
 // nothing, until that is no sign of life any more.
 func TestStalledViewerIsMovedOnFirst(t *testing.T) {
-	r := newTestRelay(t, 1, Config{})
-	host, code := r.relayHost(0, `,"slow":"skip"`)
-	v, lost := r.numberedViewer(0, code), r.viewer(0, code)
-	v.room, lost.room = 10, 10
-	for n := range 5 {
-		host.say(fmt.Sprintf(`{"type":"command","data":%d}`, n+1))
-	}
-	r.run()
-	r.pass(31*time.Second, v, lost, host)
-	slow := r.hub.Stats().Slow
-	if want := (Slow{Skipped: 2}); slow[CauseStall] != want || slow[CauseLag] != (Slow{}) {
-		t.Errorf("counted %+v, want %+v of stalls", slow, want)
-	}
-	host.say(`{"type":"command","data":6}`)
-	v.drain(plenty)
-	v.frame(ws.OpPong, "")
-	v.hears(`{"seq":1,"type":"command","data":1}`, "ping ", `{"type":"skipped","messages":4,"seq":5}`, `{"seq":6,"type":"command","data":6}`)
-	r.pass(31*time.Second, v, lost, host)
-	if v.session.phase != open || lost.session.reason != ReasonIdle {
-		t.Errorf("phase %d, and %s", v.session.phase, lost.session.reason)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 1, Config{})
+		host, code := r.relayHost(0, `,"slow":"skip"`)
+		v, lost := r.numberedViewer(0, code), r.viewer(0, code)
+		synctest.Wait() // the count of viewers is told
+		r.run()
+		v.room, lost.room = 10, 10
+		for n := range 5 {
+			host.say(fmt.Sprintf(`{"type":"command","data":%d}`, n+1))
+		}
+		r.run()
+		r.pass(31*time.Second, v, lost, host)
+		slow := r.hub.Stats().Slow
+		if want := (Slow{Skipped: 2}); slow[CauseStall] != want || slow[CauseLag] != (Slow{}) {
+			t.Errorf("counted %+v, want %+v of stalls", slow, want)
+		}
+		host.say(`{"type":"command","data":6}`)
+		v.drain(plenty)
+		v.frame(ws.OpPong, "")
+		v.hears(`{"seq":1,"type":"command","data":1}`, "ping ", `{"type":"skipped","messages":4,"seq":5}`, `{"seq":6,"type":"command","data":6}`)
+		r.pass(31*time.Second, v, lost, host)
+		if v.session.phase != open || lost.session.reason != ReasonIdle {
+			t.Errorf("phase %d, and %s", v.session.phase, lost.session.reason)
+		}
+		host.reset()
+		r.run()
+		time.Sleep(time.Hour)
+	})
 }
 
 // TestAHistoryIsTakenInTime has viewers ask for a long one and read slowly: one

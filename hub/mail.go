@@ -1,5 +1,7 @@
 package hub
 
+import "fmt"
+
 // Messages between the host and one viewer. Each goes through the other's
 // worker and has its place in the room's order. What waits for one connection is
 // bounded: when it is full the sender hears too_fast, and nothing was passed on.
@@ -7,6 +9,9 @@ package hub
 // mailHost passes a viewer's message to the host. It is called by the viewer's
 // worker.
 func (r *Room) mailHost(s *Session, text []byte) *fault {
+	if f := r.hub.fitsMail(text); f != nil {
+		return f
+	}
 	r.mu.Lock()
 	host := r.seat.host
 	r.mu.Unlock()
@@ -39,6 +44,9 @@ func (r *Room) mailHost(s *Session, text []byte) *fault {
 // mailViewer passes a host's message to the viewer with the id. It is called by
 // the host's worker.
 func (r *Room) mailViewer(host *Session, id uint32, text []byte) *fault {
+	if f := r.hub.fitsMail(text); f != nil {
+		return f
+	}
 	r.mu.Lock()
 	viewer, f := r.viewerLocked(host, id)
 	if f != nil {
@@ -48,12 +56,19 @@ func (r *Room) mailViewer(host *Session, id uint32, text []byte) *fault {
 	log := r.in(viewer.encoding)
 	end := log.End()
 	r.mu.Unlock()
+	busy := &fault{code: "too_fast", message: "too much waits for this viewer; it was not passed on"}
+	limit := int64(maxMailed * r.hub.Config().MaxPrivate)
+	if r.mailed.Add(int64(len(text))) > limit {
+		r.mailed.Add(-int64(len(text)))
+		return busy
+	}
 	viewer.shard.Post(func() bool {
+		r.mailed.Add(-int64(len(text)))
 		switch {
 		case viewer.room != r || viewer.id != id || viewer.phase != open:
 			r.bounce(host, 0, noSuchViewer(id))
 		case !viewer.takesMail(text):
-			r.bounce(host, 0, &fault{code: "too_fast", message: "too much waits for this viewer; it was not passed on"})
+			r.bounce(host, 0, busy)
 		case viewer.has(markHost) || viewer.log() != log: // it has left, and come back
 			viewer.tell(text)
 			viewer.conn.Flush()
@@ -66,9 +81,37 @@ func (r *Room) mailViewer(host *Session, id uint32, text []byte) *fault {
 	return nil
 }
 
+// maxMailed is how many times MaxPrivate may be on its way to a room's viewers
+// between the workers.
+const maxMailed = 16
+
 // takesMail reports whether there is room for one more message.
 func (s *Session) takesMail(text []byte) bool {
-	return s.out == nil || s.out.bytes+len(text) <= s.shard.hub.Config().MaxPrivate
+	waits := 0
+	if s.out != nil {
+		waits = s.out.bytes
+	}
+	return waits+len(text) <= s.shard.hub.Config().MaxPrivate
+}
+
+// fitsMail reports whether a message can be passed on to a single receiver at
+// all.
+func (h *Hub) fitsMail(text []byte) *fault {
+	if limit := h.Config().MaxPrivate; len(text) > limit {
+		return &fault{code: "too_large", message: fmt.Sprintf("a message to a single receiver may have at most %d bytes", limit)}
+	}
+	return nil
+}
+
+// tellHost gives the host a broadcast that came over HTTP, as the Log has it. A
+// host that is too far behind with them is closed as too slow; its room waits for
+// it. It is called by the host's worker.
+func (s *Session) tellHost(whole []byte) {
+	if s.out != nil && s.out.bytes+len(whole) > s.shard.hub.shrunk(s.shard.hub.Config().LagLimit) {
+		s.tooSlow(CauseLag)
+		return
+	}
+	s.push(private{frame: whole})
 }
 
 // bounce tells a sender that its message was not passed on.

@@ -2,22 +2,44 @@ package hub
 
 import (
 	"lectern/frame"
+	"lectern/hub/budget"
 )
 
 // open takes bytes of the request's head.
 func (s *Session) open(chunk []byte) {
+	h := s.shard.hub
+	s.shard.silent.remove(s)
+	if h.budget.LevelWith(int64(len(chunk))) >= budget.Full {
+		s.turnAway("memory", "the relay is short of memory; try again later")
+		return
+	}
 	m := s.extra()
 	if m.shake == nil {
-		m.shake = &frame.Handshake{MaxHead: s.shard.hub.Config().MaxHead}
+		m.shake = &frame.Handshake{MaxHead: h.Config().MaxHead}
 	}
 	shake := m.shake
-	switch shake.Feed(chunk) {
+	kept := shake.Buffered()
+	verdict := shake.Feed(chunk)
+	h.budget.Add(budget.Heads, int64(shake.Buffered()-kept))
+	switch verdict {
+	case frame.Pending:
+		if !s.has(markBegun) {
+			s.shard.begun.add(s)
+		}
 	case frame.Refused:
 		s.respond(ReasonHandshake, shake.Reply())
 	case frame.Plain:
 		s.plain(shake.Head())
 	case frame.Upgrade:
 		s.upgrade(shake)
+	}
+}
+
+// dropHead gives up what was kept of the request's head.
+func (s *Session) dropHead() {
+	if m := s.more; m != nil && m.shake != nil {
+		s.shard.hub.budget.Add(budget.Heads, -int64(m.shake.Buffered()))
+		m.shake = nil
 	}
 }
 
@@ -54,6 +76,7 @@ func (s *Session) upgrade(shake *frame.Handshake) {
 	}
 	s.speaks = speaks
 	s.push(private{frame: shake.Reply(), kind: urgent})
+	s.dropHead()
 	s.more = nil
 	if c := h.Config(); len(c.TrustedProxies) > 0 && request.ForwardedFor != "" {
 		if from := c.forwarded(s.conn.Peer(), request.ForwardedFor); from.IsValid() {

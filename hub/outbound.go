@@ -1,23 +1,84 @@
 package hub
 
-import "slices"
+import (
+	"slices"
+	"sync/atomic"
+
+	"lectern/hub/broadcast"
+	"lectern/hub/budget"
+)
 
 // An outbound holds the frames that are for one connection alone. Those with a
 // place in the room's order come last, in that order; the urgent ones, which
 // may overtake broadcasts, before them.
 type outbound struct {
-	items []private
-	bytes int // of all items, less what was sent of the first
-	sent  int // bytes of the first item that the socket has taken
+	items  []private
+	bytes  int            // of all items, see size
+	sent   int            // bytes of the first item that the socket has taken
+	budget *budget.Budget // where the items count
 
 	since uint32 // when a history was queued, in the worker's coarse time
 }
 
-// A private is a frame for one connection.
+// A private is a frame for one connection, or a run of frames.
 type private struct {
-	frame []byte // shared with other connections, never changed
-	place uint64 // the Log's position that must have been sent before
-	kind  privateKind
+	frame    []byte  // never changed
+	place    uint64  // the Log's position that must have been sent before
+	shared   *shared // whose frame it is, nil if it is this connection's own
+	messages uint32  // how many broadcasts it has
+	kind     privateKind
+}
+
+// itemOverhead is about what an item takes besides its bytes.
+const itemOverhead = 64
+
+// size is how many bytes the item counts for in its outbound.
+func (p *private) size() int { return len(p.frame) + itemOverhead }
+
+// A shared is a frame that several connections send: a history, or a page of a
+// list. It counts into the budget until nobody holds it any longer. Its methods
+// may be called from anywhere.
+type shared struct {
+	frame   []byte // immutable
+	budget  *budget.Budget
+	holders atomic.Int32
+}
+
+// newShared returns a frame as one that is shared, and which the caller holds.
+func (h *Hub) newShared(frame []byte) *shared {
+	s := &shared{frame: frame, budget: &h.budget}
+	s.budget.Add(budget.Histories, int64(cap(frame)))
+	s.holders.Store(1)
+	return s
+}
+
+func (s *shared) hold() *shared {
+	s.holders.Add(1)
+	return s
+}
+
+func (s *shared) release() {
+	if s != nil && s.holders.Add(-1) == 0 {
+		s.budget.Add(budget.Histories, -int64(cap(s.frame)))
+	}
+}
+
+// insert puts items in and counts them.
+func (o *outbound) insert(at int, all ...private) {
+	o.items = slices.Insert(o.items, at, all...)
+	for i := range all {
+		o.count(&all[i], 1)
+	}
+}
+
+// count counts an item that was put in, or with a sign of -1 one that is gone.
+func (o *outbound) count(p *private, sign int) {
+	o.bytes += sign * p.size()
+	if p.shared == nil {
+		o.budget.Add(budget.Answers, int64(sign*p.size()))
+	} else if sign < 0 {
+		p.shared.release()
+	}
 }
 
 type privateKind uint8
@@ -49,20 +110,42 @@ func (o *outbound) push(p private) {
 			at--
 		}
 		if last := at - 1; p.kind == pong && last >= first && o.items[last].kind == pong {
-			o.bytes += len(p.frame) - len(o.items[last].frame)
+			o.count(&o.items[last], -1)
+			o.count(&p, 1)
 			o.items[last] = p
 			return
 		}
 	}
-	o.items = slices.Insert(o.items, at, p)
-	o.bytes += len(p.frame)
+	o.insert(at, p)
 }
 
-// dueBy makes everything due at a position at the latest.
-func (o *outbound) dueBy(position uint64) {
-	for i := range o.items {
-		o.items[i].place = min(o.items[i].place, position)
+// settle puts what the Log still owes, from a place up to its position end,
+// among the items, which wait for no place any longer. The items then hold the
+// Log's buffers that they are in, and nothing that follows. If the place is in the
+// middle of a frame nothing of the outbound itself may be half-sent.
+func (o *outbound) settle(from broadcast.Cursor, end uint64) {
+	ordered := o.started()
+	for ordered < len(o.items) && o.items[ordered].kind > farewell {
+		ordered++
 	}
+	later := slices.Clone(o.items[ordered:])
+	o.items = o.items[:ordered]
+	if half := from.Rest(); half != nil {
+		o.insert(0, private{frame: half, kind: urgent, messages: uint32(from.Advance(len(half)))})
+	}
+	owe := func(until uint64) {
+		for from.Position() < until {
+			p := from.Next()
+			p = p[:min(uint64(len(p)), until-from.Position())]
+			o.insert(len(o.items), private{frame: p, messages: uint32(from.Advance(len(p)))})
+		}
+	}
+	for _, p := range later {
+		owe(min(p.place, end))
+		p.place = 0
+		o.items = append(o.items, p)
+	}
+	owe(end)
 }
 
 // splice queues p before what comes later in the room's order.
@@ -71,16 +154,14 @@ func (o *outbound) splice(p private) {
 	for at > o.started() && o.items[at-1].kind <= farewell && o.items[at-1].place > p.place {
 		at--
 	}
-	o.items = slices.Insert(o.items, at, p)
-	o.bytes += len(p.frame)
+	o.insert(at, p)
 }
 
 // pushRest puts the rest of a half-sent frame of the Log before everything
 // else, where nothing overtakes it: what is urgent comes after what was urgent
 // before. Nothing of the outbound itself may be half-sent.
 func (o *outbound) pushRest(frame []byte) {
-	o.items = slices.Insert(o.items, 0, private{frame: frame, kind: urgent})
-	o.bytes += len(frame)
+	o.insert(0, private{frame: frame, kind: urgent})
 }
 
 // holdsHistory reports whether a history is among the items.
@@ -97,14 +178,19 @@ func (o *outbound) started() int {
 	return 0
 }
 
-// take notes that n bytes of the first item were sent.
-func (o *outbound) take(n int) {
+// take notes that n bytes of the first item were sent, and returns how many
+// broadcasts that completed.
+func (o *outbound) take(n int) (messages int) {
 	o.sent += n
-	o.bytes -= n
-	if o.sent == len(o.items[0].frame) {
-		o.items[0] = private{}
-		o.items, o.sent = o.items[1:], 0
+	first := &o.items[0]
+	if o.sent < len(first.frame) {
+		return 0
 	}
+	messages = int(first.messages)
+	o.count(first, -1)
+	*first = private{}
+	o.items, o.sent = o.items[1:], 0
+	return messages
 }
 
 // dropPlaced drops what waits for its place in the room's order, and the close
@@ -114,13 +200,21 @@ func (o *outbound) dropPlaced() {
 	kept := o.items[:n]
 	for _, p := range o.items[n:] {
 		if p.kind == farewell || p.kind < farewell && p.place > 0 {
-			o.bytes -= len(p.frame)
+			o.count(&p, -1)
 		} else {
 			kept = append(kept, p)
 		}
 	}
 	clear(o.items[len(kept):])
 	o.items = kept
+}
+
+// dropAll drops everything.
+func (o *outbound) dropAll() {
+	for i := range o.items {
+		o.count(&o.items[i], -1)
+	}
+	o.items = nil
 }
 
 // parting reports whether the close frame is half-sent.

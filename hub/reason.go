@@ -27,6 +27,9 @@ const (
 	ReasonReplaced                    // 4003
 	ReasonTooSlow                     // 4100
 	ReasonIdle                        // 4102
+	ReasonTooManyErrors               // 4429
+	ReasonMessageSlow                 // 4408
+	ReasonMemory                      // 1013
 	reasons                           // how many there are
 )
 
@@ -52,6 +55,9 @@ var endings = [reasons]struct {
 	ReasonReplaced:      {"replaced", frame.CloseReplaced},
 	ReasonTooSlow:       {"too_slow", frame.CloseTooSlow},
 	ReasonIdle:          {"idle", frame.CloseIdle},
+	ReasonTooManyErrors: {"too_many_errors", frame.CloseTooMany},
+	ReasonMessageSlow:   {"message_timeout", frame.CloseMessageSlow},
+	ReasonMemory:        {"memory", frame.CloseTryLater},
 }
 
 // String returns the reason's name on the wire and in the metrics.

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"encoding/json"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"lectern/frame"
 	"lectern/hub/broadcast"
+	"lectern/hub/strictjson"
 )
 
 // The Log of the verbatim encoding is the record. The history that it tells is
@@ -53,9 +55,9 @@ func (r *Room) encodeSoonLocked() {
 	}
 	c.due = true
 	if wait := c.begun + freshFor - r.hub.now(); c.number > 0 && wait > 0 {
-		time.AfterFunc(wait, r.encodeRecord)
+		time.AfterFunc(wait, func() { r.hub.encoders.do(r.encodeRecord) })
 	} else {
-		r.hub.aside(r.encodeRecord)
+		r.hub.encoders.do(r.encodeRecord)
 	}
 }
 
@@ -79,13 +81,17 @@ func (r *Room) encodeRecord() {
 	c.running, c.begun, c.upTo = true, r.hub.now(), upTo
 	r.mu.Unlock()
 
-	history := encodeHistory(oldest, upTo[verbatim].end)
-
 	useful := oldest.Seq() == 0 || r.options.relayTells
+	fits := r.hub.fitsHistory(historySize(oldest, upTo[verbatim].end))
+	var history *shared
+	if useful && fits {
+		history = r.hub.newShared(encodeHistory(oldest, upTo[verbatim].end))
+	}
+
 	r.mu.Lock()
 	c.running, c.upTo = false, ends{}
-	if useful {
-		var frames [encodings][]byte // the same in all of them: it tells its number
+	if history != nil {
+		var frames [encodings]*shared // the same in all of them: it tells its number
 		for e := range frames {
 			frames[e] = history
 		}
@@ -96,39 +102,38 @@ func (r *Room) encodeRecord() {
 	r.mu.Unlock()
 	r.unpark(fromRecord, number, func(s *Session) {
 		switch {
-		case useful:
+		case history != nil:
 			s.spliceHistory(history, upTo[s.encoding].end)
+		case !fits:
+			s.historyUnavailable(relayBusy())
 		case !r.askHost(s):
-			s.historyUnavailable("the host is not there")
+			s.historyUnavailable(noHistory("the host is not there"))
 		}
-	})
+	}, history.release)
 }
 
 // spliceHistory queues a history and moves the session to the place up to which
 // it tells, once the frame that it is in the middle of has gone out.
-func (s *Session) spliceHistory(frame []byte, upTo broadcast.Cursor) {
+func (s *Session) spliceHistory(history *shared, upTo broadcast.Cursor) {
 	half := s.cursor.Rest()
-	if s.out == nil {
-		s.out = new(outbound)
-	}
-	s.out.splice(private{frame: frame, place: upTo.Position(), kind: bulky})
+	s.outbound().splice(private{frame: history.frame, shared: history.hold(), place: upTo.Position(), kind: bulky})
 	s.out.since = s.shard.Now()
 	s.cursor = upTo
 	if half != nil {
 		s.out.pushRest(half)
 	}
-	s.excuse()
+	s.allowLag()
 }
 
 // encodeHistory makes a history of the messages between two places, as a frame.
 func encodeHistory(from, end broadcast.Cursor) []byte {
 	// Its length is known when it is written: its header then goes right before it.
-	b := make([]byte, maxHeader, maxHeader+len(historyFrame)+2*int(end.Position()-from.Position()))
+	b := make([]byte, maxHeader, historySize(from, end))
 	b = append(b, `{"type":"history","commands":[`...)
 	b = appendList(b, from, end, func(b, text []byte) []byte {
-		var m map[string]json.RawMessage
-		if json.Unmarshal(text, &m) == nil && isCommand(m["type"]) {
-			b = append(b, m["data"]...)
+		kind, data := kindAndData(text)
+		if isCommand(kind) {
+			b = append(b, data...)
 		}
 		return b
 	})
@@ -145,13 +150,19 @@ func encodeHistory(from, end broadcast.Cursor) []byte {
 	return b[begin:]
 }
 
+// historySize returns how many bytes a history takes at most: each broadcast is
+// in it twice if it is a command.
+func historySize(from, end broadcast.Cursor) int {
+	return maxHeader + len(historyFrame) + 2*int(end.Position()-from.Position())
+}
+
 // historyFrame is about as long as what a history has besides what it tells.
 const historyFrame = `{"type":"history","commands":[],"messages":[],"seq":12345678901234567890,"truncated":true}`
 
 // appendList appends what f appends for each message between two places, with
 // commas between. Where it appends nothing there is no comma.
 func appendList(b []byte, from, end broadcast.Cursor, f func(b, text []byte) []byte) []byte {
-	first := len(b)
+	first, n := len(b), 0
 	for from.Position() < end.Position() {
 		whole, isMessage := from.NextFrame()
 		if !isMessage {
@@ -165,9 +176,30 @@ func appendList(b []byte, from, end broadcast.Cursor, f func(b, text []byte) []b
 		if b = f(b, frame.Payload(whole)); len(b) == separated {
 			b = b[:before]
 		}
+		if n++; n%yieldEvery == 0 {
+			runtime.Gosched() // workers that were woken go first
+		}
 	}
 	return b
 }
+
+// kindAndData returns the two fields of a broadcast, as they were sent.
+func kindAndData(text []byte) (kind, data json.RawMessage) {
+	object, _ := strictjson.NewObject(text)
+	var err error // it was checked when it came
+	for m := range object.Members(&err) {
+		switch i := indexOf(m.Name); {
+		case i == 0:
+			kind = m.Value
+		case i == 1:
+			data = m.Value
+		}
+	}
+	return kind, data
+}
+
+// yieldEvery is after how many messages an encoder lets others run: some 50 us.
+const yieldEvery = 128
 
 // isCommand reports whether a message's type is "command", however it is
 // written.

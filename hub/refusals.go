@@ -61,12 +61,25 @@ func (h *Hub) Refused(cause string, from netip.Addr) {
 	c.sources[from] = struct{}{}
 }
 
-// Refusals returns how many refusals there were since the start, by cause.
+// Causes returns the causes of refusals that are no errors of a message, so that
+// each can have its count from the start.
+func Causes() []string {
+	return []string{
+		"handshakes_full", "handshake_timeout", "memory", "origin", "connections_per_address", "rooms_per_address",
+		"http_full", "misdirected", "wrong_api_key", "too_many_keys",
+	}
+}
+
+// Refusals returns how many refusals there were since the start, by cause: all
+// of Causes and Errors, and others that there were.
 func (h *Hub) Refusals() map[string]uint64 {
 	r := &h.refusals
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	totals := make(map[string]uint64, len(r.causes))
+	for _, cause := range append(Causes(), Errors()...) {
+		totals[cause] = 0
+	}
 	for cause, c := range r.causes {
 		totals[cause] = c.total
 	}

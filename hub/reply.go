@@ -9,12 +9,25 @@ import (
 
 // A fault is a message that was not accepted. The connection stays open.
 type fault struct {
-	code    string // one of those in PROTOCOL.md
-	message string // one English sentence
-	re      string // the type that it answers, if that is known
+	code    string          // one of those in PROTOCOL.md
+	message string          // one English sentence
+	re      string          // the type that it answers, if that is known
+	ref     json.RawMessage // the message's own, if it has one
+	retry   time.Duration   // after which the same may be tried again, if it is known
 
 	sleeps bool // nothing is wrong: the message has to wait for the room, which sleeps
 	room   code
+}
+
+// Errors returns the codes of all faults, so that each can have its count from
+// the start.
+func Errors() []string {
+	return []string{
+		"too_large", "bad_message", "bad_json", "unknown_type", "not_in_room", "already_in_room", "not_host", "is_host",
+		"host_away", "secret_required", "wrong_secret", "bad_token", "create_forbidden", "too_many_attempts", "room_full",
+		"no_such_viewer", "room_not_found", "not_ready", "too_many_rooms", "too_fast", "busy", "history_unavailable", "server_full",
+		"too_many_errors",
+	}
 }
 
 // The faults that several rules share.
@@ -50,19 +63,32 @@ func tooManyAttempts() *fault {
 // maxRe is how many bytes of a type an error repeats.
 const maxRe = 64
 
-// report tells the session about a fault. It may overtake broadcasts.
+// report tells the session about a fault. It may overtake broadcasts. When there
+// were too many the fault is only counted.
 func (s *Session) report(f *fault) {
+	h, rate := s.shard.hub, &s.extra().rate
+	h.Refused(f.code, s.address())
+	if rate.omitted > 0 || !rate.errors.allow(s.shard.Now(), errorBurst, errorEvery) {
+		rate.omitted++
+		return
+	}
+	s.pushUrgent(errorText(f))
+}
+
+// errorText is what a client is told of a fault.
+func errorText(f *fault) []byte {
 	re := f.re
 	if len(re) > maxRe {
 		re = ""
 	}
-	text := encode(struct {
-		Type    string `json:"type"`
-		Error   string `json:"error"`
-		Message string `json:"message"`
-		Re      string `json:"re,omitempty"`
-	}{"error", f.code, f.message, re})
-	s.pushUrgent(text)
+	return encode(struct {
+		Type    string          `json:"type"`
+		Error   string          `json:"error"`
+		Message string          `json:"message"`
+		Re      string          `json:"re,omitempty"`
+		Ref     json.RawMessage `json:"ref,omitempty"`
+		Retry   int64           `json:"retry_ms,omitempty"`
+	}{"error", f.code, f.message, re, f.ref, f.retry.Milliseconds()})
 }
 
 // encode marshals an event of the relay's own.

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -9,82 +10,136 @@ import (
 	"unicode/utf8"
 
 	"github.com/valyala/fastjson"
+
+	"lectern/hub/strictjson"
 )
-
-// maxDepth is how deep a message may be nested. It is fastjson's own limit.
-const maxDepth = fastjson.MaxDepth
-
-// maxParsed is the largest message, in bytes, whose parser is kept: a parser
-// holds up to forty times as much.
-const maxParsed = 64 << 10
 
 // A request is a message of the classroom protocol, parsed. It is valid until
 // the same parser reads the next one.
 type request struct {
 	kind   string
-	fields *fastjson.Object
+	ref    json.RawMessage // the message's own, which answers to it repeat; nil for none
 	text   []byte
+	parser *parser
 }
 
-// A parser reads messages.
-type parser struct{ json fastjson.Parser }
+// A parser reads messages. It keeps where their fields are, and no more than
+// that: what it allocates does not grow with the message.
+type parser struct {
+	values [len(names)]json.RawMessage // of the fields with those names; nil for those that are not there
+	json   fastjson.Parser             // for one field at a time
+}
 
-// once are the fields that may not be there twice: clients would disagree
-// about which one counts.
-var once = [...]string{"type", "data", "seq"}
+// names are the fields that the protocol knows. All others are of no interest
+// here.
+var names = [...]string{
+	"type", "data", "seq", "ref",
+	"code", "token", "secret", "key", "name", "epoch", "numbered", "history",
+	"max_viewers", "slow", "roster", "to", "id", "after", "limit", "commands",
+}
+
+// maxName is the length in bytes of the longest of the names, in its longest
+// form: every letter as an escape of six bytes.
+const maxName = 6 * len("max_viewers")
+
+// once are the fields that may not be there twice, by their places in names:
+// clients would disagree about which one counts.
+const once = 3
+
+// maxRef is how many bytes of JSON a message's ref may have.
+const maxRef = 64
 
 // parse reads a message. What it accepts is valid JSON by the strict grammar,
 // because what is relayed goes to JSON.parse in every viewer.
 func (p *parser) parse(payload []byte) (request, *fault) {
-	if !json.Valid(payload) {
-		return request{}, &fault{code: "bad_json", message: jsonProblem(payload)}
-	}
-	if len(payload) > maxParsed {
-		defer func() { p.json = fastjson.Parser{} }()
-	}
-	value, err := p.json.ParseBytes(payload)
-	if err != nil {
-		// It is valid, so this can only be the depth.
-		return request{}, &fault{code: "bad_json", message: fmt.Sprintf("the message is nested more than %d deep", maxDepth)}
-	}
-	fields, err := value.Object()
-	if err != nil {
+	p.values = [len(names)]json.RawMessage{}
+	object, ok := strictjson.NewObject(payload)
+	if !ok {
+		if err := strictjson.Check(payload); err != nil {
+			return request{}, badJSON(err)
+		}
 		return request{}, &fault{code: "bad_message", message: "a message must be a JSON object"}
 	}
-	r := request{fields: fields, text: payload}
-	kind, f := r.str("type")
-	if f != nil {
-		return request{}, f
+	twice := ""
+	var err error
+	for m := range object.Members(&err) {
+		i := indexOf(m.Name)
+		if i < 0 {
+			continue
+		}
+		if p.values[i] == nil {
+			p.values[i] = m.Value
+		} else if i < once && twice == "" {
+			twice = names[i]
+		}
 	}
-	r.kind = kind
-	var seen [len(once)]int
-	fields.Visit(func(key []byte, _ *fastjson.Value) {
-		for i, name := range once {
-			if string(key) == name {
-				seen[i]++
-			}
+	if err != nil {
+		return request{}, badJSON(err)
+	}
+	r := request{text: payload, parser: p}
+	if ref := p.values[slices.Index(names[:], "ref")]; len(ref) <= maxRef {
+		r.ref = ref
+	}
+	kind, f := r.str("type")
+	if f == nil {
+		r.kind = kind
+		if twice != "" {
+			f = &fault{code: "bad_message", message: fmt.Sprintf("%q is there more than once", twice), re: kind}
 		}
-	})
-	for i, name := range once {
-		if seen[i] > 1 {
-			return request{}, &fault{code: "bad_message", message: fmt.Sprintf("%q is there more than once", name), re: kind}
-		}
+	}
+	if f != nil {
+		f.ref = r.ref
+		return request{}, f
 	}
 	return r, nil
 }
 
-// jsonProblem says what is wrong with a text that is not JSON, and where.
-func jsonProblem(payload []byte) string {
-	var v json.RawMessage
-	err := json.Unmarshal(payload, &v)
-	if syntax, ok := err.(*json.SyntaxError); ok {
-		return fmt.Sprintf("not valid JSON at byte %d: %v", syntax.Offset, syntax)
+// indexOf returns the place of a member's name in names, -1 if it is not among
+// them. The name is as it stands between the quotes.
+func indexOf(name []byte) int {
+	if len(name) > maxName {
+		return -1
 	}
-	return "not valid JSON"
+	if slices.Contains(name, '\\') {
+		var plain string
+		if json.Unmarshal([]byte(`"`+string(name)+`"`), &plain) != nil {
+			return -1
+		}
+		return slices.Index(names[:], plain)
+	}
+	for i := range names {
+		if string(name) == names[i] {
+			return i
+		}
+	}
+	return -1
 }
 
-// has reports whether the field is there.
-func (r request) has(name string) bool { return r.fields.Get(name) != nil }
+// badJSON says what is wrong with a text that is not JSON, and where.
+func badJSON(err error) *fault {
+	if errors.Is(err, strictjson.DepthError{}) {
+		return &fault{code: "bad_json", message: "the message is " + err.Error()}
+	}
+	return &fault{code: "bad_json", message: "not valid JSON: " + err.Error()}
+}
+
+// value returns a field as it was sent, nil if it is not there.
+func (r request) value(name string) json.RawMessage {
+	return r.parser.values[slices.Index(names[:], name)]
+}
+
+// has reports whether the field is there, whatever it is.
+func (r request) has(name string) bool { return r.value(name) != nil }
+
+// given returns a field that may be left out, nil if it is. Null is as if it
+// were left out.
+func (r request) given(name string) json.RawMessage {
+	v := r.value(name)
+	if string(v) == "null" {
+		return nil
+	}
+	return v
+}
 
 // str returns a field that must be there and be a string.
 func (r request) str(name string) (string, *fault) {
@@ -92,12 +147,23 @@ func (r request) str(name string) (string, *fault) {
 	if f != nil {
 		return "", f
 	}
-	return string(v.GetStringBytes()), nil
+	text, err := r.parser.json.ParseBytes(v)
+	if err != nil { // it is a valid string
+		return "", r.wrong(name, "a JSON string")
+	}
+	plain := string(text.GetStringBytes())
+	if len(v) > maxParsed {
+		r.parser.json = fastjson.Parser{}
+	}
+	return plain, nil
 }
+
+// maxParsed is the longest field, in bytes, whose fastjson parser is kept.
+const maxParsed = 4 << 10
 
 // optional returns a string that may be missing, and whether it is there.
 func (r request) optional(name string) (text string, given bool, f *fault) {
-	if !r.has(name) {
+	if r.given(name) == nil {
 		return "", false, nil
 	}
 	text, f = r.str(name)
@@ -116,25 +182,30 @@ func (r request) label(name string, limit int) (string, *fault) {
 
 // flag returns a field that may be missing and else must be true or false.
 func (r request) flag(name string) (bool, *fault) {
-	v := r.fields.Get(name)
-	if v == nil {
+	switch string(r.given(name)) {
+	case "true":
+		return true, nil
+	case "", "false":
 		return false, nil
 	}
-	on, err := v.Bool()
-	if err != nil {
-		return false, r.wrong(name, "true or false")
-	}
-	return on, nil
+	return false, r.wrong(name, "true or false")
 }
 
 // number returns a whole number from low to high that may be missing, and
 // then is standard.
 func (r request) number(name string, low, high, standard int) (int, *fault) {
-	v := r.fields.Get(name)
+	v := r.given(name)
 	if v == nil {
 		return standard, nil
 	}
-	n, err := v.Int()
+	n := 0
+	if typeOf(v) != fastjson.TypeNumber {
+		return 0, r.wrong(name, fmt.Sprintf("a whole number from %d to %d", low, high))
+	}
+	value, err := r.parser.json.ParseBytes(v)
+	if err == nil {
+		n, err = value.Int()
+	}
 	if err != nil || n < low || n > high {
 		return 0, r.wrong(name, fmt.Sprintf("a whole number from %d to %d", low, high))
 	}
@@ -173,26 +244,42 @@ func (r request) list(name string) *fault {
 
 // raw returns a field of any type as it was sent. It must be there.
 func (r request) raw(name string) (json.RawMessage, *fault) {
-	if !r.has(name) {
-		return nil, r.missing(name)
-	}
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(r.text, &all); err != nil {
-		return nil, &fault{code: "bad_json", message: jsonProblem(r.text), re: r.kind}
-	}
-	return all[name], nil
-}
-
-// field returns a field that must be there and have the type.
-func (r request) field(name string, want fastjson.Type) (*fastjson.Value, *fault) {
-	v := r.fields.Get(name)
+	v := r.value(name)
 	if v == nil {
 		return nil, r.missing(name)
 	}
-	if v.Type() != want {
+	return v, nil
+}
+
+// field returns a field that must be there and have the type.
+func (r request) field(name string, want fastjson.Type) (json.RawMessage, *fault) {
+	v := r.value(name)
+	if v == nil {
+		return nil, r.missing(name)
+	}
+	if typeOf(v) != want {
 		return nil, r.wrong(name, "a JSON "+want.String())
 	}
 	return v, nil
+}
+
+// typeOf returns the type of a valid JSON value, which its first byte tells.
+func typeOf(v json.RawMessage) fastjson.Type {
+	switch v[0] {
+	case '{':
+		return fastjson.TypeObject
+	case '[':
+		return fastjson.TypeArray
+	case '"':
+		return fastjson.TypeString
+	case 't':
+		return fastjson.TypeTrue
+	case 'f':
+		return fastjson.TypeFalse
+	case 'n':
+		return fastjson.TypeNull
+	}
+	return fastjson.TypeNumber
 }
 
 func (r request) missing(name string) *fault {

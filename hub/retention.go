@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"lectern/hub/broadcast"
+	"lectern/hub/budget"
 )
 
 // Each room keeps a record of its latest broadcasts: for those who come back,
@@ -30,6 +31,12 @@ func (r *Room) keepOnlyLocked(keep broadcast.Retention) {
 	if r.closed {
 		return
 	}
+	// The latest history holds what has been said since.
+	if to := &r.told.upTo[verbatim]; to.log != nil {
+		if end := r.log.End(); end.Position()-to.end.Position() > uint64(r.hub.Config().LagLimit) {
+			r.told.drop()
+		}
+	}
 	r.log.Trim(keep)
 	oldest := r.log.Oldest()
 	for e := verbatim + 1; e < encodings; e++ {
@@ -52,6 +59,40 @@ func (r *Room) countBytesLocked() {
 		r.hub.held.Add(held - r.held)
 		r.held = held
 	}
+	r.countPinnedLocked()
+}
+
+// countPinnedLocked counts into the budget what the room's Logs hold and what its
+// viewers hold of them, whichever is more.
+func (r *Room) countPinnedLocked() {
+	if r.closed {
+		return // what it has counts until those who were in it are gone
+	}
+	sum := int64(0)
+	for e := range encodings {
+		most := int64(0)
+		if l := r.in(e); l != nil {
+			most = l.Retained()
+		}
+		for i := range r.audiences {
+			if a := r.audiences[i].Load(); a != nil {
+				most = max(most, a.pinned[e])
+			}
+		}
+		sum += most
+	}
+	r.hub.budget.Add(budget.Logs, sum-r.counted)
+	r.counted = sum
+}
+
+// pins notes how much of the Logs an audience's viewers hold.
+func (r *Room) pins(a *audience, bytes [encodings]int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a.pinned != bytes {
+		a.pinned = bytes
+		r.countPinnedLocked()
+	}
 }
 
 // age is called about once a second while a host is there: what the room keeps
@@ -69,9 +110,13 @@ func (r *Room) age() {
 	r.keepOnlyLocked(keep)
 }
 
-// releaseLocked gives up the Logs of a room that closes. Who has still to get
-// something holds it.
+// releaseLocked gives up the Logs of a room that closes. Connections that have
+// still to get something hold it until they are closed, and so long it counts into
+// the budget.
 func (r *Room) releaseLocked() {
+	counted := r.counted
+	time.AfterFunc(r.hub.Config().CloseTimeout+time.Second, func() { r.hub.budget.Add(budget.Logs, -counted) })
+
 	for e := range encodings {
 		if l := r.in(e); l != nil {
 			l.Release()
@@ -80,13 +125,21 @@ func (r *Room) releaseLocked() {
 	r.countBytesLocked()
 }
 
+// tightRecords is which part of the budget all records may have when it is nearly
+// used up.
+const tightRecords = 8
+
 // share returns how many bytes one room's buffers may have when all of them
 // together have too many; 0 for any number as long as they have not.
 func (h *Hub) share(c *Config) int64 {
-	if h.held.Load() <= int64(c.RetainTotal) {
+	total := int64(c.RetainTotal)
+	if h.budget.Level() >= budget.Tight {
+		total = min(total, h.budget.Limit()/tightRecords)
+	}
+	if h.held.Load() <= total {
 		return 0
 	}
-	return max(1, int64(c.RetainTotal)/max(1, h.open.Load()))
+	return max(1, total/max(1, h.open.Load()))
 }
 
 // now returns the time since the hub was made.

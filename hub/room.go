@@ -24,7 +24,8 @@ type Room struct {
 
 	audiences []atomic.Pointer[audience] // one for each worker, made when it has viewers
 	mail      atomic.Int64               // bytes of viewers' messages on their way to the host
-	recalling sync.Mutex                 // held while a past is encoded, so that this is done once
+	mailed    atomic.Int64               // bytes of the host's messages on their way to viewers
+	backfills [encodings]backfill        // guarded by mu
 	marked    atomic.Bool                // it is among the hub's changes
 
 	mu       sync.Mutex
@@ -36,10 +37,13 @@ type Room struct {
 	record   record   // guarded by mu
 	told     told     // guarded by mu
 	tally    tally    // guarded by mu
+	pages    pages    // guarded by mu
+	returns  returns  // guarded by mu
 
-	wants [encodings]int // guarded by mu; viewers of each
-	held  int64          // guarded by mu; bytes of the Logs
-	aged  uint64         // guarded by mu; grown when age was last called
+	wants   [encodings]int // guarded by mu; viewers of each
+	held    int64          // guarded by mu; bytes of the Logs
+	counted int64          // guarded by mu; bytes that the budget was told of
+	aged    uint64         // guarded by mu; grown when age was last called
 }
 
 // roomRules are what whoever creates a room may choose.
@@ -122,34 +126,36 @@ type welcome struct {
 // its own it comes back and takes the place of its older connection, otherwise
 // it gets a new one. When the record still has all that followed the last
 // broadcast that it has seen, it goes on from there. It is called by the viewer's
-// worker.
+// worker, with the encoding wanted already, which it is no longer after a fault.
 func (r *Room) join(s *Session, e entering, id uint32) (welcome, *fault) {
 	r.mu.Lock()
-	f := r.refusalLocked(id)
-	if f != nil {
+	if f := r.refusalLocked(id); f != nil {
+		r.unwantLocked(e.encoding)
 		r.mu.Unlock()
 		return welcome{}, f
-	}
-	r.wantLocked(e.encoding)
-	if r.lacksLocked(e) {
-		r.mu.Unlock()
-		r.recall(e.encoding)
-		r.mu.Lock()
-		if f = r.refusalLocked(id); f != nil {
-			r.unwantLocked(e.encoding)
-			r.mu.Unlock()
-			return welcome{}, f
-		}
 	}
 	w, older := r.admitLocked(s, e, id)
 	r.mu.Unlock()
 
 	r.audience(s.shard).add(s)
-	s.excuse()
+	s.allowLag()
 	if older != nil {
 		r.tell(older, id, func() { older.end(ReasonReplaced) })
 	}
 	return w, nil
+}
+
+// want has a viewer's encoding written from now on, and reports whether the Log
+// in it lacks what the viewer has missed, but the record does not: then it has to
+// be backfilled before the viewer joins.
+func (r *Room) want(e entering, id uint32) (lacks bool, f *fault) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f := r.refusalLocked(id); f != nil {
+		return false, f
+	}
+	r.wantLocked(e.encoding)
+	return r.lacksLocked(e), nil
 }
 
 // refusalLocked returns why nobody is let in who has the id, or none with 0.
@@ -181,6 +187,7 @@ func (r *Room) lacksLocked(e entering) bool {
 // its encoding, for which it is counted already. It returns its older connection
 // too, if there is one.
 func (r *Room) admitLocked(s *Session, e entering, id uint32) (w welcome, older *Session) {
+	r.pages.version++
 	if older = r.roster.session(id); older == nil {
 		var name string
 		id, name = r.roster.add(s, id, e.name)
@@ -220,7 +227,7 @@ func (r *Room) enterLocked(s *Session, id uint32, from broadcast.Cursor) {
 	s.room, s.id = r, id
 	r.changed()
 	s.clear(markHost | markParked | markGranted)
-	s.excused = 0
+	s.lagAllowance = false
 }
 
 // leave takes a viewer out. What the Log still owes it stays due.
@@ -231,12 +238,19 @@ func (r *Room) leave(s *Session) {
 	a.count.Add(-1)
 	r.unwantLocked(s.encoding)
 	if r.roster.session(s.id) == s { // unless a newer connection has its place
+		r.pages.version++
 		r.roster.remove(s.id)
 		r.presence.leftLocked(r, s.id)
 		r.countLocked()
 	}
 	r.mu.Unlock()
 	s.id = 0
+}
+
+func (r *Room) isClosed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
 }
 
 // close ends the room: everybody gets what was broadcast before, is told why,
@@ -264,6 +278,8 @@ func (r *Room) closeLocked() (host *Session) {
 	r.presence.stop()
 	r.tally.stop()
 	r.roster.left.forget()
+	r.told.drop()
+	r.pages.drop()
 	r.releaseLocked()
 	return host
 }

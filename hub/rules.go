@@ -69,7 +69,7 @@ const (
 	maxPage      = 1000
 )
 
-// list tells who is there, in the order in which they joined.
+// list tells which viewers are there, in the order in which they joined.
 func list(s *Session, r request) *fault {
 	if !s.has(markHost) && !s.room.options.roster {
 		return notHost()
@@ -82,15 +82,18 @@ func list(s *Session, r request) *fault {
 	if f != nil {
 		return f
 	}
-	page := []person{}
 	if s.has(markHost) && !s.room.seats(s) {
 		return notHost()
 	}
-	s.room.mu.Lock()
-	s.room.roster.page(uint32(after), limit, func(id uint32, name string) { page = append(page, person{id, name}) })
-	total := s.room.roster.viewers
-	s.room.mu.Unlock()
-	s.tell(listOf(page, total))
+	if !s.extra().rate.pages.allow(s.shard.Now(), pageBurst, pageEvery) {
+		return &fault{code: "too_fast", message: "the list may be asked for 20 times, and then once a second", retry: pageEvery}
+	}
+	page, f := s.room.page(pageKey{uint32(after), limit})
+	if f != nil {
+		return f
+	}
+	s.push(private{frame: page.frame, shared: page, place: s.place(), kind: bulky})
+	s.out.since = s.shard.Now()
 	return nil
 }
 
@@ -139,7 +142,6 @@ func closeRoom(s *Session, _ request) *fault {
 	if !room.closeBy(s) {
 		return notHost()
 	}
-	s.cut() // it may have been a viewer, with something still due
 	s.room = nil
 	s.clear(markHost | markGranted)
 	s.tell(s.closedEvent(ReasonHostClosed))

@@ -151,7 +151,7 @@ func TestWhatIsCommonWithoutTheRest(t *testing.T) {
 	host, first := r.opens(0, `,"history":"relay"`)
 	_, was := r.enters(0, first.Code, "")
 	host.broadcasts(1, 8)
-	r = r.restart(Config{RetainMessages: 1}, false, 6)
+	r = r.restart(Config{RetainMessages: 1, HistoryEvery: time.Nanosecond}, false, 6)
 	host = r.dial(0)
 	host.gets("created", `{"type":"resume","code":"%s","token":"%s"}`, first.Code, first.Token)
 	for i := range 2000 {

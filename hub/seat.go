@@ -14,14 +14,31 @@ type seat struct {
 	waiting *time.Timer
 }
 
-// waitLocked closes the room when nobody has come by then.
+// waitSteps is in how many steps a room waits for its host, and minWaitStep the
+// shortest of them.
+const (
+	waitSteps   = 10
+	minWaitStep = time.Second
+)
+
+// waitLocked closes the room when nobody has come by then. It waits in steps, so
+// that the time in which the relay did not run, and nobody could come, counts
+// for one step at most.
 func (r *Room) waitLocked(limit time.Duration, why Reason) {
 	r.seat.stopWaiting()
+	step := max(limit/waitSteps, minWaitStep)
+	left := limit - min(step, limit)
 	var timer *time.Timer
-	timer = time.AfterFunc(limit, func() {
+	timer = time.AfterFunc(min(step, limit), func() {
 		r.mu.Lock()
 		// The host may have come, and gone again, at this very moment.
 		if r.closed || r.seat.host != nil || r.seat.waiting != timer || r.stays() {
+			r.mu.Unlock()
+			return
+		}
+		if left > 0 {
+			timer.Reset(min(step, left))
+			left -= min(step, left)
 			r.mu.Unlock()
 			return
 		}
@@ -231,7 +248,8 @@ func (r *Room) promote(viewer, host *Session, id uint32) *fault {
 		r.mu.Unlock()
 		return noSuchViewer(id)
 	}
-	from := viewer.log().End()
+	viewer.settle() // up to here it is a viewer; a host has no place in the Log
+	r.pages.version++
 	r.roster.remove(id)
 	a.count.Add(-1)
 	token := drawToken()
@@ -246,7 +264,7 @@ func (r *Room) promote(viewer, host *Session, id uint32) *fault {
 	a.remove(viewer)
 	viewer.id = 0
 	viewer.set(markGranted)
-	viewer.pushText(nowHost(r, token), from.Position())
+	viewer.tell(nowHost(r, token))
 	host.shard.Post(func() bool {
 		if host.room == r && host.has(markHost) && host.phase == open {
 			r.demote(host)
@@ -270,7 +288,7 @@ func (r *Room) demote(host *Session) {
 		r.mu.Unlock()
 		return // it hears of the end like a host, or has resumed meanwhile
 	}
-	half := host.cursor.Rest() // of what it was due as a viewer, if it has been one
+	r.pages.version++
 	id, _ := r.roster.add(host, 0, "")
 	r.presence.joinedLocked(r, id, "")
 	r.countLocked()
@@ -278,11 +296,5 @@ func (r *Room) demote(host *Session) {
 	w := welcome{seq: host.cursor.Seq(), viewers: r.roster.viewers, host: r.seat.host != nil}
 	r.mu.Unlock()
 	r.audience(host.shard).add(host)
-	if host.out != nil {
-		host.out.dueBy(host.cursor.Position()) // its Log may be another one than before
-	}
 	host.pushText(joined(r, id, w), host.cursor.Position())
-	if half != nil {
-		host.out.pushRest(half)
-	}
 }

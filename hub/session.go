@@ -2,7 +2,6 @@ package hub
 
 import (
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -14,7 +13,8 @@ import (
 // A phase is how far a connection has come. The phases follow one another in
 // this order; some are left out.
 //
-//	opening    request head complete -> open, or finishing with a refusal
+//	opening    request head complete -> open, or finishing with a refusal;
+//	           no room or no memory for it -> over, with a refusal
 //	open       own close frame -> closing; peer's close frame -> over;
 //	           broken frame -> finishing
 //	closing    peer's close frame or the close timeout -> over
@@ -40,6 +40,8 @@ const (
 	markFromOut                   // what Next returned came from out, not from the Log
 	markGranted                   // was made host; its first message voids the older token
 	markHost                      // is its room's host, not a viewer
+	markSilent                    // is in the opening phase and has sent nothing
+	markBegun                     // is in the opening phase and has sent half of a head
 )
 
 // A Session is the protocol state of one connection, without the connection.
@@ -48,7 +50,7 @@ type Session struct {
 	shard  *shard           // immutable
 	conn   Conn             // immutable
 	room   *Room            // nil when in none
-	cursor broadcast.Cursor // place in the room's Log; zero for a host
+	cursor broadcast.Cursor // a viewer's place in its room's Log; else zero
 
 	more *more     // nil unless there is something in it
 	out  *outbound // nil unless something is due to this connection alone
@@ -56,15 +58,15 @@ type Session struct {
 	// In the worker's coarse time:
 	heard uint32 // when bytes last came
 	took  uint32 // when the socket last took bytes, or began not to
-	since uint32 // when the phase began
+	since uint32 // when the phase began, or, once open, when the last ping was due
 
-	id      uint32 // a viewer's number in its room, from 1; 0 for anybody else
-	slot    int32  // place in the audience's members
-	phase   phase
-	marks   uint8
-	reason  Reason
-	excused uint8 // lag limits that it may be behind beyond the first, until it has caught up
-	speaks  uint8 // its protocol's place in hub.protocols; 0 until the handshake is finished
+	id           uint32 // a viewer's number in its room, from 1; 0 for anybody else
+	slot         int32  // place in the audience's members
+	phase        phase
+	marks        uint8
+	reason       Reason
+	lagAllowance bool  // it may be further behind, until it has caught up
+	speaks       uint8 // its protocol's place in hub.protocols; 0 until the handshake is finished
 
 	encoding encoding // of the Log that it reads
 }
@@ -74,10 +76,13 @@ type more struct {
 	shake *frame.Handshake // a request's head that is incomplete
 	in    *frame.Assembler // a frame or message that is incomplete
 	from  netip.Addr       // the client's address, if a proxy told it
-	talk  talk
+	rate  rate
 
-	waiting *waiting // for a room that sleeps
-	retries bool     // what is said now has waited
+	unread    []byte // input that has to wait
+	held      int    // bytes of input that are counted into the budget
+	began     uint32 // when the incomplete message began, in the worker's coarse time
+	offloaded bool   // a message is being checked aside from the worker
+	retries   bool   // what is said now has waited for its room
 }
 
 // extra returns the session's more, made if need be.
@@ -91,7 +96,7 @@ func (s *Session) extra() *more {
 // dropExtra gives up the session's more when nothing is in it any longer. A host
 // keeps it: it will speak again.
 func (s *Session) dropExtra() {
-	if m := s.more; m != nil && !s.has(markHost) && m.shake == nil && m.in == nil && !m.from.IsValid() && s.silent() && m.waiting == nil && !m.retries {
+	if m := s.more; m != nil && !s.has(markHost) && m.shake == nil && m.in == nil && !m.from.IsValid() && len(m.unread) == 0 && !m.offloaded && !m.retries && s.silent() {
 		s.more = nil
 	}
 }
@@ -99,9 +104,6 @@ func (s *Session) dropExtra() {
 // maxPongs is how many frames may wait for one connection, while its socket is
 // not full, before of further pings only the latest is answered.
 const maxPongs = 16
-
-// assemblers are shared by all sessions; an idle one has none.
-var assemblers = sync.Pool{New: func() any { return new(frame.Assembler) }}
 
 func (s *Session) has(mark uint8) bool { return s.marks&mark != 0 }
 func (s *Session) set(mark uint8)      { s.marks |= mark }
@@ -114,6 +116,8 @@ func (s *Session) past(then uint32, limit time.Duration) bool {
 
 func (s *Session) enter(p phase) {
 	if s.phase == opening {
+		s.shard.silent.remove(s)
+		s.shard.begun.remove(s)
 		s.shard.hub.handshaking.Add(-1)
 	}
 	s.phase = p
@@ -133,65 +137,9 @@ func (s *Session) Receive(chunk []byte) {
 	}
 }
 
-// decode takes bytes of frames.
-func (s *Session) decode(chunk []byte) {
-	if len(chunk) == 0 {
-		return
-	}
-	m := s.extra()
-	if m.in == nil {
-		m.in = assemblers.Get().(*frame.Assembler)
-	}
-	in, protocol := m.in, s.protocol()
-	in.Limit = protocol.Limit(s)
-	for message := range in.Feed(chunk) {
-		s.handle(message)
-		if s.phase != open && s.phase != closing {
-			break
-		}
-		in.Limit = protocol.Limit(s)
-	}
-	if err := in.Err(); err != nil && (s.phase == open || s.phase == closing) {
-		s.fail(err)
-	}
-	if in.Idle() {
-		s.dropInput()
-	}
-}
-
 // protocol returns what the session speaks, nil before its handshake is
 // finished.
 func (s *Session) protocol() Protocol { return s.shard.hub.protocols[s.speaks] }
-
-// dropInput gives the assembler back.
-func (s *Session) dropInput() {
-	if m := s.more; m != nil && m.in != nil {
-		m.in.Reset()
-		assemblers.Put(m.in)
-		m.in = nil
-		s.dropExtra()
-	}
-}
-
-// handle acts on one message or control frame.
-func (s *Session) handle(m frame.Message) {
-	switch {
-	case m.Op == ws.OpClose:
-		s.closedByPeer(m.Payload)
-	case s.phase != open:
-		// RFC 6455 5.5.1: after our close frame nothing is said any more.
-	case m.Op == ws.OpPing:
-		kind := urgent
-		if s.has(markBlocked) || s.out != nil && len(s.out.items) >= maxPongs {
-			kind = pong
-		}
-		s.push(private{frame: frame.AppendFrame(nil, ws.OpPong, m.Payload), kind: kind})
-	case m.Op == ws.OpPong:
-	default:
-		s.shard.counters.received.Add(1)
-		s.protocol().Message(s, m)
-	}
-}
 
 // push queues a frame for this connection alone. Whoever pushes from outside
 // of the session's own methods flushes the connection afterwards.
@@ -199,10 +147,22 @@ func (s *Session) push(p private) {
 	if s.phase > closing {
 		return
 	}
+	s.outbound().push(p)
+}
+
+// outbound returns the session's outbound, made if need be.
+func (s *Session) outbound() *outbound {
 	if s.out == nil {
-		s.out = new(outbound)
+		s.out = &outbound{budget: &s.shard.hub.budget}
 	}
-	s.out.push(p)
+	return s.out
+}
+
+// dropOut gives up the outbound if nothing waits in it.
+func (s *Session) dropOut() {
+	if s.out != nil && len(s.out.items) == 0 {
+		s.out = nil
+	}
 }
 
 // tell queues a text frame at its place in the room's order: after everything
@@ -213,18 +173,20 @@ func (s *Session) tell(text []byte) {
 
 // pushText queues a text frame at a place in the room's order.
 func (s *Session) pushText(text []byte, place uint64) {
-	s.push(private{frame: frame.AppendFrame(nil, ws.OpText, text), place: place})
+	s.push(private{frame: textFrame(text), place: place})
 }
 
 // pushUrgent queues a text frame that may overtake broadcasts.
 func (s *Session) pushUrgent(text []byte) {
-	s.push(private{frame: frame.AppendFrame(nil, ws.OpText, text), kind: urgent})
+	s.push(private{frame: textFrame(text), kind: urgent})
 }
+
+func textFrame(text []byte) []byte { return frame.AppendFrame(nil, ws.OpText, text) }
 
 // place returns the present end of the room's order for this session. Without
 // a place in the Log there is nothing to wait for.
 func (s *Session) place() uint64 {
-	if s.room == nil || s.has(markHost) || s.cursor.IsZero() {
+	if s.cursor.IsZero() {
 		return 0
 	}
 	end := s.log().End()
@@ -254,17 +216,12 @@ func (s *Session) Next() []byte {
 		p := s.cursor.Next()
 		return p[:min(uint64(len(p)), until-position)]
 	}
-	switch {
-	case s.has(markParked):
+	if s.has(markParked) {
 		return s.cursor.Rest()
-	case s.has(markHost):
-		// It was a viewer, and has got all that came before.
-		s.cursor = broadcast.Cursor{}
-		return nil
 	}
 	p := s.cursor.Next()
 	if len(p) == 0 {
-		s.excused = 0
+		s.lagAllowance = false
 	}
 	return p
 }
@@ -280,20 +237,20 @@ func (s *Session) Sent(n int, full bool) {
 		// what is in the socket, and what it says may not be read now.
 		s.heard = s.took
 	}
+	messages := 0
 	if s.has(markFromOut) {
-		s.out.take(n)
-		if len(s.out.items) == 0 {
-			s.out = nil
-			if s.phase > open {
-				s.cursor = broadcast.Cursor{} // nothing follows a close frame
-			}
-		}
-	} else if messages := s.cursor.Advance(n); messages > 0 {
+		messages = s.out.take(n)
+		s.dropOut()
+	} else {
+		messages = s.cursor.Advance(n)
+	}
+	if messages > 0 {
 		s.shard.counters.delivered.Add(uint64(messages))
 	}
 	if full != s.has(markBlocked) {
 		s.block(full)
 	}
+	s.resumeInput()
 }
 
 // block notes whether the socket is full.
@@ -308,7 +265,7 @@ func (s *Session) block(full bool) {
 func (s *Session) Wants() (reading, writing bool) {
 	switch s.phase {
 	case opening, open, closing:
-		return !s.waits() && (s.out == nil || s.out.bytes <= s.shard.hub.Config().MaxPrivate), true
+		return !s.inputWaits() && (s.more == nil || len(s.more.unread) == 0), true
 	case finishing:
 		return true, false
 	default:
@@ -325,30 +282,40 @@ func (s *Session) Tick() {
 	}
 	switch s.phase {
 	case opening:
-		if s.past(s.since, config.HandshakeTimeout) {
+		switch {
+		case s.past(s.since, config.HandshakeTimeout):
+			s.shard.hub.Refused("handshake_timeout", s.conn.Peer())
 			s.refuse(ReasonHandshakeSlow, 408, "the request's head took longer than "+config.HandshakeTimeout.String())
+		case s.past(s.since, s.safeTime()) && config.crowded():
+			s.displaced() // newcomers that could displace it may not even be accepted
 		}
 	case open:
 		switch {
+		case s.more != nil && s.more.rate.omitted > 0:
+			s.tooManyErrors()
+		case s.has(markParked) && s.lags():
+			s.stopWaiting()
 		case s.stalls(config.StallTimeout):
 			s.tooSlow(CauseStall)
-		case s.out != nil && s.past(s.out.since, config.HistoryTake) && s.out.holdsHistory():
+		case s.holdsTooMuch():
+			s.endNow(ReasonMemory)
+		case s.out != nil && s.past(s.out.since, s.historyTake()) && s.out.holdsHistory():
 			s.shard.counters.slow[CauseHistory].closed.Add(1)
 			s.end(ReasonTooSlow)
 		case s.has(markBlocked) && s.lags(): // who has room in its socket waits for this relay
 			s.tooSlow(CauseLag)
-		case s.past(s.heard, config.IdleTimeout):
-			s.end(ReasonIdle)
-		case !s.has(markPinged) && (s.past(s.heard, config.PingAfter) || s.past(s.took, config.PingAfter)):
-			s.set(markPinged)
-			s.push(private{frame: pingFrame, kind: urgent})
+		case s.messageLate():
+			s.endNow(ReasonMessageSlow)
+		default:
+			s.keepAlive(config)
 		}
 	case closing, finishing, over:
-		if s.past(s.since, config.CloseTimeout) {
+		linger := config.CloseTimeout
+		if s.phase == finishing && s.out == nil && config.crowded() {
+			linger = 0 // all is said, and others wait for its place
+		}
+		if s.past(s.since, linger) {
 			s.abandon()
 		}
 	}
 }
-
-// pingFrame is an empty ping.
-var pingFrame = frame.AppendFrame(nil, ws.OpPing, nil)

@@ -28,11 +28,39 @@ type Conn interface {
 
 // A shard is the hub's share on one worker.
 type shard struct {
-	Worker          // immutable
-	hub      *Hub   // immutable
-	index    int    // immutable; place in hub.shards
-	parser   parser // owned by the worker
+	Worker               // immutable
+	hub      *Hub        // immutable
+	index    int         // immutable; place in hub.shards
+	parser   parser      // owned by the worker
+	silent   waitingList // connections that have sent nothing yet
+	begun    waitingList // and those with half of a head
 	counters counters
+
+	behind map[*audience]struct{} // owned by the worker; audiences with viewers that may be behind
+	scans  atomic.Bool            // there are any
+}
+
+// noteBehind notes an audience whose viewers are to be scanned once a second, or
+// that they need not be.
+func (s *shard) noteBehind(a *audience) {
+	if !a.isBehind() {
+		delete(s.behind, a)
+	} else {
+		if s.behind == nil {
+			s.behind = make(map[*audience]struct{})
+		}
+		s.behind[a] = struct{}{}
+	}
+	s.scans.Store(len(s.behind) > 0)
+}
+
+// scan looks at all viewers of the worker that may be behind: rooms in which
+// nobody speaks hold memory, too.
+func (s *shard) scan() (more bool) {
+	for a := range s.behind {
+		a.scan()
+	}
+	return false
 }
 
 // counters are written by one worker and read by anyone.

@@ -1,6 +1,11 @@
 package hub
 
-import "time"
+import (
+	"bytes"
+	"time"
+
+	"lectern/hub/budget"
+)
 
 // Rooms that a store has on disk and has not given yet sleep: they count as open,
 // and nobody who asks for one is told that it is not there.
@@ -140,3 +145,24 @@ func (h *Hub) awake(codes ...code) {
 		}
 	}
 }
+
+// awaitRoom has the session wait for a room that sleeps, and then look again at
+// the message that asks for it. Nothing more is looked at meanwhile.
+func (s *Session) awaitRoom(c code, r request) {
+	h, text := s.shard.hub, bytes.Clone(r.text)
+	h.budget.Add(budget.Input, int64(len(text)))
+	s.wait(func(finished func()) { h.await(c, finished) }, func(there bool) {
+		h.budget.Add(budget.Input, -int64(len(text)))
+		if !there {
+			return
+		}
+		s.extra().retries = true
+		s.obey(s.shard.parser.parse(text))
+		if s.more != nil {
+			s.more.retries = false
+		}
+	})
+}
+
+// retries reports whether what the session says now has waited for its room.
+func (s *Session) retries() bool { return s.more != nil && s.more.retries }

@@ -3,6 +3,7 @@ package hub
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,9 +116,6 @@ func TestARoomThatDoesNotWake(t *testing.T) {
 		ends.say(join)
 		ends.frame(ws.OpClose, "")
 		many.say(join)
-		for range maxWaiting + 3 {
-			many.say(`{"type":"ping"}`)
-		}
 		many.reset()
 		r.sleep(maxWake - time.Millisecond)
 		p.hears()
@@ -142,12 +140,12 @@ func TestARoomThatDoesNotWake(t *testing.T) {
 	})
 }
 
-// TestTooManyWaitWithTheirRoom bounds what one connection says meanwhile.
-func TestTooManyWaitWithTheirRoom(t *testing.T) {
+// TestWhatFollowsWaitsUnread sends a chunk of thousands of messages with a join.
+func TestWhatFollowsWaitsUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := newSavingRelay(t, 1, Config{})
 		_, room := first.opens(0, "")
-		r := first.asleep(Config{ViewerRate: 1 << 20})
+		r := first.asleep(Config{})
 		p := r.dial(0)
 		var chunk []byte
 		chunk = appendMasked(chunk, `{"type":"join","code":"`+room.Code+`"}`)
@@ -155,13 +153,19 @@ func TestTooManyWaitWithTheirRoom(t *testing.T) {
 			chunk = appendMasked(chunk, `{}`)
 		}
 		p.bytes(chunk)
-		if n := len(p.session.more.waiting.messages); n != maxWaiting+1 {
-			t.Errorf("%d messages wait", n)
+		p.hears()
+		if n := r.hub.budget.Used(budget.Input); n < int64(len(chunk))/2 || n > 2*int64(len(chunk)) {
+			t.Errorf("%d bytes are counted of a chunk of %d", n, len(chunk))
 		}
-		p.hears(`{"type":"error","error":"too_fast",*`)
-		p.reset()
 		r.wake(room.Code)
-		r.run()
+		p.relay.run()
+		if all := p.frames(); len(all) == 0 || !slices.ContainsFunc(all, func(text string) bool { return strings.HasPrefix(text, `{"type":"joined"`) }) {
+			t.Errorf("it heard %d frames", len(all))
+		}
+		p.reset()
+		if n := r.hub.budget.Used(budget.Input); n != 0 {
+			t.Errorf("%d bytes are counted of nothing", n)
+		}
 		r.hub.DeleteRoom(room.Code)
 	})
 }

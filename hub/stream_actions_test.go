@@ -167,11 +167,11 @@ func (m *relayModel) ask(t *rapid.T) {
 	}
 	m.pass(t, 2*m.r.hub.Config().HistoryEvery)
 	s.listen(t)
-	if s.session.room == nil {
+	if reading, _ := s.session.Wants(); s.session.room == nil || !reading {
 		return
 	}
 	s.asked, s.asks = true, s.speech.question()
-	s.asks.halves, s.asks.excusable = 1, s.session.excused == 0
+	s.asks.halves = 1
 	s.keeps(false)
 	s.say(`{"type":"history_request"}`)
 }
@@ -203,6 +203,7 @@ func (m *relayModel) comeBack(t *rapid.T) {
 	} else {
 		return
 	}
+	m.pass(t, 2*m.r.hub.Config().HistoryEvery)
 	s := &stream{speech: old.speech, token: old.token, id: old.id, back: true, lastSeen: -1}
 	more := fmt.Sprintf(`,"token":"%s"`, old.token)
 	if old.knows {
@@ -238,6 +239,9 @@ func (m *relayModel) enter(t *rapid.T, s *stream, more string) {
 	s.place = s.mark
 	s.say(fmt.Sprintf(`{"type":"join","code":"%s"%s}`, p.room.code, more))
 	m.streams = append(m.streams, s)
+	if s.session.more != nil && s.session.more.offloaded { // its past is being encoded
+		m.r.run()
+	}
 
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()

@@ -105,7 +105,7 @@ func (s *stream) hear(t *rapid.T, text string) {
 		s.hearUnavailable(t, text) // it may overtake joined
 	case e.Type == "joined" && !s.started:
 		s.hearJoined(t, e)
-	case !s.started && !(e.Type == "closed" && s.slow): // all that was due is dropped
+	case !s.started && !(e.Type == "closed" && (s.slow || e.Reason == "replaced")): // all that was due is dropped
 		t.Fatalf("%s: before joined comes %.80s", s, text)
 	case e.Type == "command", e.Type == "activate", e.Type == "broadcast", e.Type == "host_left", e.Type == "host_back":
 		s.hearEntry(t, e, text)
@@ -217,7 +217,8 @@ func (s *stream) hearClosed(t *rapid.T, e utterance, text string) {
 	case "too_slow":
 		allowed = s.slow
 	case "replaced":
-		allowed = s.replaced >= 0 && s.reaches(s.replaced)
+		tooMuch := s.lag(max(0, s.place-1)) > s.session.shard.hub.Config().MaxPrivate
+		allowed = s.replaced >= 0 && (s.reaches(s.replaced) || tooMuch)
 	case "host_closed":
 		allowed = m.closed && s.complete()
 	}
@@ -232,9 +233,6 @@ func (s *stream) judge(t *rapid.T) {
 	if s.session.has(markParked) {
 		s.asks.waits = len(s.speech.order)
 	} else {
-		if s.asks.excusable {
-			s.excused = max(s.excused, s.asks.waits)
-		}
 		if s.asked && !s.asks.queued {
 			s.asks.queued, s.queued = true, time.Now()
 		}
@@ -245,7 +243,7 @@ func (s *stream) judge(t *rapid.T) {
 	m, config := s.speech, s.session.shard.hub.Config()
 	stalled := time.Since(s.took) > config.StallTimeout
 	holds := s.owed && time.Since(s.queued) > config.HistoryTake
-	lag := s.lag(max(s.mark, s.excused))
+	lag := s.lag(s.mark)
 	if s.slow = holds || !m.skips && (stalled || lag > m.lagLimit); !s.slow {
 		t.Fatalf("%s: closed as too slow, %d bytes behind, took some %s ago", s, lag, time.Since(s.took))
 	}
@@ -284,15 +282,17 @@ func (s *stream) reaches(place int) bool {
 }
 
 // lag returns how many bytes it is at most that were said from a place on.
-func (s *stream) lag(from int) (bytes int) {
-	for _, e := range s.speech.order[from:] {
+func (s *stream) lag(from int) (bytes int) { return s.speech.lag(from, s.numbered) }
+
+func (p *speech) lag(from int, numbered bool) (bytes int) {
+	for _, e := range p.order[from:] {
 		bytes += maxHeader + len(e.text)
-		if s.numbered {
+		if numbered {
 			bytes += len(`{"seq":,`) + 20
 		}
 	}
-	if s.numbered {
-		bytes += s.speech.crowd * len(`xx{"type":"viewers","viewers":100}`) * 2
+	if numbered {
+		bytes += p.crowd * len(`xx{"type":"viewers","viewers":100}`) * 2
 	}
 	return bytes
 }

@@ -37,9 +37,8 @@ type question struct {
 	must   bool      // it gets that one
 	halves int       // frames that the viewer may be in the middle of
 
-	excusable bool // what is said until it is answered is no lag
-	waits     int  // the order's length when it still had no answer
-	queued    bool // it waits no longer
+	waits  int  // the order's length when it still had no answer
+	queued bool // it waits no longer
 }
 
 // answer has the host tell the history, though it may not be asked.
@@ -106,7 +105,9 @@ func (s *stream) keeps(joins bool) {
 		return
 	}
 	last := p.tales[len(p.tales)-1]
-	if time.Since(last.at) >= freshFor || s.numbered && last.numbered != s.session.log() {
+	// It is dropped when more has been said since than may be held for it.
+	dropped := p.room.told.frames[verbatim] == nil && p.lag(last.place, s.numbered) > s.session.shard.hub.Config().LagLimit
+	if dropped || time.Since(last.at) >= freshFor || s.numbered && last.numbered != s.session.log() {
 		return
 	}
 	switch {
@@ -176,7 +177,7 @@ func (s *stream) hearRecord(t *rapid.T, e utterance, text string) {
 	case e.Seq > len(p.broadcasts), first < 1:
 		t.Fatalf("%s: heard %.80s of %d to %d", s, text, first, e.Seq)
 	case !p.relayTells && (first > 1 || !s.silent() && !(s.asks.kept != nil && fits(s.asks.kept))):
-		t.Fatalf("%s: heard %.80s of %d to %d in a room whose host tells it", s, text, first, e.Seq)
+		t.Fatalf("%s: heard %.80s of %d to %d in a room whose host tells it; %s since the question was open, changed %t, asks %+v", s, text, first, e.Seq, time.Since(s.asks.open), p.changed, s.asks)
 	case text != p.record(first, e.Seq):
 		t.Fatalf("%s: heard %s, want %s", s, text, p.record(first, e.Seq))
 	}
@@ -185,14 +186,16 @@ func (s *stream) hearRecord(t *rapid.T, e utterance, text string) {
 
 // silent reports whether the record may answer for the host.
 func (s *stream) silent() bool {
-	return s.speech.changed || time.Since(s.asks.open) >= s.session.shard.hub.Config().HistoryTimeout
+	return s.speech.changed || time.Since(s.asks.open) >= silentAfter
 }
 
 // hearUnavailable checks that neither the host nor the record could tell the
 // history.
 func (s *stream) hearUnavailable(t *rapid.T, text string) {
-	if !s.asked || s.asks.must || s.speech.relayTells || !s.silent() {
-		t.Fatalf("%s: heard %s", s, text)
+	config := s.session.shard.hub.Config()
+	late := s.speech.changed || time.Since(s.asks.open) >= config.HistoryTimeout
+	if !s.asked || s.asks.must || !(late && !s.speech.relayTells || s.lag(max(0, s.place-1)) > config.LagLimit) {
+		t.Fatalf("%s: heard %s; late %t, %d bytes behind, %+v", s, text, late, s.lag(s.place), s.asks)
 	}
 	s.asked, s.due = false, time.Time{}
 }

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"lectern/hub/broadcast"
+	"lectern/hub/budget"
 )
 
 // A relayModel is a relay, and the rooms and viewers that it has.
@@ -228,5 +229,10 @@ func (m *relayModel) end(t *rapid.T) {
 	m.r.sleep(time.Minute)
 	if s := m.r.hub.Stats(); s.Viewers != 0 || s.Rooms != 0 || s.Stalled != 0 || s.Connections != 0 || s.LogBytes != 0 {
 		t.Fatalf("left over: %+v", s)
+	}
+	for k := range budget.Kinds {
+		if n := m.r.hub.budget.Used(k); n != 0 {
+			t.Fatalf("%d bytes of %s are still counted", n, k)
+		}
 	}
 }

@@ -102,7 +102,6 @@ type stream struct {
 	letters  []letter // that it is to get
 	ahead    int      // a letter came from there: a jump over this place must follow
 	mark     int      // it had everything, or joined; what was said since counts as its lag
-	excused  int      // what was said before does not: it waited for a history then
 	took     time.Time
 	stalled  int       // the number of the last broadcast when it had not taken anything for too long, -1 for never
 	queued   time.Time // when its history came

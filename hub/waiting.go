@@ -1,82 +1,138 @@
 package hub
 
 import (
-	"bytes"
+	"slices"
+	"sync/atomic"
+	"time"
 
-	"lectern/frame"
 	"lectern/hub/budget"
 )
 
-// maxWaiting is how many messages wait with the one that asks for a room.
-const maxWaiting = 64
+// Connections that do not finish their handshakes make room for newcomers: else
+// strangers who say nothing, or a byte, would keep everybody out. First go those
+// that have sent nothing, then those whose heads are under way for longer than an
+// honest client needs, the oldest first.
 
-// A waiting is what a session has said that asks for a room which sleeps, and
-// after it. Nothing more is read from its connection meanwhile, so there is no more
-// of it than one chunk of input has.
-type waiting struct {
-	messages []frame.Message
-	bytes    int
-	full     bool // more came than may wait, and that was told
-}
+// The times for which a connection is safe. An honest client sends its head as
+// soon as it is connected, so that it is there when the connection is accepted,
+// if not read yet.
+const (
+	silentTime = 50 * time.Millisecond // without sending anything
+	headTime   = 2 * time.Second       // with half of a head
+)
 
-// waits reports whether the session waits for a room.
-func (s *Session) waits() bool { return s.more != nil && s.more.waiting != nil }
-
-// retries reports whether what the session says now has waited for its room.
-func (s *Session) retries() bool { return s.more != nil && s.more.retries }
-
-// hold keeps a message until the room is there.
-func (s *Session) hold(m frame.Message) {
-	w := s.more.waiting
-	if len(w.messages) > maxWaiting {
-		if !w.full {
-			w.full = true
-			s.report(&fault{code: "too_fast", message: "too many messages follow one that waits for its room; the others are not looked at"})
-		}
-		return
+// safeTime returns the time for which a connection in its handshake is safe.
+func (s *Session) safeTime() time.Duration {
+	if s.has(markSilent) {
+		return silentTime
 	}
-	m.Payload = bytes.Clone(m.Payload)
-	w.messages = append(w.messages, m)
-	w.bytes += len(m.Payload)
-	s.shard.hub.budget.Add(budget.Input, int64(len(m.Payload)))
+	return headTime
 }
 
-// await has the session wait for a room that sleeps, with the message that asks
-// for it.
-func (s *Session) await(c code, m frame.Message) {
-	s.extra().waiting = new(waiting)
-	s.hold(m)
-	s.shard.hub.await(c, func() {
-		s.shard.Post(func() bool {
-			s.goOn()
-			return false
-		})
+// A waitingList is the connections of one worker with a mark, oldest first.
+type waitingList struct {
+	mark  uint8        // immutable
+	queue []*Session   // owned by the worker; those without the mark are passed over
+	count atomic.Int64 // of those with it; written by the worker
+}
+
+// minPassed is how many of a list may be passed over before they are dropped.
+const minPassed = 64
+
+func (l *waitingList) add(s *Session) {
+	s.set(l.mark)
+	n := l.count.Add(1)
+	if len(l.queue) > 2*int(n)+minPassed {
+		l.queue = slices.DeleteFunc(l.queue, func(s *Session) bool { return !s.has(l.mark) })
+		l.queue = slices.Clip(l.queue)
+	}
+	l.queue = append(l.queue, s)
+}
+
+// remove takes the mark away from a session that may have it.
+func (l *waitingList) remove(s *Session) {
+	if s.has(l.mark) {
+		s.clear(l.mark)
+		l.count.Add(-1)
+	}
+}
+
+// oldest returns the oldest, nil if there is none.
+func (l *waitingList) oldest() *Session {
+	for len(l.queue) > 0 {
+		if s := l.queue[0]; s.has(l.mark) {
+			return s
+		}
+		l.queue[0] = nil
+		l.queue = l.queue[1:]
+	}
+	return nil
+}
+
+// admit decides whether a new connection may begin its handshake, before memory
+// is taken for it.
+func (s *Session) admit() {
+	h := s.shard.hub
+	full := h.handshaking.Add(1) > int64(h.Config().MaxHandshaking)
+	switch {
+	case h.budget.Level() >= budget.Full:
+		s.turnAway("memory", "the relay is short of memory; try again later")
+	case full && !s.shard.makeRoom():
+		s.turnAway("handshakes_full", "too many requests are under way; try again")
+	default:
+		if !full && h.Config().crowded() {
+			s.shard.makeRoom() // if it cannot, the transport's own bound holds
+		}
+		s.shard.silent.add(s)
+	}
+}
+
+// makeRoom has the oldest connection that has sent nothing closed, on the worker
+// that has the most of them, or else one of this worker's. It reports whether
+// there is one.
+func (s *shard) makeRoom() bool {
+	most := s
+	for _, other := range s.hub.shards {
+		if other.silent.count.Load() > most.silent.count.Load() {
+			most = other
+		}
+	}
+	if most == s {
+		return s.displace()
+	}
+	most.Post(func() bool {
+		most.displace()
+		return false
 	})
+	return true
 }
 
-// goOn looks at what the session has said since it waits.
-func (s *Session) goOn() {
-	messages := s.dropWaiting()
-	for i, m := range messages {
-		if s.phase != open {
-			break
-		}
-		s.extra().retries = i == 0
-		s.protocol().Message(s, m)
-		if s.more != nil {
-			s.more.retries = false
+// displace closes the worker's oldest connection that may be closed for another
+// one. It reports whether there was one.
+func (s *shard) displace() bool {
+	for _, list := range []*waitingList{&s.silent, &s.begun} {
+		if old := list.oldest(); old != nil && old.past(old.since, old.safeTime()) {
+			old.displaced()
+			old.conn.Flush()
+			return true
 		}
 	}
-	s.conn.Flush() // and read on
+	return false
 }
 
-// dropWaiting gives up what has waited, and returns it.
-func (s *Session) dropWaiting() []frame.Message {
-	if !s.waits() {
-		return nil
-	}
-	w := s.more.waiting
-	s.more.waiting = nil
-	s.shard.hub.budget.Add(budget.Input, -int64(w.bytes))
-	return w.messages
+// displaced closes a connection in its handshake for another one.
+func (s *Session) displaced() {
+	s.turnAway("handshakes_full", "others came while your request was not complete; try again")
 }
+
+// turnAway refuses a connection in its handshake, and counts it by the cause. It
+// is closed as soon as it is answered, whether its peer closes or not.
+func (s *Session) turnAway(cause, message string) {
+	s.shard.hub.Refused(cause, s.conn.Peer())
+	s.refuse(ReasonHandshake, 503, message)
+	s.enter(over)
+}
+
+// crowded reports whether the transport has nearly all the connections that it
+// may have.
+func (c *Config) crowded() bool { return c.Crowded != nil && c.Crowded() }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -234,6 +235,7 @@ func (c *Conn) close(err error) {
 		return
 	}
 	_ = unix.Close(fd)
+	c.worker.pool.quota.give()
 	c.session.Closed(err)
 }
 
@@ -252,7 +254,8 @@ func (c *Conn) release() (fd int) {
 
 // Detach takes the connection out of the reactor for good and returns it as a
 // net.Conn that reads the given bytes first. The session's Closed is not
-// called. It needs one spare descriptor for a moment; without one the
+// called. Until it is closed it counts as one of the pool's connections (see
+// MaxConns). It needs one spare descriptor for a moment; without one the
 // connection stays where it is and the error is EMFILE.
 func (c *Conn) Detach(unread []byte) (net.Conn, error) {
 	if c.fd < 0 {
@@ -266,17 +269,25 @@ func (c *Conn) Detach(unread []byte) (net.Conn, error) {
 	file := os.NewFile(uintptr(dup), "detached connection")
 	conn, err := net.FileConn(file)
 	_ = file.Close()
+	quota := c.worker.pool.quota
 	if err != nil {
+		quota.give()
 		c.session.Closed(err)
 		return nil, fmt.Errorf("detach connection: %w", err)
 	}
-	return &detached{Conn: conn, unread: unread}, nil
+	return &detached{Conn: conn, unread: unread, give: sync.OnceFunc(quota.give)}, nil
 }
 
 // detached is a connection that reads bytes which the reactor read already.
 type detached struct {
 	net.Conn
 	unread []byte
+	give   func() // counts it out of the pool's quota
+}
+
+func (d *detached) Close() error {
+	defer d.give()
+	return d.Conn.Close()
 }
 
 func (d *detached) Read(p []byte) (int, error) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"sync/atomic"
@@ -15,8 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// acceptRetry is how long the accept loop waits when descriptors or memory
-// have run out, before it asks the kernel again.
+// ErrFull is what Failed is told when a pool has all the connections that it may
+// have, and accept waits.
+var ErrFull = errors.New("there are all the connections that may be")
+
+// acceptRetry is how long the accept loop waits when connections, descriptors or
+// memory have run out, before it looks again.
 const acceptRetry = 100 * time.Millisecond
 
 // shortageOver is how long descriptors must have sufficed for the next shortage
@@ -38,7 +43,10 @@ type SocketOptions struct {
 	UserTimeout time.Duration
 	// KeepAlive is the time of silence before the kernel probes a peer
 	// (TCP_KEEPIDLE); it finds those that vanished without a word although
-	// nothing is sent to them. Default 45 s.
+	// nothing is sent to them. For every few connections it is drawn anew between
+	// three fifths of this and all of it, in whole seconds: thousands that fell
+	// silent together are not probed in one burst, of which the kernel would drop
+	// what its backlog does not hold. Default 45 s.
 	KeepAlive time.Duration
 }
 
@@ -55,6 +63,9 @@ func (o SocketOptions) withDefaults() SocketOptions {
 	return o
 }
 
+// idle returns the longest TCP_KEEPIDLE in seconds.
+func (o SocketOptions) idle() int { return max(1, int(o.KeepAlive.Seconds())) }
+
 // set applies the options to a socket.
 func (o SocketOptions) set(fd int) error {
 	settings := []struct {
@@ -65,7 +76,7 @@ func (o SocketOptions) set(fd int) error {
 		{"TCP_NOTSENT_LOWAT", unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, o.NotSentLowat},
 		{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(o.UserTimeout.Milliseconds())},
 		{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, max(1, int(o.KeepAlive.Seconds()))},
+		{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, o.idle()},
 		{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 5},
 		{"SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, o.SendBuffer},
 	}
@@ -82,8 +93,10 @@ func (o SocketOptions) set(fd int) error {
 
 // A Listener is a listening TCP socket. Listen makes one.
 type Listener struct {
-	file   *os.File
-	addr   net.Addr
+	file   *os.File                          // immutable
+	addr   net.Addr                          // immutable
+	idle   int                               // immutable; TCP_KEEPIDLE in seconds
+	accept func(fd int) (int, syscall.Errno) // immutable once served
 	closed atomic.Bool
 }
 
@@ -109,7 +122,7 @@ func Listen(ctx context.Context, addr string, options SocketOptions) (*Listener,
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", l.Addr(), err)
 	}
-	return &Listener{file: file, addr: l.Addr()}, nil
+	return &Listener{file: file, addr: l.Addr(), idle: options.idle(), accept: accept}, nil
 }
 
 // Addr returns the address that the listener is bound to.
@@ -144,37 +157,46 @@ func (p *Pool) Serve(l *Listener, open OpenFunc) error {
 	}
 
 	var fatal error
-	var short time.Time // when descriptors were last found to have run out
+	accepted := 0
+	var short time.Time // when there were last no connections or descriptors to be had
+	shortOf := func(what error) {
+		// They come free and run out again one by one: that is one shortage.
+		now := time.Now()
+		told := !short.IsZero() && now.Sub(short) < shortageOver
+		if short = now; !told {
+			p.failed(fmt.Errorf("accept on %s waits: %w", l.addr, what))
+		}
+		p.quota.wait(acceptRetry, p.stop)
+	}
 	err = raw.Read(func(fd uintptr) (done bool) {
-		for {
-			conn, errno := accept(int(fd))
-			switch errno {
-			case 0:
+		for !l.closed.Load() { // not only when nobody comes: they may come without end
+			if !p.quota.take() {
+				shortOf(ErrFull)
+				continue
+			}
+			conn, errno := l.accept(int(fd))
+			if errno == 0 {
+				if accepted++; accepted%redraw == 0 {
+					l.drawIdle(int(fd))
+				}
 				w := p.leastBusy()
 				w.stats.accepted.Add(1)
-				w.Adopt(conn, open)
+				w.adopt(conn, open)
+				continue
+			}
+			p.quota.give()
+			switch errno {
 			case syscall.EAGAIN:
 				return false // wait for the next one
 			case syscall.EINTR, syscall.ECONNABORTED, syscall.EPROTO:
 			case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
-				// They come free and run out again one by one: that is one shortage.
-				now := time.Now()
-				told := !short.IsZero() && now.Sub(short) < shortageOver
-				if short = now; !told {
-					p.failed(fmt.Errorf("accept on %s waits: %w", l.addr, os.NewSyscallError("accept4", errno)))
-				}
-				select {
-				case <-time.After(acceptRetry):
-				case <-p.stop:
-				}
-				if l.closed.Load() {
-					return true
-				}
+				shortOf(os.NewSyscallError("accept4", errno))
 			default:
 				fatal = os.NewSyscallError("accept4", errno)
 				return true
 			}
 		}
+		return true
 	})
 	if fatal != nil {
 		return fmt.Errorf("serve %s: %w", l.addr, fatal)
@@ -183,4 +205,14 @@ func (p *Pool) Serve(l *Listener, open OpenFunc) error {
 		return fmt.Errorf("serve %s: %w", l.addr, err)
 	}
 	return nil
+}
+
+// redraw is how many connections in a row have the same TCP_KEEPIDLE.
+const redraw = 16
+
+// drawIdle draws the TCP_KEEPIDLE of the connections that come next.
+func (l *Listener) drawIdle(fd int) {
+	if spread := l.idle - l.idle*3/5; spread > 0 {
+		setInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int32(l.idle-rand.IntN(spread+1)))
+	}
 }

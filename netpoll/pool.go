@@ -20,9 +20,14 @@ type OpenFunc func(*Worker, *Conn) Session
 type Config struct {
 	Workers int // default: one per processor
 
+	// MaxConns bounds the connections that the pool accepts: those of the workers,
+	// and those that were detached, until they are closed. At the bound newcomers
+	// wait in the system's backlog. Default: no bound but the system's.
+	MaxConns int
+
 	// Failed is called with errors of the reactor that concern no connection:
-	// a failing epoll, or accept short of descriptors (once for each time that
-	// it happens). Default: they are dropped.
+	// a failing epoll, accept at MaxConns or short of descriptors (once for each
+	// time that it happens). Default: they are dropped.
 	Failed func(error)
 }
 
@@ -30,7 +35,8 @@ type Config struct {
 type Pool struct {
 	workers []*Worker   // immutable
 	failed  func(error) // immutable
-	start   time.Time   // immutable
+	clock   *clock      // immutable
+	quota   *quota      // immutable; of descriptors
 
 	open    atomic.Int64 // connections owned by all workers, and those on their way to one
 	emptied chan struct{}
@@ -48,7 +54,8 @@ type Pool struct {
 func New(config Config) (*Pool, error) {
 	p := &Pool{
 		failed:  config.Failed,
-		start:   time.Now(),
+		clock:   newClock(),
+		quota:   newQuota(config.MaxConns),
 		emptied: make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 	}
@@ -72,19 +79,23 @@ func New(config Config) (*Pool, error) {
 // Workers returns the pool's workers, in an order that never changes.
 func (p *Pool) Workers() []*Worker { return p.workers }
 
-// clock returns the coarse time, see [Worker.Now].
-func (p *Pool) clock() uint32 { return uint32(time.Since(p.start).Milliseconds()) }
+// coarse returns the coarse time, see [Worker.Now].
+func (p *Pool) coarse() uint32 { return uint32(p.clock.read().Milliseconds()) }
 
-// ticker wakes every worker each tickEvery.
+// ticker looks at the clock each tickEvery, and wakes every worker that has
+// connections.
 func (p *Pool) ticker() {
 	t := time.NewTicker(tickEvery)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
+			p.clock.read()
 			for _, w := range p.workers {
-				w.tickDue.Store(true)
-				w.signal()
+				if w.stats.conns.Load() > 0 {
+					w.tickDue.Store(true)
+					w.signal()
+				}
 			}
 		case <-p.stop:
 			return
@@ -109,9 +120,20 @@ func (p *Pool) Adopt(fd int, open OpenFunc) {
 	p.leastBusy().Adopt(fd, open)
 }
 
+// Crowded reports whether the pool is about to have all the connections that it
+// may have. It may be called from anywhere.
+func (p *Pool) Crowded() bool { return p.quota.crowded() }
+
 // Adopt gives the descriptor of a socket, which must be non-blocking, to this
-// worker. From then on the worker owns it. It may be called from anywhere.
+// worker. From then on the worker owns it. It may be called from anywhere, and
+// does not look at MaxConns.
 func (w *Worker) Adopt(fd int, open OpenFunc) {
+	w.pool.quota.held.Add(1)
+	w.adopt(fd, open)
+}
+
+// adopt is Adopt for a descriptor that is in the quota.
+func (w *Worker) adopt(fd int, open OpenFunc) {
 	w.pool.open.Add(1)
 	w.stats.conns.Add(1)
 	w.Post(func() bool {

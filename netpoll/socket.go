@@ -49,3 +49,9 @@ func accept(fd int) (conn int, errno syscall.Errno) {
 func rawWrite(fd int, p []byte) {
 	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
 }
+
+// setInt sets a socket option and ignores the result.
+func setInt(fd, level, option int, value int32) {
+	_, _, _ = syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
+		uintptr(unsafe.Pointer(&value)), unsafe.Sizeof(value), 0)
+}

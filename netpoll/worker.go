@@ -112,9 +112,10 @@ func (w *Worker) Post(task func() (more bool)) {
 // the worker only.
 func (w *Worker) Spent() bool { return w.slice.spent() }
 
-// Now returns the coarse time: milliseconds since the pool was made, as of the
-// last turn or tick. It wraps around after 49 days, so only differences mean
-// anything.
+// Now returns the coarse time: milliseconds for which the process has run since
+// the pool was made, as of the worker's last turn. When the process, or its
+// machine, was stopped for more than two seconds, those are left out. It wraps
+// around after 49 days, so only differences mean anything.
 func (w *Worker) Now() uint32 { return w.now.Load() }
 
 // signal brings about a turn, unless one is on its way.
@@ -130,22 +131,19 @@ func (w *Worker) turn(e events) {
 		return
 	}
 	w.signalled.Store(false)
-	w.now.Store(w.pool.clock())
+	w.now.Store(w.pool.coarse())
 	w.stats.turns.Add(1)
 
 	w.takePosts()
 	w.serveReady()
 	worked := w.tasks.len() > 0
 	w.runTasks()
-	w.warm.rearm(w.Now(), worked)
-	if w.tickDue.Swap(false) && w.scan.left == 0 {
-		w.scan.begin(len(w.conns))
-		w.tasks.push(w.tick)
-	}
+	w.tick()
+	w.warm.rearm(w.Now(), worked) // a tick alone does not keep it warm
 
 	left := w.ready.len() + w.tasks.len()
 	w.stats.queue.Store(int64(left))
-	if left > 0 {
+	if left > 0 || w.scan.left > 0 {
 		w.signal()
 	}
 	// Raw system calls never yield, so without this everybody else would wait
@@ -156,7 +154,7 @@ func (w *Worker) turn(e events) {
 // keepWarm is what the worker does when only its warmer has woken it.
 func (w *Worker) keepWarm(events) {
 	w.warm.armed = false
-	w.now.Store(w.pool.clock())
+	w.now.Store(w.pool.coarse())
 	w.warm.rearm(w.Now(), false)
 	runtime.Gosched()
 }
@@ -242,8 +240,15 @@ func (s *scan) begin(conns int) {
 	s.left = s.size
 }
 
-// tick visits the connections whose turn it is.
-func (w *Worker) tick() (more bool) {
+// tick visits the connections whose turn it is, for at most a slice.
+func (w *Worker) tick() {
+	if w.tickDue.Swap(false) && w.scan.left == 0 {
+		w.scan.begin(len(w.conns))
+	}
+	if w.scan.left == 0 {
+		return
+	}
+	w.slice.begin()
 	for w.scan.left > 0 && len(w.conns) > 0 {
 		if w.scan.next >= len(w.conns) {
 			w.scan.next = 0
@@ -255,11 +260,10 @@ func (w *Worker) tick() (more bool) {
 			w.scan.next++ // if it has closed, another one is in its place
 		}
 		if w.Spent() {
-			return w.scan.left > 0
+			return
 		}
 	}
 	w.scan.left = 0
-	return false
 }
 
 // drain tells every session that the server ends, newest first, a slice at a

@@ -22,14 +22,15 @@ var borders = map[string]struct {
 	ours      []string
 	forbidden []string
 }{
-	"cmd/lectern":   {ours: []string{"bench", "frame", "hub", "hub/budget", "hub/store", "netpoll"}},
-	"bench":         {ours: []string{"frame", "netpoll"}},
-	"netpoll":       {},
-	"hub":           {ours: []string{"frame", "hub/broadcast", "hub/budget"}, forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
-	"hub/store":     {ours: []string{"frame", "hub", "hub/broadcast"}, forbidden: []string{"net"}},
-	"hub/budget":    {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time"}},
-	"hub/broadcast": {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
-	"frame":         {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync", "context"}},
+	"cmd/lectern":    {ours: []string{"bench", "frame", "hub", "hub/budget", "hub/store", "netpoll"}},
+	"bench":          {ours: []string{"frame", "netpoll"}},
+	"netpoll":        {},
+	"hub":            {ours: []string{"frame", "hub/broadcast", "hub/budget", "hub/strictjson"}, forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
+	"hub/store":      {ours: []string{"frame", "hub", "hub/broadcast"}, forbidden: []string{"net"}},
+	"hub/budget":     {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time"}},
+	"hub/strictjson": {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync"}},
+	"hub/broadcast":  {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
+	"frame":          {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync", "context"}},
 }
 
 // confined are the dependencies that only some files may import.

@@ -34,6 +34,10 @@ func (b *settler) check() {
 	if b.KeepAlive > maxKeepAlive {
 		b.refuse("%s must be at most %s, the kernel's own limit, not %s", b.setting("keep-alive").source.place, maxKeepAlive, b.KeepAlive)
 	}
+	if b.PingAfter >= firstProbe(b.KeepAlive) && b.UserTimeout < b.KeepAlive+twoProbes {
+		b.refuse("%s must be at least %s, %s longer than --keep-alive, not %s: else the kernel gives up a silent viewer for one lost probe; or --ping-after (%s) shorter than %s, so that there are no probes",
+			b.setting("user-timeout").source.place, b.KeepAlive+twoProbes, twoProbes, b.UserTimeout, b.PingAfter, firstProbe(b.KeepAlive))
+	}
 	if lag := b.setting("lag-limit").source; lag.kind != fromDefault && b.LagLimit < 2*b.MaxHostMessage {
 		b.refuse("%s must be at least twice --max-host-message (%d), not %d", lag.place, b.MaxHostMessage, b.LagLimit)
 	}
@@ -48,6 +52,13 @@ func (b *settler) check() {
 		b.refuse("%s must be a path that begins with a slash, not %q", b.setting("echo").source.place, b.Echo)
 	}
 }
+
+// twoProbes is the time for two of the kernel's probes, and their answers.
+const twoProbes = 10 * time.Second
+
+// firstProbe returns the silence after which the kernel's first probe may come,
+// see [netpoll.SocketOptions].
+func firstProbe(keepAlive time.Duration) time.Duration { return keepAlive * 3 / 5 }
 
 // maxKeepAlive is the longest TCP_KEEPIDLE that Linux takes (MAX_TCP_KEEPIDLE).
 const maxKeepAlive = 32_767 * time.Second

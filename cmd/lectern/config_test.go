@@ -168,6 +168,8 @@ func TestMistakes(t *testing.T) {
 		"integer for a time":     {"\n\nping-after = 25", nil, nil, `FILE:3: ping-after must be a string like "1m30s", not an integer`},
 		"idle before the ping":   {"ping-after = '1m'\nidle-timeout = '30s'", nil, nil, "FILE:2: idle-timeout must be longer than --ping-after (1m0s), not 30s"},
 		"kernel's limit":         {"keep-alive = '20h'", nil, nil, "FILE:1: keep-alive must be at most 9h6m7s"},
+		"one probe only":         {"ping-after = '2m'\nidle-timeout = '5m'\nuser-timeout = '50s'", nil, nil, "FILE:3: user-timeout must be at least 55s, 10s longer than --keep-alive, not 50s"},
+		"no probe in time":       {"ping-after = '27s'\nuser-timeout = '30s'", nil, nil, "FILE:2: user-timeout must be at least 55s"},
 		"no unit":                {"ping-after = '25'", nil, nil, "FILE:1: ping-after: "},
 		"string for a boolean":   {"pprof = 'yes'", nil, nil, "FILE:1: pprof must be true or false, not a string"},
 		"array of integers":      {"allow-origin = [1]", nil, nil, "FILE:1: allow-origin must be a string or an array of strings, not one with an integer"},

@@ -4,9 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
+
+	"github.com/dustin/go-humanize"
 )
 
 // A webOrigin is what browsers send as Origin, or "*" for any.
@@ -60,6 +64,38 @@ func (p trustedPeer) String() string {
 		return prefix.Addr().String()
 	}
 	return prefix.String()
+}
+
+// A memorySize is a number of bytes, 0 for what the relay finds out by itself.
+type memorySize int64
+
+// minMemory is the least that a relay can work with.
+const minMemory = 64 << 20
+
+const autoMemory = "auto"
+
+// UnmarshalText takes a size like 512MB or 1GiB, or auto.
+func (m *memorySize) UnmarshalText(text []byte) error {
+	if string(text) == autoMemory {
+		*m = 0
+		return nil
+	}
+	bytes, err := humanize.ParseBytes(string(text))
+	if err != nil || bytes > math.MaxInt64 {
+		return fmt.Errorf("%q is no size: it must be like 512MB or 1GiB, or auto", text)
+	}
+	if bytes < minMemory {
+		return fmt.Errorf("%q is too little: the relay needs 64MiB", text)
+	}
+	*m = memorySize(bytes)
+	return nil
+}
+
+func (m memorySize) String() string {
+	if m == 0 {
+		return autoMemory
+	}
+	return strconv.FormatInt(int64(m), 10) + "B"
 }
 
 // A logLevel is one of the four levels.

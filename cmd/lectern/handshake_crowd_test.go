@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -70,6 +71,37 @@ func TestTenThousandUnfinishedHandshakes(t *testing.T) {
 	}
 	say(t, host, welcome)
 	expect(t, viewer, welcome)
+}
+
+// Strangers who take all the handshakes that may be, and say nothing, make room
+// for those who come to stay.
+func TestSilentCrowdsMakeRoom(t *testing.T) {
+	t.Parallel()
+	const limit, honest = 300, 100
+	b := startBinary(t, "--max-handshaking", strconv.Itoa(limit), "--handshake-timeout", "1m")
+	for range 3 * limit {
+		c, err := net.DialTimeout("tcp", b.addr, patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	eventually(t, "all the handshakes are taken", func() bool { return b.metric(`lectern_connections{phase="handshake"}`) == limit })
+	var all sync.WaitGroup
+	for range honest {
+		all.Go(func() {
+			c, err := b.open("")
+			if err != nil {
+				t.Errorf("an honest client: %v", err)
+				return
+			}
+			t.Cleanup(func() { _ = c.Close() })
+		})
+	}
+	all.Wait()
+	if n := b.metric(`lectern_connections{phase="open"}`); n != honest {
+		t.Errorf("%v of %d are in", n, honest)
+	}
 }
 
 // connectCrowd opens n connections, of which the first half says nothing and

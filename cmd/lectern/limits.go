@@ -9,9 +9,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reservedDescriptors are kept free of viewers: for the reactor, the listeners,
-// the log, and requests on their way to the HTTP server.
-const reservedDescriptors = 64
+// Descriptors that no connection to the relay's own address ever takes.
+const (
+	reservedDescriptors = 64 // for files, the listeners, the admin address, and requests on their way to the HTTP server
+	workerDescriptors   = 4  // of each worker: its epoll, and what wakes it
+)
+
+// maxConns returns how many connections the relay accepts, in whatever phase.
+func maxConns(descriptors, workers int) int {
+	return max(1, descriptors-reservedDescriptors-workers*workerDescriptors)
+}
+
+// maxWebSockets returns how many of the connections that the relay accepts may
+// become WebSockets. The others are left for handshakes, for plain HTTP, and to
+// tell a newcomer that the relay is full.
+func maxWebSockets(conns int) int {
+	return max(1, conns-min(max(conns/64, 4), 1024))
+}
 
 // raiseDescriptors lets the process open as many descriptors as the system
 // allows it, and returns how many that is.

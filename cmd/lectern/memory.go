@@ -2,11 +2,17 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
 	"lectern/hub"
+	"lectern/hub/budget"
 )
 
 const (
@@ -14,40 +20,99 @@ const (
 	// is small and lives long, so collecting it more often costs little.
 	gcPercent = 50
 
-	// A burst is that many connections gained; it has ended when none were
-	// gained for a while.
+	// memoryShare is how much of the memory of the control group, or of the
+	// machine, the relay uses at most by default.
+	memoryShare = 0.75
+
+	// A burst is that many connections or bytes gained; it has ended when none
+	// were gained for a while.
 	burst       = 1000
+	burstBytes  = 16 << 20
 	burstEnded  = 5 // looks, one each memoryEvery
 	memoryEvery = time.Second
+
+	// collectEvery is how often the heap is collected at most to see whether what
+	// seems to be used still is.
+	collectEvery = 10 // looks
 )
 
-// giveBackMemory returns to the system what a burst of joins needed and no
-// longer needs, once it has ended. It ends with ctx.
-func giveBackMemory(ctx context.Context, h *hub.Hub) {
+// limitMemory sets the collector's limit to a number of bytes or, with 0, to
+// memoryShare of what there is, and returns it; 0 if that cannot be known. A
+// GOMEMLIMIT of the environment counts instead of that share.
+func limitMemory(size memorySize) (int64, error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	if size > 0 {
+		debug.SetMemoryLimit(int64(size))
+		return int64(size), nil
+	}
+	limit, err := memlimit.Set(memlimit.WithRatio(memoryShare),
+		memlimit.WithProvider(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)))
+	if err != nil {
+		return 0, fmt.Errorf("find out how much memory there is (--memory sets it): %w", err)
+	}
+	if limit == noLimit {
+		limit = 0
+	}
+	return limit, nil
+}
+
+// noLimit is what the runtime calls no limit.
+const noLimit = 1<<63 - 1
+
+// A memoryKeeper looks after the relay's memory once a second: it tells the
+// budget how large the heap is, has the hub act on it, and returns to the system
+// what a burst needed and no longer needs.
+type memoryKeeper struct {
+	hub *hub.Hub
+
+	settled, last int64 // connections when memory was last returned, and at the last look
+	peak, bytes   int64 // most bytes that were counted since then, and at the last look
+	quiet         int   // looks since either was last gained
+	collected     int   // looks since the heap was last collected by us
+}
+
+func (k *memoryKeeper) run(ctx context.Context) {
 	ticker := time.NewTicker(memoryEvery)
 	defer ticker.Stop()
-	var settled, last int64 // connections when memory was last given back, and at the last look
-	quiet := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		}
-		now := h.Connections()
-		if now > last {
-			quiet = 0
-		} else {
-			quiet++
-		}
-		last = now
-		settled = min(settled, now)
-		if now-settled >= burst && quiet >= burstEnded {
-			debug.FreeOSMemory()
-			settled = now
+			k.look()
 		}
 	}
+}
+
+func (k *memoryKeeper) look() {
+	b := k.hub.Budget()
+	b.SetHeap(liveHeap())
+	if k.collected++; b.Level() > budget.Calm && b.Level() > b.Counted() && k.collected >= collectEvery {
+		k.collected = 0
+		runtime.GC() // what the heap was when it was last collected may be long gone
+		b.SetHeap(liveHeap())
+	}
+	k.hub.Tend()
+
+	connections, bytes := k.hub.Connections(), b.Sum()
+	if connections > k.last || bytes > k.bytes {
+		k.quiet = 0
+	} else {
+		k.quiet++
+	}
+	k.last, k.bytes = connections, bytes
+	k.settled, k.peak = min(k.settled, connections), max(k.peak, bytes)
+	if k.quiet >= burstEnded && (connections-k.settled >= burst || k.peak-bytes >= burstBytes) {
+		debug.FreeOSMemory()
+		k.settled, k.peak = connections, bytes
+	}
+}
+
+// liveHeap returns how many bytes the last collection found in use.
+func liveHeap() int64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return int64(sample[0].Value.Uint64())
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"lectern/hub"
+	"lectern/hub/budget"
 	"lectern/netpoll"
 )
 
@@ -47,6 +48,12 @@ var (
 	resumesDesc     = describe("resumes_total", "Viewers that came back and said where they were, by whether they got all that they had missed.", "recovered")
 	slowDesc        = describe("slow_viewers_total", "Viewers that were too slow, by cause and by what became of them.", "cause", "outcome")
 	closesDesc      = describe("closes_total", "Ended connections, by reason.", "reason")
+
+	errorsDesc  = describe("errors_total", "Errors that clients were told, or would have been, by error.", "error")
+	refusedDesc = describe("refusals_total", "What was refused otherwise, by cause.", "cause")
+	budgetDesc  = describe("memory_bytes", "Bytes that peers make the relay hold now, by what they are for.", "kind")
+	limitDesc   = describe("memory_limit_bytes", "Bytes of memory that the relay may use; 0 for no limit.")
+	levelDesc   = describe("memory_level", "How much of it is used: 0 calm, 1 tight, 2 full, 3 over.")
 
 	dataRoomsDesc   = describe("data_rooms", "Rooms that have files on disk now.")
 	dataWrittenDesc = describe("data_written_bytes_total", "Bytes written to the files of rooms.")
@@ -94,6 +101,20 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	for _, why := range hub.Reasons() {
 		count(closesDesc, s.Closes[why], why.String())
 	}
+	refusals := c.hub.Refusals()
+	for _, e := range hub.Errors() {
+		count(errorsDesc, refusals[e], e)
+		delete(refusals, e)
+	}
+	for cause, n := range refusals {
+		count(refusedDesc, n, cause)
+	}
+	memory := c.hub.Budget()
+	for k := range budget.Kinds {
+		gauge(budgetDesc, float64(memory.Used(k)), k.String())
+	}
+	gauge(limitDesc, float64(memory.Limit()))
+	gauge(levelDesc, float64(memory.Level()))
 	data := c.data.stats()
 	gauge(dataRoomsDesc, float64(data.Rooms))
 	count(dataWrittenDesc, data.Written)

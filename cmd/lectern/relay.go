@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"lectern/hub"
 	"lectern/netpoll"
 )
@@ -23,6 +25,7 @@ type relay struct {
 	current  atomic.Pointer[settings] // what is in force
 	level    *slog.LevelVar
 	limit    int // descriptors
+	viewers  int // WebSockets that they are enough for
 	pool     *netpoll.Pool
 	hub      *hub.Hub
 	data     dataKeeper
@@ -44,10 +47,13 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 	r.level.Set(slog.Level(s.LogLevel))
 	r.log = newLogger(w, s.LogFormat, r.level)
 	log := r.log
-	r.pool, err = netpoll.New(netpoll.Config{
+	conf := netpoll.Config{
 		Workers: useProcessors(s.Workers),
 		Failed:  func(err error) { log.Error("reactor", "error", err) },
-	})
+	}
+	conf.MaxConns = maxConns(limit, conf.Workers)
+	r.viewers = maxWebSockets(conf.MaxConns)
+	r.pool, err = netpoll.New(conf)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +67,11 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 	}
 	r.plain = newHandover(r.listener.Addr())
 	r.hub = hub.New(r.hubConfig(s), workers)
+	memory, err := limitMemory(s.Memory)
+	if err != nil {
+		log.Warn("no limit for the memory", "error", err)
+	}
+	r.hub.Budget().SetLimit(memory)
 	if err := r.openData(); err != nil {
 		return nil, errors.Join(err, r.closeListeners(), r.pool.Close())
 	}
@@ -72,7 +83,7 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 	}
 	log.Info("relay listens",
 		"addr", r.listener.Addr().String(), "admin", r.adminAddr(), "version", version, "workers", len(workers),
-		"descriptors", limit, "viewers", min(r.hub.Config().MaxConnections, limit-reservedDescriptors))
+		"memory", humanize.IBytes(uint64(memory)), "descriptors", limit, "viewers", r.hub.Config().MaxConnections)
 	r.warnIfOpen()
 	return r, nil
 }
@@ -91,7 +102,8 @@ func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 func (r *relay) hubConfig(s *settings) hub.Config {
 	config := s.hubConfig()
 	config.Plain = r.plain.take
-	if fits := max(1, r.limit-reservedDescriptors); config.MaxConnections == 0 || config.MaxConnections > fits {
+	config.Crowded = r.pool.Crowded
+	if fits := r.viewers; config.MaxConnections == 0 || config.MaxConnections > fits {
 		if config.MaxConnections > 0 && s.setting("max-connections").source.kind != fromDefault {
 			r.log.Warn("fewer descriptors than connections", "max_connections", config.MaxConnections, "descriptors", r.limit, "viewers", fits)
 		}
@@ -166,7 +178,8 @@ func (r *relay) run(ctx context.Context) error {
 	if r.admin != nil {
 		serve("admin", func() error { return r.admin.Serve(r.adminOn) })
 	}
-	all.Go(func() { giveBackMemory(ctx, r.hub) })
+	all.Go(func() { (&memoryKeeper{hub: r.hub}).run(ctx) })
+	all.Go(func() { r.logRefusals(ctx) })
 
 	<-ctx.Done()
 	err := context.Cause(ctx)

@@ -63,15 +63,18 @@ type options struct {
 	AllowOrigin   []webOrigin   `placeholder:"ORIGIN" group:"access" help:"Origin whose pages may connect, like https://example.org, besides the relay's own; * for all. May be given again."`
 	TrustedProxy  []trustedPeer `placeholder:"NETWORK" group:"access" help:"Address or CIDR of a proxy whose X-Forwarded-For is believed. May be given again."`
 
+	Memory memorySize `restart:"" default:"auto" group:"limits" help:"Memory that the relay may use, like 512MB; auto for three quarters of what the control group or the machine has."`
+
 	MaxConnections   int `default:"20000" zero:"" group:"limits" help:"WebSocket connections at once; 0 for as many as descriptors allow."`
-	MaxHandshaking   int `default:"15000" group:"limits" help:"Connections at once that are not yet WebSockets."`
+	MaxHandshaking   int `default:"15000" group:"limits" help:"Connections at once that are not yet WebSockets; newcomers take the places of those that do not finish."`
 	MaxRooms         int `default:"10000" group:"limits" help:"Rooms at once."`
 	MaxViewers       int `default:"20000" group:"limits" help:"Viewers of one room at once."`
 	MaxHead          int `default:"8192" group:"limits" help:"Bytes of a request's head."`
 	MaxHostMessage   int `default:"1048576" group:"limits" help:"Bytes of a host's message. One over 16 times this ends the connection."`
 	MaxViewerMessage int `default:"16384" group:"limits" help:"Bytes of anybody else's message. One over 16 times this ends the connection."`
 	MaxName          int `default:"64" group:"limits" help:"Characters of a viewer's or a room's name."`
-	HostRate         int `default:"0" zero:"" group:"limits" help:"Messages a second from a host; 0 for any number."`
+	HostRate         int `default:"0" zero:"" group:"limits" help:"Broadcasts a second from a host; 0 for any number."`
+	HostRequestRate  int `default:"1000" group:"limits" help:"Other messages a second from a host."`
 	ViewerRate       int `default:"10" group:"limits" help:"Messages a second from anybody else."`
 	MaxPrivate       int `default:"65536" group:"limits" help:"Bytes of answers that may wait for one connection before it is not read from any more."`
 	LagLimit         int `default:"4194304" group:"limits" help:"Bytes of broadcasts that a viewer may fall behind; at least twice --max-host-message."`
@@ -91,6 +94,7 @@ type options struct {
 	HistoryTimeout   time.Duration `default:"5s" group:"times" help:"For a host to answer a request for the history."`
 	HistoryEvery     time.Duration `default:"10s" group:"times" help:"Between two requests on one connection for the history."`
 	HistoryTake      time.Duration `default:"60s" group:"times" help:"For a viewer to take the history that it asked for."`
+	MessageTimeout   time.Duration `default:"60s" group:"times" help:"For a message to come whole."`
 	DrainTimeout     time.Duration `default:"10s" zero:"" group:"times" help:"For all connections to close when the relay ends; 0 to wait for nobody."`
 
 	NotSentLowat int           `restart:"" default:"16384" group:"sockets" help:"Bytes that the kernel keeps for a socket beyond what is in flight (TCP_NOTSENT_LOWAT)."`
@@ -113,6 +117,7 @@ func (s *settings) hubConfig() hub.Config {
 		MaxHostMessage:   s.MaxHostMessage,
 		MaxViewerMessage: s.MaxViewerMessage,
 		HostRate:         s.HostRate,
+		HostRequestRate:  s.HostRequestRate,
 		ViewerRate:       s.ViewerRate,
 		MaxName:          s.MaxName,
 		MaxPrivate:       s.MaxPrivate,
@@ -131,6 +136,7 @@ func (s *settings) hubConfig() hub.Config {
 		HistoryTimeout:   s.HistoryTimeout,
 		HistoryEvery:     s.HistoryEvery,
 		HistoryTake:      s.HistoryTake,
+		MessageTimeout:   s.MessageTimeout,
 		CreateKey:        s.createKey.value.reveal(),
 		EchoPath:         s.Echo,
 	}

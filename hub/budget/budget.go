@@ -78,6 +78,9 @@ func (b *Budget) Add(k Kind, n int64) {
 // Used returns the bytes of a kind.
 func (b *Budget) Used(k Kind) int64 { return b.used[k].Load() }
 
+// Sum returns the bytes of all kinds.
+func (b *Budget) Sum() int64 { return b.total.Load() }
+
 // Total returns the bytes of all kinds, or those of the live heap if they are
 // more.
 func (b *Budget) Total() int64 { return max(b.total.Load(), b.heap.Load()) }
@@ -85,13 +88,20 @@ func (b *Budget) Total() int64 { return max(b.total.Load(), b.heap.Load()) }
 // Level returns how much of the limit is used.
 func (b *Budget) Level() Level { return b.LevelWith(0) }
 
+// Counted returns how much of the limit is used by what is counted, whatever the
+// heap is: closing connections frees what is counted, but the heap shrinks only
+// when it is next collected.
+func (b *Budget) Counted() Level { return b.level(b.total.Load()) }
+
 // LevelWith returns what the level would be with n bytes more.
-func (b *Budget) LevelWith(n int64) Level {
+func (b *Budget) LevelWith(n int64) Level { return b.level(b.Total() + n) }
+
+func (b *Budget) level(used int64) Level {
 	limit := b.limit.Load()
 	if limit == 0 {
 		return Calm
 	}
-	switch used := b.Total() + n; {
+	switch {
 	case used >= share(limit, overPercent):
 		return Over
 	case used >= share(limit, fullPercent):

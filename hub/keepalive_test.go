@@ -1,0 +1,115 @@
+package hub
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+// answers has a peer answer the pings that arrived, and returns what else did.
+func (p *peer) answers() (all []string) {
+	for _, text := range p.frames() {
+		if text == "ping " {
+			p.frame(ws.OpPong, "")
+			continue
+		}
+		all = append(all, text)
+	}
+	return all
+}
+
+// TestNobodyIsIdleUnasked lowers the idle timeout under viewers that were silent
+// for longer than the new one.
+func TestNobodyIsIdleUnasked(t *testing.T) {
+	r := newTestRelay(t, 1, Config{PingAfter: 2 * time.Hour, IdleTimeout: 3 * time.Hour})
+	_, room := r.opens(0, "")
+	alive, _ := r.enters(0, room.Code, "")
+	dead, _ := r.enters(0, room.Code, "")
+	late, _ := r.enters(0, room.Code, "") // was asked just before, and takes its time
+	r.pass(2*time.Hour, alive, dead)
+	r.pass(2*time.Second, late)
+	late.hears("ping ")
+	r.hub.Configure(Config{PingAfter: 25 * time.Second, IdleTimeout: time.Minute})
+	const every = 12 // seconds, rounded up to a tick, from a ping to the next
+	for second := range every {
+		r.pass(time.Second, alive, dead, late)
+		if got := alive.answers(); len(got) > 0 {
+			t.Fatalf("after %d s a viewer that answers heard %q", second+1, got)
+		}
+		if second == every/2 {
+			late.frame(ws.OpPong, "")
+		}
+		if dead.session.phase != open {
+			t.Fatalf("a viewer was closed %d s after it was first asked", second+1)
+		}
+	}
+	r.pass(time.Second, alive, dead, late)
+	if dead.session.reason != ReasonIdle || alive.session.phase != open || late.session.phase != open {
+		t.Errorf("phases: %d (%s) who does not answer, %d and %d who do", dead.session.phase, dead.session.reason, alive.session.phase, late.session.phase)
+	}
+	dead.hears("ping ", `{"type":"closed","reason":"idle"}`, "close 4102")
+}
+
+// TestAPongThatIsHeldBack has a client answer a ping only when the next bytes
+// come, as libcurl does.
+func TestAPongThatIsHeldBack(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	p := r.dial(0)
+	pongs := 0
+	for range 600 {
+		r.pass(time.Second, p)
+		for _, text := range p.frames() {
+			if text != "ping " {
+				t.Fatalf("it heard %q", text)
+			}
+			if pongs++; pongs > 1 {
+				p.frame(ws.OpPong, "")
+			}
+		}
+	}
+	if pongs < 600/60 {
+		t.Errorf("%d pings in ten minutes", pongs)
+	}
+}
+
+// TestPingsInASilence tells when pings go out to a peer that is gone, and when
+// it is closed.
+func TestPingsInASilence(t *testing.T) {
+	for name, c := range map[string]struct {
+		config Config
+		want   []int // the seconds at which it hears something
+	}{
+		"default":        {Config{}, []int{26, 38, 50, 62}},
+		"soon":           {Config{PingAfter: time.Second, IdleTimeout: 2 * time.Second}, []int{2, 4}},
+		"hardly between": {Config{PingAfter: 9 * time.Second, IdleTimeout: 10 * time.Second}, []int{10, 12}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newTestRelay(t, 1, c.config)
+			p := r.dial(0)
+			var got []int
+			var last []string
+			for second := 1; second <= 70 && p.session.phase == open; second++ {
+				r.pass(time.Second, p)
+				if heard := p.frames(); len(heard) > 0 {
+					got, last = append(got, second), heard
+				}
+			}
+			if !slices.Equal(got, c.want) || last[len(last)-1] != "close 4102" {
+				t.Errorf("it heard something after %d s, at last %q, want after %d s", got, last, c.want)
+			}
+		})
+	}
+}
+
+// TestPingsDoNotPileUp has a socket be full for as long as it may.
+func TestPingsDoNotPileUp(t *testing.T) {
+	r := newTestRelay(t, 1, Config{StallTimeout: time.Hour, IdleTimeout: time.Hour})
+	p := r.dial(0)
+	p.room = 1
+	r.pass(50*time.Minute, p)
+	if p.session.phase != open || len(p.session.out.items) != 1 {
+		t.Errorf("%d pings wait", len(p.session.out.items))
+	}
+}
