@@ -102,12 +102,13 @@ func (r *Room) info() RoomInfo {
 	}
 }
 
-// room finds a room by its code as text.
+// room finds a room by its code as text. It may wait for one that sleeps.
 func (h *Hub) room(text string) *Room {
 	c, ok := parseCode(text)
 	if !ok {
 		return nil
 	}
+	h.awake(c)
 	return h.lookup(c)
 }
 
@@ -128,21 +129,43 @@ func (h *Hub) Rooms(after string, limit int) (page []RoomInfo, next string) {
 	if !ok {
 		beyond = code{}
 	}
+	type listed struct {
+		code code
+		room *Room // nil while it sleeps
+	}
 	h.mu.RLock()
-	all := make([]*Room, 0, len(h.rooms))
-	for _, r := range h.rooms {
-		if bytes.Compare(r.code[:], beyond[:]) > 0 {
-			all = append(all, r)
+	all := make([]listed, 0, len(h.rooms)+len(h.sleeping))
+	add := func(c code, r *Room) {
+		if bytes.Compare(c[:], beyond[:]) > 0 {
+			all = append(all, listed{c, r})
 		}
 	}
+	for c, r := range h.rooms {
+		add(c, r)
+	}
+	for c := range h.sleeping {
+		add(c, nil)
+	}
 	h.mu.RUnlock()
-	slices.SortFunc(all, func(a, b *Room) int { return bytes.Compare(a.code[:], b.code[:]) })
+	slices.SortFunc(all, func(a, b listed) int { return bytes.Compare(a.code[:], b.code[:]) })
 	page = []RoomInfo{}
-	for _, r := range all[:min(limit, len(all))] {
-		page = append(page, r.info())
+	var asleep []code
+	for _, l := range all[:min(limit, len(all))] {
+		if l.room == nil {
+			asleep = append(asleep, l.code)
+		}
+	}
+	h.awake(asleep...)
+	for _, l := range all[:min(limit, len(all))] {
+		if l.room == nil {
+			l.room = h.lookup(l.code)
+		}
+		if l.room != nil {
+			page = append(page, l.room.info())
+		}
 	}
 	if len(all) > limit && limit > 0 {
-		next = page[limit-1].Code
+		next = all[limit-1].code.String()
 	}
 	return page, next
 }

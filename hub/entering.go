@@ -243,7 +243,7 @@ func (s *Session) enterRoom(room *Room, e entering, id uint32) *fault {
 		s.shard.counters.back(w.recovered)
 	}
 	if e.back {
-		text = rejoined(text, w.recovered)
+		text = rejoined(text, w)
 	}
 	// Its place is the cursor's, not the Log's present end: the host may have
 	// spoken since the cursor was taken.
@@ -257,9 +257,10 @@ func (s *Session) enterRoom(room *Room, e entering, id uint32) *fault {
 	return nil
 }
 
-// find returns the room with a code as it was typed. Wrong codes are counted. With
-// a proof, a secret or a token, the caller has yet to check it: while the relay
-// looks at no code from this address, it must tell nothing but what is right.
+// find returns the room with a code as it was typed, or a fault that has the
+// message wait while the room sleeps. Wrong codes are counted. With a proof, a secret
+// or a token, the caller has yet to check it: while the relay looks at no code from
+// this address, it must tell nothing but what is right.
 func (s *Session) find(text string, proof bool) (*Room, code, *fault) {
 	h := s.shard.hub
 	c, ok := parseCode(text)
@@ -268,8 +269,15 @@ func (s *Session) find(text string, proof bool) (*Room, code, *fault) {
 		return nil, c, shut
 	}
 	if ok {
-		if room := h.lookup(c); room != nil {
+		room, sleeps := h.find(c)
+		if room != nil {
 			return room, c, nil
+		}
+		if sleeps {
+			if s.retries() {
+				return nil, c, notReady()
+			}
+			return nil, c, &fault{sleeps: true, room: c}
 		}
 	}
 	if shut != nil {

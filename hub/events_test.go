@@ -15,7 +15,9 @@ type event struct {
 
 	ID, Seq, Sent, Total int
 	RetryMS              int `json:"retry_ms"`
+	Common               *int
 	Host, Recovered      bool
+	Truncated            bool
 	Viewers              json.RawMessage // a count, or a list of persons
 	Joined               []person
 	Left                 []uint32

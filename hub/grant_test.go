@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -293,10 +294,7 @@ func checkWhole(t testing.TB, r *testRelay) {
 			t.Errorf("room %s: its host is no host (room %v, id %d, marks %b, phase %d)", c, h.room == room, h.id, h.marks, h.phase)
 		}
 		viewers, members := 0, 0
-		for _, e := range room.roster.entries {
-			if e.session == nil {
-				continue
-			}
+		for _, e := range slices.Concat(room.roster.chunks...) {
 			viewers++
 			if s := e.session; s.room != room || s.id != e.id || s.has(markHost) || s.phase != open {
 				t.Errorf("room %s: viewer %d is none (room %v, id %d, marks %b, phase %d)", c, e.id, s.room == room, s.id, s.marks, s.phase)

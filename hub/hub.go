@@ -34,6 +34,7 @@ type Hub struct {
 
 	held atomic.Int64 // bytes of all rooms' Logs
 	open atomic.Int64 // rooms
+	left atomic.Int64 // bytes of the names of viewers that have gone
 
 	budget    budget.Budget // of everything that peers can make grow
 	refusals  refusals
@@ -43,10 +44,12 @@ type Hub struct {
 	addresses addresses
 	changes   *changes // immutable once served; nil without a store
 
-	mu      sync.RWMutex
-	rooms   map[code]*Room     // guarded by mu
-	resting map[code]time.Time // guarded by mu; when rooms that are gone were closed
-	rest    []code             // guarded by mu; those in resting, oldest first
+	mu       sync.RWMutex
+	rooms    map[code]*Room     // guarded by mu
+	sleeping map[code]*sleeper  // guarded by mu; rooms on disk that are not in rooms yet
+	resting  map[code]time.Time // guarded by mu; when rooms that are gone were closed
+	rest     []code             // guarded by mu; those in resting, oldest first
+	want     func(code string)  // immutable once served; asks for a room that sleeps
 }
 
 // offloads is how many large messages are checked at the same time, and how many
@@ -59,7 +62,7 @@ func New(config Config, workers []Worker) *Hub {
 		began: time.Now(),
 		aside: func(f func()) { go f() }, newLog: broadcast.New,
 		paths: make(map[string]uint8),
-		rooms: make(map[code]*Room), resting: make(map[code]time.Time),
+		rooms: make(map[code]*Room), sleeping: make(map[code]*sleeper), resting: make(map[code]time.Time),
 	}
 	aside := func(f func()) { h.aside(f) } // tests replace it
 	h.checks = turnstile{run: aside, limit: offloads}
@@ -164,7 +167,7 @@ const (
 func (h *Hub) register(r *Room) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.rooms) >= h.Config().MaxRooms || h.draining.Load() || h.budget.Level() >= budget.Full {
+	if len(h.rooms)+len(h.sleeping) >= h.Config().MaxRooms || h.draining.Load() || h.budget.Level() >= budget.Full {
 		return false
 	}
 	h.wakeCodesLocked(maxResting)
@@ -172,7 +175,7 @@ func (h *Hub) register(r *Room) bool {
 		r.code = drawCode(h.Config().HexCodes)
 		_, taken := h.rooms[r.code]
 		_, rests := h.resting[r.code]
-		if !taken && !rests {
+		if !taken && !rests && h.sleeping[r.code] == nil {
 			break
 		}
 	}

@@ -17,6 +17,7 @@ const (
 type presence struct {
 	joined []person
 	left   []uint32
+	cut    bool        // there are more than those
 	due    bool        // there is something to tell
 	told   time.Time   // when the host was last told
 	timer  *time.Timer // set while the next event waits for its time
@@ -32,8 +33,11 @@ type person struct {
 // the end: an event does not tell in which order who came and went.
 func (p *presence) joinedLocked(r *Room, id uint32, name string) {
 	p.left = slices.DeleteFunc(p.left, func(left uint32) bool { return left == id })
+	p.joined = slices.DeleteFunc(p.joined, func(joined person) bool { return joined.ID == id })
 	if len(p.joined) < maxPresence {
 		p.joined = append(p.joined, person{id, name})
+	} else {
+		p.cut = true
 	}
 	p.changedLocked(r)
 }
@@ -42,6 +46,8 @@ func (p *presence) leftLocked(r *Room, id uint32) {
 	p.joined = slices.DeleteFunc(p.joined, func(joined person) bool { return joined.ID == id })
 	if len(p.left) < maxPresence {
 		p.left = append(p.left, id)
+	} else {
+		p.cut = true
 	}
 	p.changedLocked(r)
 }
@@ -50,7 +56,7 @@ func (p *presence) leftLocked(r *Room, id uint32) {
 // not told.
 func (p *presence) hostLocked(r *Room) {
 	p.stop()
-	p.joined, p.left, p.due = nil, nil, false
+	p.joined, p.left, p.cut, p.due = nil, nil, false, false
 	if r.roster.viewers > 0 {
 		p.changedLocked(r)
 	}
@@ -74,7 +80,8 @@ func (p *presence) stop() {
 }
 
 // tellPresence tells the host what was gathered. While too much waits for it
-// already, it gathers on: the count is always right, only names are left out.
+// already, it gathers on: the count is always right, and it says when somebody
+// is left out.
 func (r *Room) tellPresence() {
 	r.mu.Lock()
 	host := r.seat.host
@@ -104,8 +111,8 @@ func (r *Room) tellPresence() {
 			r.mu.Unlock()
 			return
 		}
-		event := presenceEvent(p.joined, p.left, r.roster.viewers)
-		p.joined, p.left, p.due = nil, nil, false
+		event := presenceEvent(p.joined, p.left, r.roster.viewers, p.cut)
+		p.joined, p.left, p.cut, p.due = nil, nil, false, false
 		r.mu.Unlock()
 		host.tell(event)
 	})

@@ -195,3 +195,110 @@ func TestPresenceOfAnOlderTimer(t *testing.T) {
 		late(0)
 	})
 }
+
+// TestNamesOfThoseWhoComeBack has a viewer come back without its name, and with
+// another one, after it has gone and while its older connection is there.
+func TestNamesOfThoseWhoComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 2, Config{})
+		host, room := r.opens(0, "")
+		v, me := r.enters(1, room.Code, `,"name":"Ada"`)
+		r.sleep(presenceEvery)
+		host.told()
+		back := func(options string) {
+			t.Helper()
+			v, _ = r.enters(1, room.Code, `,"token":"`+me.Token+`"`+options)
+			r.sleep(2 * presenceEvery)
+		}
+		check := func(want ...string) {
+			t.Helper()
+			var got []string
+			for _, e := range host.told() {
+				got = append(got, e.text)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("the host was told %q, want %q", got, want)
+			}
+		}
+		joined := func(name string) string {
+			return `{"type":"presence","joined":[{"id":1,"name":"` + name + `"}],"left":[],"viewers":1}`
+		}
+		v.reset()
+		r.sleep(2 * presenceEvery)
+		host.told()
+		back("")
+		check(joined("Ada"))
+		back("") // its older connection is there
+		check()
+		back(`,"name":"Ada"`)
+		check()
+		back(`,"name":"Grace"`)
+		check(joined("Grace"))
+		v.reset()
+		back(`,"name":"Joan"`)
+		if told := host.told(); len(told) == 0 || len(told[len(told)-1].Joined) != 1 || told[len(told)-1].Joined[0].Name != "Joan" {
+			t.Errorf("the host was told %+v", told)
+		}
+	})
+}
+
+// TestNamesGoWithTheirRoom closes a room that has kept a name, with another viewer
+// in it.
+func TestNamesGoWithTheirRoom(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	host, room := r.opens(0, "")
+	gone, _ := r.enters(0, room.Code, `,"name":"Ada"`)
+	r.enters(0, room.Code, `,"name":"Grace"`)
+	gone.reset()
+	r.run()
+	if n := r.hub.left.Load(); n != int64(len("Ada")+leftOverhead) {
+		t.Errorf("%d bytes are counted of one name", n)
+	}
+	host.say(`{"type":"close"}`)
+	r.run()
+	if n := r.hub.left.Load(); n != 0 {
+		t.Errorf("%d bytes are counted of no room's names", n)
+	}
+}
+
+// TestPresenceTellsWhenItIsCut has so many come and go at once that an event does
+// not name them all: it says so, and a list from the beginning has everybody.
+func TestPresenceTellsWhenItIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 1, Config{})
+		host, room := r.opens(0, "")
+		r.enters(0, room.Code, "")
+		host.told() // and nothing again for a while
+		for range maxPresence {
+			r.enters(0, room.Code, "")
+		}
+		r.sleep(presenceEvery)
+		if told := host.told(); len(told) != 1 || told[0].Truncated || len(told[0].Joined) != maxPresence {
+			t.Fatalf("of %d who joined the host was told %+v", maxPresence, told)
+		}
+		var all []*peer
+		for range maxPresence + 1 {
+			v, _ := r.enters(0, room.Code, "")
+			all = append(all, v)
+		}
+		r.sleep(presenceEvery)
+		if told := host.told(); len(told) != 1 || !told[0].Truncated || len(told[0].Joined) != maxPresence {
+			t.Fatalf("of one more than fit the host was told %+v", told)
+		}
+		for _, v := range all {
+			v.reset()
+		}
+		r.sleep(presenceEvery)
+		if told := host.told(); len(told) != 1 || !told[0].Truncated || len(told[0].Left) != maxPresence {
+			t.Fatalf("of one more than fit who left the host was told %+v", told)
+		}
+		r.sleep(time.Second)
+		r.enters(0, room.Code, "")
+		if told := host.told(); len(told) != 1 || told[0].Truncated {
+			t.Errorf("afterwards the host was told %+v", told)
+		}
+		if got := host.listed(`,"limit":1000`); len(got) != maxPresence+2 {
+			t.Errorf("the list has %d", len(got))
+		}
+	})
+}

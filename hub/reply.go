@@ -16,6 +16,9 @@ type fault struct {
 	ref     json.RawMessage // the message's own, if it has one
 	retry   time.Duration   // after which the same may be tried again, if it is known
 	end     Reason          // why the connection ends after it; ReasonLost if it does not
+
+	sleeps bool // nothing is wrong: the message has to wait for the room, which sleeps
+	room   code
 }
 
 // Errors returns the codes of all faults, so that each can have its count from
@@ -24,7 +27,7 @@ func Errors() []string {
 	return []string{
 		"too_large", "bad_message", "bad_json", "unknown_type", "not_in_room", "already_in_room", "not_host", "is_host",
 		"host_away", "secret_required", "wrong_secret", "bad_token", "create_forbidden", "too_many_attempts", "room_full",
-		"no_such_viewer", "room_not_found", "too_many_rooms", "too_fast", "busy", "history_unavailable", "server_full",
+		"no_such_viewer", "room_not_found", "not_ready", "too_many_rooms", "too_fast", "busy", "history_unavailable", "server_full",
 		"too_many_errors",
 	}
 }
@@ -33,6 +36,10 @@ func Errors() []string {
 
 func roomNotFound() *fault {
 	return &fault{code: "room_not_found", message: "there is no open room with this code"}
+}
+
+func notReady() *fault {
+	return &fault{code: "not_ready", message: "the relay cannot read this room from its disk now; try again later"}
 }
 
 func badToken() *fault {
@@ -120,9 +127,13 @@ func joined(r *Room, id uint32, w welcome) []byte {
 }
 
 // rejoined is joined for a viewer that has come back, and says whether it gets
-// all that it has missed.
-func rejoined(joined []byte, recovered bool) []byte {
-	return fmt.Appendf(joined[:len(joined)-1], `,"recovered":%t}`, recovered)
+// all that it has missed, and up to where it has what others have.
+func rejoined(joined []byte, w welcome) []byte {
+	text := fmt.Appendf(joined[:len(joined)-1], `,"recovered":%t`, w.recovered)
+	if w.parted {
+		text = fmt.Appendf(text, `,"common":%d`, w.common)
+	}
+	return append(text, '}')
 }
 
 // nowHost tells a viewer that it has become the host.
@@ -155,7 +166,8 @@ func mailFrom(from string, data json.RawMessage) []byte {
 // viewerFrom is a viewer's id as mailFrom wants it.
 func viewerFrom(id uint32) string { return strconv.FormatUint(uint64(id), 10) }
 
-func presenceEvent(joined []person, left []uint32, viewers int) []byte {
+// presenceEvent tells who came and went; cut that there were more.
+func presenceEvent(joined []person, left []uint32, viewers int, cut bool) []byte {
 	if joined == nil {
 		joined = []person{}
 	}
@@ -163,11 +175,12 @@ func presenceEvent(joined []person, left []uint32, viewers int) []byte {
 		left = []uint32{}
 	}
 	return encode(struct {
-		Type    string   `json:"type"`
-		Joined  []person `json:"joined"`
-		Left    []uint32 `json:"left"`
-		Viewers int      `json:"viewers"`
-	}{"presence", joined, left, viewers})
+		Type      string   `json:"type"`
+		Joined    []person `json:"joined"`
+		Left      []uint32 `json:"left"`
+		Viewers   int      `json:"viewers"`
+		Truncated bool     `json:"truncated,omitempty"`
+	}{"presence", joined, left, viewers, cut})
 }
 
 func listOf(page []person, total int) []byte {

@@ -347,6 +347,9 @@ func (w *world) join(_ *rapid.T, c *client, code string, p *proofs) {
 		if p.name == "" {
 			p.name = l.names[id]
 		}
+		if p.name != l.names[id] {
+			l.changed(l.joined, id)
+		}
 		l.viewers[id], c.lesson, c.id, l.names[id] = c, l, id, p.name
 	default:
 		l.enters(c, id, p.name)

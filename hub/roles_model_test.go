@@ -99,7 +99,7 @@ type lesson struct {
 	token, granted string // of the host; of one that has not spoken
 	host           *client
 	viewers        map[uint32]*client
-	names          map[uint32]string
+	names          map[uint32]string // of those who have gone, too
 	tokens         map[uint32]string
 	void           map[uint32]bool
 	last           uint32
@@ -109,7 +109,8 @@ type lesson struct {
 
 	joined, left map[uint32]int  // what the host may be told; how often it was so
 	believed     map[uint32]bool // what it was told last of an id
-	muddled      bool            // the host has not read: what it is told of is not clear
+	called       map[uint32]string
+	muddled      bool // the host has not read: what it is told of is not clear
 	told         time.Time
 	quiet        time.Time // when the presence last changed
 }
@@ -261,6 +262,8 @@ func (l *lesson) enters(c *client, id uint32, name string) {
 	if id == 0 {
 		l.last++
 		id = l.last
+	} else if name == "" {
+		name = l.names[id]
 	}
 	l.viewers[id], c.lesson, c.id, c.granted = c, l, id, false
 	l.names[id] = name
@@ -270,7 +273,6 @@ func (l *lesson) enters(c *client, id uint32, name string) {
 // exits takes a viewer out.
 func (l *lesson) exits(c *client) {
 	delete(l.viewers, c.id)
-	delete(l.names, c.id)
 	l.changed(l.left, c.id)
 	c.lesson, c.id = nil, 0
 }
@@ -280,7 +282,7 @@ func (l *lesson) sits(c *client) {
 	l.host, c.lesson, c.id, c.granted = c, l, 0, false
 	l.ends = time.Time{}
 	l.joined, l.left, l.quiet = make(map[uint32]int), make(map[uint32]int), time.Now()
-	l.believed = make(map[uint32]bool)
+	l.believed, l.called = make(map[uint32]bool), make(map[uint32]string)
 	l.muddled = c.blocked || c.drained
 }
 
@@ -324,6 +326,7 @@ func (l *lesson) checkPresence(t *rapid.T) {
 			l.told = time.Time{} // it came some time ago
 		}
 		for _, v := range e.Joined {
+			l.called[v.ID] = v.Name
 			if l.believed[v.ID] = true; l.joined[v.ID] == 0 && !l.muddled {
 				t.Fatalf("%s, but %d did not join", text, v.ID)
 			}
@@ -344,6 +347,8 @@ func (l *lesson) checkPresence(t *rapid.T) {
 		for id := range untold {
 			if there := l.viewers[id] != nil; l.believed[id] != there {
 				t.Fatalf("the host believes that %d is there: %v", id, l.believed[id])
+			} else if there && l.called[id] != l.names[id] {
+				t.Fatalf("the host knows %d as %q, it is %q", id, l.called[id], l.names[id])
 			}
 		}
 	}

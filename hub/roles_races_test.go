@@ -150,9 +150,11 @@ func (c *race) settle() {
 	c.listen(true)
 	checkWhole(c.r.t, c.r)
 	c.room.mu.Lock()
-	for id := range c.room.roster.void {
-		if c.room.roster.session(id) != nil {
-			c.t.Errorf("viewer %d is there although it was kicked", id)
+	for _, kicked := range c.room.roster.void {
+		for id := kicked[0]; id <= kicked[1]; id++ {
+			if c.room.roster.session(id) != nil {
+				c.t.Errorf("viewer %d is there although it was kicked", id)
+			}
 		}
 	}
 	c.room.mu.Unlock()

@@ -64,6 +64,7 @@ func newRoom(h *Hub, rules roomRules) (*Room, hostToken) {
 		hub: h, epoch: epoch, birth: epoch, options: rules, created: time.Now(),
 		log: h.newLog(0), audiences: make([]atomic.Pointer[audience], len(h.shards)),
 	}
+	r.roster.left.total = &h.left
 	token := drawToken()
 	r.seat.token = token.hash()
 	return r, token
@@ -118,6 +119,8 @@ type welcome struct {
 	viewers   int
 	host      bool
 	recovered bool
+	common    uint64 // up to which broadcast the viewer has what the room has, if parted
+	parted    bool   // it comes from an older epoch, and saw what the room does not have
 }
 
 // join lets a viewer in: it gets what is broadcast from now on. With an id of
@@ -172,11 +175,12 @@ func (r *Room) refusalLocked(id uint32) *fault {
 // lacksLocked reports whether the record has what a viewer missed, but not the
 // Log in its encoding.
 func (r *Room) lacksLocked(e entering) bool {
-	if e.encoding == verbatim || !r.knows(e.last) {
+	common, known := r.common(e.last)
+	if e.encoding == verbatim || !known {
 		return false
 	}
-	_, recorded := r.log.At(e.last.seq + 1)
-	_, there := r.in(e.encoding).At(e.last.seq + 1)
+	_, recorded := r.log.At(common + 1)
+	_, there := r.in(e.encoding).At(common + 1)
 	return recorded && !there
 }
 
@@ -186,22 +190,26 @@ func (r *Room) lacksLocked(e entering) bool {
 func (r *Room) admitLocked(s *Session, e entering, id uint32) (w welcome, older *Session) {
 	r.pages.version++
 	if older = r.roster.session(id); older == nil {
-		id = r.roster.add(s, id, e.name)
-		r.presence.joinedLocked(r, id, e.name)
+		var name string
+		id, name = r.roster.add(s, id, e.name)
+		r.presence.joinedLocked(r, id, name)
 		r.countLocked()
-	} else {
-		r.roster.replace(s, id, e.name)
+	} else if r.roster.replace(s, id, e.name) {
+		r.presence.joinedLocked(r, id, e.name) // the host hears of the new name
 	}
 	l := r.in(e.encoding)
-	from, recovered := l.End(), false
-	if r.knows(e.last) {
-		if c, ok := l.At(e.last.seq + 1); ok {
-			from, recovered = c, true
+	from := l.End()
+	common, known := r.common(e.last)
+	if known {
+		if c, ok := l.At(common + 1); ok {
+			from, w.recovered = c, common == e.last.seq
 		}
+		w.common, w.parted = common, e.last.epoch != r.epoch && !w.recovered
 	}
 	s.encoding = e.encoding
 	r.enterLocked(s, id, from)
-	return welcome{seq: s.cursor.Seq(), viewers: r.roster.viewers, host: r.seat.host != nil, recovered: recovered}, older
+	w.seq, w.viewers, w.host = s.cursor.Seq(), r.roster.viewers, r.seat.host != nil
+	return w, older
 }
 
 // enterLocked makes s a viewer at a place of the Log in its encoding, for which
@@ -270,6 +278,7 @@ func (r *Room) closeLocked() (host *Session) {
 	r.asking.stop()
 	r.presence.stop()
 	r.tally.stop()
+	r.roster.left.forget()
 	r.told.drop()
 	r.pages.drop()
 	r.releaseLocked()

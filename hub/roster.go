@@ -1,110 +1,183 @@
 package hub
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 // A roster is who is in a room: the viewers in the order of their ids, which is
-// the order in which they first joined. It is guarded by the room's lock.
+// the order in which they first joined. It is guarded by the room's lock, so
+// nothing in it takes longer than some tens of microseconds, however many there
+// are and in whatever order they come and go.
 type roster struct {
 	viewers int
 	last    uint32 // the latest id; ids are never given twice
 
-	entries []entry           // in the order of their ids; some are gone
-	names   map[uint32]string // of those who have one
-	void    map[uint32]bool   // ids whose tokens no longer count
-	kicked  []uint32          // the same, in the order in which they were kicked
+	chunks [][]entry         // each sorted and not empty, one after the other
+	names  map[uint32]string // of those who have one
+	left   leftNames         // of those who have gone, for their return
+	void   idRanges          // ids whose tokens no longer count
 }
 
-// An entry is one viewer. It stays for a while when the viewer has gone.
+// An entry is one viewer.
 type entry struct {
-	session *Session // nil when it has gone
+	session *Session
 	id      uint32
 }
 
-// find returns where an id is or would be.
-func (r *roster) find(id uint32) int {
-	return sort.Search(len(r.entries), func(i int) bool { return r.entries[i].id >= id })
+// maxChunk is how many entries a chunk has at most: so many are moved at most to
+// make room for one. Two neighbours with a quarter of it between them become one.
+const maxChunk = 512
+
+// find returns the chunk where an id is or would be, and its place in it.
+func (r *roster) find(id uint32) (chunk, at int) {
+	chunk = sort.Search(len(r.chunks), func(i int) bool {
+		c := r.chunks[i]
+		return c[len(c)-1].id >= id
+	})
+	if chunk == len(r.chunks) {
+		return chunk, 0
+	}
+	c := r.chunks[chunk]
+	return chunk, sort.Search(len(c), func(i int) bool { return c[i].id >= id })
+}
+
+// entry returns the viewer's, nil if it is not there.
+func (r *roster) entry(id uint32) *entry {
+	chunk, at := r.find(id)
+	if chunk == len(r.chunks) || r.chunks[chunk][at].id != id {
+		return nil
+	}
+	return &r.chunks[chunk][at]
 }
 
 // session returns the viewer with the id, nil if it is not there.
 func (r *roster) session(id uint32) *Session {
-	if i := r.find(id); i < len(r.entries) && r.entries[i].id == id {
-		return r.entries[i].session
+	if e := r.entry(id); e != nil {
+		return e.session
 	}
 	return nil
 }
 
 // voided reports whether the id's token no longer counts.
-func (r *roster) voided(id uint32) bool { return r.void[id] }
+func (r *roster) voided(id uint32) bool { return r.void.has(id) }
 
-// add enters a viewer, under its old id or, with 0, a new one.
-func (r *roster) add(s *Session, id uint32, name string) uint32 {
+// kick makes the token of an id void.
+func (r *roster) kick(id uint32) { r.void = r.void.with(id) }
+
+// add enters a viewer that is not there, under its old id or, with 0, a new one.
+// It returns the id, and its name: the one that it had if it gives none.
+func (r *roster) add(s *Session, id uint32, name string) (as uint32, called string) {
 	r.viewers++
 	if id == 0 {
 		r.last++
 		id = r.last
+	} else if had := r.left.take(id); name == "" {
+		name = had
 	}
-	i := r.find(id)
-	if i == len(r.entries) || r.entries[i].id != id {
-		r.entries = append(r.entries, entry{})
-		copy(r.entries[i+1:], r.entries[i:])
-	}
-	r.entries[i] = entry{s, id}
-	r.call(id, name)
-	return id
-}
-
-// replace gives the place of a viewer that is there to a newer connection.
-func (r *roster) replace(s *Session, id uint32, name string) {
-	r.entries[r.find(id)].session = s
+	r.insert(entry{s, id})
 	if name != "" {
 		r.call(id, name)
 	}
+	return id, name
+}
+
+// insert puts an entry at its place.
+func (r *roster) insert(e entry) {
+	chunk, at := r.find(e.id)
+	if chunk == len(r.chunks) { // beyond all: it goes behind the last, if that is not full
+		if chunk == 0 || len(r.chunks[chunk-1]) == maxChunk {
+			r.chunks = append(r.chunks, []entry{e})
+			return
+		}
+		chunk--
+		at = len(r.chunks[chunk])
+	}
+	c := r.chunks[chunk]
+	if len(c) == maxChunk {
+		half := slices.Clone(c[maxChunk/2:])
+		r.chunks = slices.Insert(r.chunks, chunk+1, half)
+		r.chunks[chunk] = slices.Delete(c, maxChunk/2, maxChunk)
+		if at > maxChunk/2 {
+			chunk, at = chunk+1, at-maxChunk/2
+		}
+		c = r.chunks[chunk]
+	}
+	if len(c) == cap(c) {
+		c = append(make([]entry, 0, min(2*len(c), maxChunk)), c...)
+	}
+	r.chunks[chunk] = slices.Insert(c, at, e)
+}
+
+// replace gives the place of a viewer that is there to a newer connection. It
+// reports whether it has another name from now on.
+func (r *roster) replace(s *Session, id uint32, name string) (renamed bool) {
+	r.entry(id).session = s
+	if name == "" || r.names[id] == name {
+		return false
+	}
+	r.call(id, name)
+	return true
 }
 
 // call notes a viewer's name.
 func (r *roster) call(id uint32, name string) {
-	switch {
-	case name != "" && r.names == nil:
-		r.names = map[uint32]string{id: name}
-	case name != "":
-		r.names[id] = name
-	default:
-		delete(r.names, id)
+	if r.names == nil {
+		r.names = make(map[uint32]string)
 	}
+	r.names[id] = name
 }
 
-// remove takes out a viewer that is there. Entries are swept out when most of
-// them are of viewers that have gone.
+// remove takes out a viewer that is there. Its name is kept for its return, if
+// it may come back.
 func (r *roster) remove(id uint32) {
 	r.viewers--
-	r.entries[r.find(id)].session = nil
-	delete(r.names, id)
-	if len(r.entries) > 2*r.viewers+minMembers {
-		kept := make([]entry, 0, r.viewers)
-		for _, e := range r.entries {
-			if e.session != nil {
-				kept = append(kept, e)
-			}
+	if name, ok := r.names[id]; ok {
+		delete(r.names, id)
+		if len(r.names) == 0 {
+			r.names = nil // a map does not give back what it has grown to
 		}
-		r.entries = kept
+		if !r.voided(id) {
+			r.left.put(id, name)
+		}
+	}
+	chunk, at := r.find(id)
+	c := slices.Delete(r.chunks[chunk], at, at+1)
+	r.chunks[chunk] = c
+	switch {
+	case len(c) == 0:
+		r.chunks = tight(slices.Delete(r.chunks, chunk, chunk+1))
+	case len(c) > maxChunk/4:
+	case chunk+1 < len(r.chunks) && len(c)+len(r.chunks[chunk+1]) <= maxChunk/2:
+		r.join(chunk)
+	case chunk > 0 && len(c)+len(r.chunks[chunk-1]) <= maxChunk/2:
+		r.join(chunk - 1)
+	default:
+		r.chunks[chunk] = tight(c)
 	}
 }
 
-// kick makes the token of an id void.
-func (r *roster) kick(id uint32) {
-	if r.void == nil {
-		r.void = make(map[uint32]bool)
+// join makes one chunk of two neighbours.
+func (r *roster) join(chunk int) {
+	r.chunks[chunk] = slices.Concat(r.chunks[chunk], r.chunks[chunk+1])
+	r.chunks = tight(slices.Delete(r.chunks, chunk+1, chunk+2))
+}
+
+// tight gives back memory of which less than a quarter is used.
+func tight[S ~[]E, E any](s S) S {
+	if cap(s) <= 4*len(s) || cap(s) <= 8 {
+		return s
 	}
-	if !r.void[id] {
-		r.void[id] = true
-		r.kicked = append(r.kicked, id) // who has a shorter slice of it may go on reading
-	}
+	return append(make(S, 0, 2*len(s)), s...)
 }
 
 // page calls f for up to limit viewers with ids beyond after.
 func (r *roster) page(after uint32, limit int, f func(id uint32, name string)) {
-	for i := r.find(after + 1); i < len(r.entries) && limit > 0; i++ {
-		if e := r.entries[i]; e.session != nil {
+	for chunk, at := r.find(after + 1); chunk < len(r.chunks); chunk, at = chunk+1, 0 {
+		for _, e := range r.chunks[chunk][at:] {
+			if limit == 0 {
+				return
+			}
 			f(e.id, r.names[e.id])
 			limit--
 		}

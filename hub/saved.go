@@ -16,7 +16,7 @@ const (
 	// maxOlder is how many older epochs a room remembers: who comes back from one
 	// before those starts afresh.
 	maxOlder = 16
-	// lostIDs is how many ids are left out after an unclean start, because
+	// lostIDs is how many ids are left out for each unclean start, because
 	// viewers may have got them that the store has not heard of.
 	lostIDs = 65_536
 	// minReturn is how long a restored room waits for its host at least, even
@@ -40,15 +40,26 @@ type Saved struct {
 	RelayTells bool   `json:"relay_tells,omitempty"`
 	Skips      bool   `json:"skips,omitempty"`
 
-	Token   secret   `json:"token"`
-	Granted secret   `json:"granted,omitzero"`
-	Hosted  bool     `json:"hosted,omitempty"` // it has had a host
-	Void    []uint32 `json:"void,omitempty"`   // ids whose tokens do not count; must not be changed
+	Token   secret `json:"token"`
+	Granted secret `json:"granted,omitzero"`
+	Hosted  bool   `json:"hosted,omitempty"` // it has had a host
+
+	Void    [][2]uint32 `json:"void_ranges,omitempty"` // ids whose tokens do not count, from and to; must not be changed
+	VoidIDs []uint32    `json:"void,omitempty"`        // the same, as older relays wrote it
 
 	// These change all the time, and stand apart from the rest on a disk.
 	Seq    uint64 `json:"-"` // number of the last broadcast
 	Sent   uint64 `json:"-"` // broadcasts taken from hosts
 	LastID uint32 `json:"-"` // the latest id of a viewer
+}
+
+// SameState reports whether s is o but for the numbers that change all the time.
+func (s *Saved) SameState(o *Saved) bool {
+	return s.Code == o.Code && s.Birth == o.Birth && s.Epoch == o.Epoch && slices.Equal(s.Older, o.Older) && s.Created.Equal(o.Created) &&
+		s.Name == o.Name && s.Secret == o.Secret && s.MaxViewers == o.MaxViewers && s.Roster == o.Roster &&
+		s.RelayTells == o.RelayTells && s.Skips == o.Skips &&
+		s.Token == o.Token && s.Granted == o.Granted && s.Hosted == o.Hosted &&
+		slices.Equal(s.Void, o.Void) && slices.Equal(s.VoidIDs, o.VoidIDs)
 }
 
 // A Past is an epoch that has ended. Of what its viewers saw, the room knows
@@ -75,18 +86,28 @@ func (r *Room) Snapshot() Snapshot {
 		Saved: Saved{
 			Code: r.code.String(), Birth: r.birth, Epoch: r.epoch, Older: r.older, Created: r.created,
 			Name: o.name, Secret: o.secret, MaxViewers: o.maxViewers, Roster: o.roster, RelayTells: o.relayTells, Skips: o.skips,
-			Token: r.seat.token, Granted: r.seat.granted, Hosted: r.seat.hosted, Void: r.roster.kicked,
+			Token: r.seat.token, Granted: r.seat.granted, Hosted: r.seat.hosted, Void: r.roster.void,
 			Seq: end.Seq(), Sent: r.seat.sent, LastID: r.roster.last,
 		},
 		Closed: r.closed, Oldest: r.log.Oldest(), End: end,
 	}
 }
 
+// A Restoring is what a store knows of a room beside what is saved.
+type Restoring struct {
+	Starts int      // unclean starts since it was saved; 0 means that nobody can have seen what is not there
+	Epochs []string // those that began with these starts, the present one last; one is drawn if there are none
+	Bytes  int64    // that its buffers may have; 0 for as many as any room may have
+}
+
+// restoredSegments is in how many pieces at least a restored record is held, each
+// of which is forgotten as a whole.
+const restoredSegments = 8
+
 // Restore makes a room that was saved, with its last broadcasts, and has it
-// wait for its host. Unless the start is clean, which means that nobody can have
-// seen what is not there, a new epoch begins. It must be called before anything
-// is served, and after Persist.
-func (h *Hub) Restore(s Saved, messages [][]byte, clean bool) (*Room, error) {
+// wait for its host. After an unclean start a new epoch begins. Nobody gets to
+// it before Wake. It must be called after Persist, and does not keep messages.
+func (h *Hub) Restore(s Saved, messages [][]byte, how Restoring) (*Room, error) {
 	c, ok := parseCode(s.Code)
 	if !ok || s.Birth == "" || s.Epoch == "" || !s.Token.asked() || uint64(len(messages)) > s.Seq {
 		return nil, errors.New("restore a room: its state is incomplete")
@@ -97,42 +118,68 @@ func (h *Hub) Restore(s Saved, messages [][]byte, clean bool) (*Room, error) {
 	r, _ := newRoom(h, roomRules{
 		name: s.Name, secret: s.Secret, maxViewers: s.MaxViewers, roster: s.Roster, relayTells: s.RelayTells, skips: s.Skips,
 	})
-	if !clean {
-		s.Older = append(slices.Clone(s.Older), Past{s.Epoch, s.Seq})
+	if how.Starts > 0 {
+		s.Older = slices.Clone(s.Older)
+		if len(how.Epochs) == 0 {
+			how.Epochs = []string{r.epoch}
+		}
+		for _, next := range how.Epochs {
+			s.Older = append(s.Older, Past{s.Epoch, s.Seq})
+			s.Epoch = next
+		}
 		s.Older = s.Older[max(0, len(s.Older)-maxOlder):]
-		s.Epoch = r.epoch
-		s.LastID += min(lostIDs, math.MaxUint32-s.LastID)
+		s.LastID += uint32(min(int64(how.Starts)*lostIDs, math.MaxUint32-int64(s.LastID)))
 	}
 	r.code, r.birth, r.epoch, r.older, r.created = c, s.Birth, s.Epoch, s.Older, s.Created
 	r.log = h.newLog(s.Seq - uint64(len(messages)))
 	r.seat.token, r.seat.granted, r.seat.hosted, r.seat.sent = s.Token, s.Granted, s.Hosted, s.Sent
 	r.roster.last = s.LastID
+	r.roster.void = rangesOf(s.Void, s.VoidIDs)
 	r.mu.Lock()
-	for _, id := range s.Void {
-		r.roster.kick(id)
-	}
-	for _, text := range messages {
-		r.publishLocked(text)
-	}
+	r.marked.Store(true) // the store has all of this
+	r.refillLocked(messages, how.Bytes)
+	r.marked.Store(false)
 	if limit := h.Config(); s.Hosted {
 		r.waitLocked(max(limit.HostGrace, minReturn), ReasonHostGone)
 	} else {
 		r.waitLocked(limit.RoomIdle, ReasonRoomIdle)
 	}
 	r.mu.Unlock()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.rooms[c] = r
-	h.open.Add(1)
 	return r, nil
 }
 
-// knows reports whether what the room has up to a place is what a viewer saw
-// that says it was there.
-func (r *Room) knows(p place) bool {
+// refillLocked appends the broadcasts of a restored room, in segments that are
+// made to measure: most rooms say nothing more.
+func (r *Room) refillLocked(messages [][]byte, most int64) {
+	bytes := 0
+	for _, text := range messages {
+		bytes += len(text) + maxHeader
+	}
+	keep := r.retention(r.hub.now())
+	if keep.Buffers == 0 || most > 0 && most < keep.Buffers {
+		keep.Buffers = most
+	}
+	size := min(max(bytes/restoredSegments, broadcast.MinSegment), broadcast.MaxSegment)
+	r.log.Bound(size, size)
+	for i, text := range messages {
+		write(r.log, writers[verbatim], 0, text, r.hub.now())
+		if i%64 == 63 || i == len(messages)-1 {
+			r.keepOnlyLocked(keep)
+		}
+	}
+	r.log.Bound(broadcast.MinSegment, broadcast.MaxSegment)
+	r.grown.Add(uint64(len(messages)))
+}
+
+// common returns the number up to which what the room has is what a viewer saw
+// that says it was at the place, and whether that is known.
+func (r *Room) common(p place) (seq uint64, known bool) {
 	if p.epoch == r.epoch {
-		return true
+		return p.seq, true
 	}
 	at := slices.IndexFunc(r.older, func(e Past) bool { return e.Epoch == p.epoch })
-	return at >= 0 && p.seq <= r.older[at].Last
+	if at < 0 {
+		return 0, false
+	}
+	return min(p.seq, r.older[at].Last), true
 }

@@ -3,6 +3,7 @@ package hub
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -39,9 +40,15 @@ func (r *testRelay) restart(config Config, clean bool, upTo uint64) *testRelay {
 		if err := json.Unmarshal(text, &s); err != nil {
 			r.t.Fatal(err)
 		}
-		if _, err := next.hub.Restore(s, messages, clean); err != nil {
+		how := Restoring{Starts: 1}
+		if clean {
+			how.Starts = 0
+		}
+		restored, err := next.hub.Restore(s, messages, how)
+		if err != nil {
 			r.t.Fatal(err)
 		}
+		next.hub.Wake(restored)
 	}
 	return next
 }
@@ -87,20 +94,22 @@ func TestWhoIsRecovered(t *testing.T) {
 		epoch     string
 		seq       int
 		recovered bool
+		from      int // where its stream goes on
+		common    int // -1 if it is told none
 	}{
-		"first epoch, before its end":      {epochs[0], 3, true},
-		"first epoch, nothing":             {epochs[0], 0, true},
-		"first epoch, its end":             {epochs[0], 5, true},
-		"first epoch, what was lost":       {epochs[0], 6, false},
-		"first epoch, its very last":       {epochs[0], 8, false},
-		"second epoch, before it began":    {epochs[1], 2, true},
-		"second epoch, its end":            {epochs[1], 8, true},
-		"second epoch, what was lost":      {epochs[1], 9, false},
-		"present epoch, its end":           {epochs[2], 10, true},
-		"present epoch, before it began":   {epochs[2], 1, true},
-		"present epoch, what is not there": {epochs[2], 11, false},
-		"no epoch":                         {"", 10, false},
-		"no epoch that there was":          {"0123456789ab", 3, false},
+		"first epoch, before its end":      {epochs[0], 3, true, 3, -1},
+		"first epoch, nothing":             {epochs[0], 0, true, 0, -1},
+		"first epoch, its end":             {epochs[0], 5, true, 5, -1},
+		"first epoch, what was lost":       {epochs[0], 6, false, 5, 5},
+		"first epoch, its very last":       {epochs[0], 8, false, 5, 5},
+		"second epoch, before it began":    {epochs[1], 2, true, 2, -1},
+		"second epoch, its end":            {epochs[1], 8, true, 8, -1},
+		"second epoch, what was lost":      {epochs[1], 9, false, 8, 8},
+		"present epoch, its end":           {epochs[2], 10, true, 10, -1},
+		"present epoch, before it began":   {epochs[2], 1, true, 1, -1},
+		"present epoch, what is not there": {epochs[2], 11, false, 10, -1},
+		"no epoch":                         {"", 10, false, 10, -1},
+		"no epoch that there was":          {"0123456789ab", 3, false, 10, -1},
 	} {
 		for _, numbered := range []bool{false, true} {
 			v := r.dial(1)
@@ -111,8 +120,11 @@ func TestWhoIsRecovered(t *testing.T) {
 			if err != nil || e.ID != was.ID || e.Recovered != c.recovered || e.Epoch != epochs[2] {
 				t.Fatalf("%s: was told %q", name, all)
 			}
-			if want := map[bool]int{true: c.seq, false: 10}[c.recovered]; e.Seq != want {
-				t.Errorf("%s: goes on from %d, want %d", name, e.Seq, want)
+			if e.Seq != c.from {
+				t.Errorf("%s: goes on from %d, want %d", name, e.Seq, c.from)
+			}
+			if (e.Common == nil) != (c.common < 0) || e.Common != nil && *e.Common != c.common {
+				t.Errorf("%s: was told %s, want common %d", name, all[0], c.common)
 			}
 			for i, text := range all[1:] {
 				n := e.Seq + 1 + i
@@ -129,6 +141,69 @@ func TestWhoIsRecovered(t *testing.T) {
 			}
 			v.say(`{"type":"leave"}`)
 			v.hears(`{"type":"left"}`)
+		}
+	}
+}
+
+// TestWhatIsCommonWithoutTheRest has viewers of an older epoch come back when the
+// record does not reach back to what they miss, or who ask for the history.
+func TestWhatIsCommonWithoutTheRest(t *testing.T) {
+	r := newSavingRelay(t, 1, Config{RetainMessages: 1})
+	host, first := r.opens(0, `,"history":"relay"`)
+	_, was := r.enters(0, first.Code, "")
+	host.broadcasts(1, 8)
+	r = r.restart(Config{RetainMessages: 1, HistoryEvery: time.Nanosecond}, false, 6)
+	host = r.dial(0)
+	host.gets("created", `{"type":"resume","code":"%s","token":"%s"}`, first.Code, first.Token)
+	for i := range 2000 {
+		host.say(command(7 + i))
+	}
+	r.run()
+	const last = 2006
+	for name, c := range map[string]struct {
+		seq     int
+		history bool
+		common  int
+	}{
+		"it saw what was lost":            {8, false, 6},
+		"it has what the relay had":       {4, false, 4},
+		"it has nothing":                  {0, false, 0},
+		"it saw what was lost, and asks":  {8, true, 6},
+		"it saw more than there ever was": {1 << 40, false, 6},
+	} {
+		v := r.dial(0)
+		v.say(fmt.Sprintf(`{"type":"join","code":"%s","token":"%s","epoch":"%s","seq":%d,"history":%t}`, first.Code, was.Token, first.Epoch, c.seq, c.history))
+		r.run()
+		all := v.frames()
+		e, err := parseEvent(all[0])
+		if err != nil || e.Recovered || e.Common == nil || *e.Common != c.common || e.Seq != last {
+			t.Errorf("%s: was told %q", name, all[0])
+		}
+		if len(all) != map[bool]int{false: 1, true: 2}[c.history] {
+			t.Errorf("%s: heard %d frames", name, len(all))
+		}
+		v.reset()
+	}
+}
+
+// TestSameState changes one field after the other.
+func TestSameState(t *testing.T) {
+	changes := map[string]any{
+		"Older": []Past{{"e", 1}}, "Created": time.Unix(1, 0), "Secret": secret{1}, "Token": secret{1}, "Granted": secret{1},
+		"Void": [][2]uint32{{1, 1}}, "VoidIDs": []uint32{1},
+		"Code": "c", "Birth": "b", "Epoch": "e", "Name": "n", "MaxViewers": 1, "Roster": true, "RelayTells": true, "Skips": true, "Hosted": true,
+	}
+	numbers := map[string]any{"Seq": uint64(1), "Sent": uint64(1), "LastID": uint32(1)}
+	for i := range reflect.TypeFor[Saved]().NumField() {
+		name := reflect.TypeFor[Saved]().Field(i).Name
+		var s Saved
+		to, counts := changes[name]
+		if !counts {
+			to = numbers[name]
+		}
+		reflect.ValueOf(&s).Elem().Field(i).Set(reflect.ValueOf(to))
+		if s.SameState(new(Saved)) == counts {
+			t.Errorf("a change of %s counts: %t", name, !counts)
 		}
 	}
 }

@@ -300,7 +300,7 @@ func (r *Room) demote(host *Session) {
 		return // it hears of the end like a host, or has resumed meanwhile
 	}
 	r.pages.version++
-	id := r.roster.add(host, 0, "")
+	id, _ := r.roster.add(host, 0, "")
 	r.presence.joinedLocked(r, id, "")
 	r.countLocked()
 	r.enterLocked(host, id, r.wantLocked(host.encoding).End())

@@ -81,6 +81,7 @@ type more struct {
 	held      int    // bytes of input that are counted into the budget
 	began     uint32 // when the incomplete message began, in the worker's coarse time
 	offloaded bool   // a message is being checked aside from the worker
+	retries   bool   // what is said now has waited for its room
 }
 
 // extra returns the session's more, made if need be.
@@ -94,7 +95,7 @@ func (s *Session) extra() *more {
 // dropExtra gives up the session's more when nothing is in it any longer. A host
 // keeps it: it will speak again.
 func (s *Session) dropExtra() {
-	if m := s.more; m != nil && !s.has(markHost) && m.shake == nil && m.in == nil && len(m.unread) == 0 && !m.offloaded && s.silent() {
+	if m := s.more; m != nil && !s.has(markHost) && m.shake == nil && m.in == nil && len(m.unread) == 0 && !m.offloaded && !m.retries && s.silent() {
 		s.more = nil
 	}
 }

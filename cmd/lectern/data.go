@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"lectern/hub/store"
 )
+
+// dataStopTime is how long the last write may take, after the drain.
+const dataStopTime = 8 * time.Second
 
 // A dataKeeper writes the rooms to disk while the relay runs. The zero one does
 // nothing: everything is in memory.
@@ -27,7 +31,7 @@ func (r *relay) openData() error {
 		return fmt.Errorf("--data: %w", err)
 	}
 	if err := s.Restore(r.hub); err != nil {
-		return errors.Join(fmt.Errorf("--data: %w", err), s.Close())
+		return errors.Join(fmt.Errorf("--data: %w", err), s.Close(context.Background()))
 	}
 	r.data.store = s
 	return nil
@@ -43,15 +47,29 @@ func (d *dataKeeper) run() {
 	d.all.Go(func() { d.store.Run(ctx) })
 }
 
-// stop writes everything. Nothing may be accepted into a room any more.
+// stop writes everything, in dataStopTime at most. Nothing may be accepted into a
+// room any more.
 func (d *dataKeeper) stop() error {
 	if d.store == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), dataStopTime)
+	defer cancel()
 	d.cancel()
-	d.all.Wait()
-	if err := d.store.Close(); err != nil {
-		return fmt.Errorf("--data: not everything is on disk: %w", err)
+	ended := make(chan struct{})
+	go func() {
+		d.all.Wait()
+		close(ended)
+	}()
+	var err error
+	select {
+	case <-ended:
+		err = d.store.Close(ctx)
+	case <-ctx.Done():
+		err = errors.New("the disk does not answer")
+	}
+	if err != nil {
+		return fmt.Errorf("--data: not everything is on disk, so the next start begins new epochs: %w", err)
 	}
 	return nil
 }

@@ -200,6 +200,9 @@ func (l *killedLecture) back(b *binary, v *killedViewer) *websocket.Conn {
 	case back.Recovered && (v.seq > len(l.said) || back.Seq != v.seq), !back.Recovered && (must || back.Seq != len(l.said)):
 		t.Fatalf("viewer %d was told %+v at %d of %d", v.me.ID, back, v.seq, len(l.said))
 	}
+	if parted := !back.Recovered && v.epoch != back.Epoch; parted != (back.Common != nil) || parted && *back.Common != min(v.seq, len(l.said)) {
+		t.Fatalf("viewer %d was told %+v of what it has up to %d of %d", v.me.ID, back, v.seq, len(l.said))
+	}
 	v.epoch, v.seq = back.Epoch, back.Seq
 	return c
 }

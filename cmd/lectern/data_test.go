@@ -19,6 +19,7 @@ type entrance struct {
 	Type, Code, Token, Epoch string
 
 	ID, Seq, Sent            int
+	Common                   *int
 	Resumed, Host, Recovered bool
 }
 

@@ -21,7 +21,7 @@ func (l *Log) Follow() *Log {
 }
 
 func newLog(first *segment) *Log {
-	l := &Log{oldest: first, smallest: minSegment, largest: MaxSegment}
+	l := &Log{oldest: first, smallest: MinSegment, largest: MaxSegment}
 	l.tail.Store(first)
 	return l
 }

@@ -9,7 +9,8 @@ import (
 // A new segment is twice as large as the one before, within these bounds, or
 // as large as its first frame needs.
 const (
-	minSegment = 512
+	// MinSegment is the size in bytes of the first segment.
+	MinSegment = 512
 	// MaxSegment is the size in bytes of a segment of many frames.
 	MaxSegment = 64 << 10
 

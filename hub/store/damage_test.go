@@ -219,6 +219,7 @@ func TestAClosedRoomStaysClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 		r = r.again()
+		r.write()
 		if got := r.room(all.code) != nil; got != want || len(r.files()) == 0 != !want {
 			t.Errorf("sealed as %d the room is there: %t, and the files %q", seal, got, r.files())
 		}

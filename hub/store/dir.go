@@ -26,6 +26,11 @@ type relayState struct {
 	Version int    `json:"version"`
 	Key     []byte `json:"key"`   // what viewers' tokens are made with
 	Clean   bool   `json:"clean"` // the relay was stopped, and all of every room was on disk
+
+	// Starts counts the unclean starts. Each room has the count of when it was
+	// saved: the ids that viewers may have got since follow from the difference.
+	// So a start writes this file and no other before anybody is told anything.
+	Starts uint64 `json:"starts,omitempty"`
 }
 
 // lockDir makes the directory if it is not there, and takes it for this
@@ -93,47 +98,35 @@ func drawKey() []byte {
 }
 
 // writeRelay replaces DIR/relay, and returns when it is on the disk.
-func writeRelay(dir string, s relayState) error {
-	text, err := json.Marshal(s)
+func (s *Store) writeRelay(as relayState) error {
+	text, err := json.Marshal(as)
 	if err != nil {
 		return err
 	}
 	content := beginRecord([]byte(relayMagic), begin)
 	content = appendState(content, 0, 0, text)
 	content = endRecord(append(content, 1), len(relayMagic))
-	path := filepath.Join(dir, "relay")
-	if err := writeSynced(path+".new", content); err != nil {
+	path := filepath.Join(s.config.Dir, "relay")
+	if err := s.writeSynced(path+".new", content); err != nil {
 		return err
 	}
 	if err := os.Rename(path+".new", path); err != nil {
 		return err
 	}
-	return syncFile(dir, unix.Fsync)
+	return syncFile(s.config.Dir, s.fsync)
 }
 
 // writeSynced writes a whole file.
-func writeSynced(path string, content []byte) error {
+func (s *Store) writeSynced(path string, content []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(content)
+	_, err = s.write(f, content)
 	if err == nil {
-		err = f.Sync()
+		err = s.fsync(int(f.Fd()))
 	}
 	return errors.Join(err, f.Close())
-}
-
-// syncFile has one of the sync calls done on a file or directory.
-func syncFile(path string, sync func(fd int) error) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	if err := sync(int(f.Fd())); err != nil {
-		return errors.Join(fmt.Errorf("sync %s: %w", path, err), f.Close())
-	}
-	return f.Close()
 }
 
 // Check reports why a relay could not keep its rooms in the directory, as far as
@@ -175,7 +168,7 @@ func (f roomFile) path(dir string) string {
 // parseRoomFile reads a name; others are not the store's.
 func parseRoomFile(name string) (f roomFile, ok bool) {
 	at := strings.LastIndexByte(name, '-') // a code may have a dash, too
-	if at < 0 {
+	if at <= 0 {
 		return roomFile{}, false
 	}
 	code, digits := name[:at], name[at+1:]

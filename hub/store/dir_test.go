@@ -145,7 +145,7 @@ func TestWhatTheRelayKeepsOfItself(t *testing.T) {
 
 	was := r.store.relay
 	was.Version++
-	if err := writeRelay(r.dir, was); err != nil {
+	if err := r.store.writeRelay(was); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := tryStart(t, r.dir, hub.Config{}); err == nil || !strings.Contains(err.Error(), "another version") {
@@ -155,7 +155,7 @@ func TestWhatTheRelayKeepsOfItself(t *testing.T) {
 		t.Error("another format passes the check")
 	}
 	was.Version--
-	if err := writeRelay(r.dir, was); err != nil {
+	if err := r.store.writeRelay(was); err != nil {
 		t.Fatal(err)
 	}
 	if s := r.again().has(code, 1, 3); len(s.Older) != 1 {

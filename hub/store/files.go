@@ -61,7 +61,7 @@ func (s *Store) undo(k *kept, size int64) {
 	case size == 0 && os.Remove(path) == nil:
 		k.open = false
 		k.number--
-	case size > 0 && os.Truncate(path, size) == nil:
+	case size > 0 && s.truncate(path, size) == nil:
 		k.size = size
 	default:
 		k.old = append(k.old, oldFile{k.number, k.seq})

@@ -37,7 +37,7 @@ func (h *health) failed(err error) {
 	since := h.since
 	h.mu.Unlock()
 	if tell {
-		h.log.Error("rooms cannot be written to disk: they go on in memory only, and what is said now would not survive a restart",
+		h.log.Error("rooms cannot be written to disk, or read: those that are there go on in memory only, and what is said now would not survive a restart",
 			"data", h.dir, "error", err, "since", since)
 	}
 }

@@ -13,6 +13,7 @@ type reading struct {
 	code string
 
 	saved    hub.Saved
+	starts   uint64   // unclean starts when it was saved
 	known    bool     // there was a state
 	messages [][]byte // the last ones, without a gap; in the files' memory
 
@@ -20,6 +21,8 @@ type reading struct {
 	gap     bool   // a file is missing, or does not end as it should
 	ended   kind   // how the last file was sealed, 0 if it was not
 	last    uint32 // number of the last file
+
+	slab slab
 }
 
 // clean reports whether the room is as it was when the relay was stopped.
@@ -39,7 +42,7 @@ func (r *reading) file(number uint32, content []byte) (good int) {
 	good = len(fileMagic)
 	parts, first, ended := record{}, true, kind(0)
 	for len(b) > 0 && ended == 0 {
-		one, rest, err := nextRecord(b)
+		one, rest, err := r.slab.nextRecord(b)
 		if err != nil || !parts.join(&one) {
 			break
 		}
@@ -92,10 +95,10 @@ func (parts *record) join(one *record) bool {
 // of this room, at this place. The first of a file need not go on from what was
 // read before.
 func (r *reading) take(one record, first bool) bool {
-	saved := r.saved
+	saved := savedRoom{r.saved, r.starts}
 	switch {
 	case len(one.state) > 0:
-		saved = hub.Saved{}
+		saved = savedRoom{}
 		if json.Unmarshal(one.state, &saved) != nil || saved.Code != r.code {
 			return false
 		}
@@ -111,11 +114,23 @@ func (r *reading) take(one record, first bool) bool {
 	if saved.Birth == r.saved.Birth && one.first > base && one.first <= r.saved.Seq+1 {
 		r.messages = r.messages[:one.first-1-base]
 	} else {
-		r.messages = nil
+		r.messages = r.messages[:0]
 	}
 	r.messages = append(r.messages, one.messages...)
-	r.saved, r.known = saved, true
+	r.saved, r.starts, r.known = saved.Saved, saved.Starts, true
 	r.saved.Seq = one.first + uint64(len(one.messages)) - 1
 	r.saved.Sent, r.saved.LastID = one.sent, one.lastID
 	return true
+}
+
+// lastBytes returns the last messages that have no more than so many bytes, all
+// with 0.
+func (r *reading) lastBytes(most int64) [][]byte {
+	from := len(r.messages)
+	for left := most; from > 0; from-- {
+		if left -= int64(len(r.messages[from-1])); most > 0 && left < 0 {
+			break
+		}
+	}
+	return r.messages[from:]
 }

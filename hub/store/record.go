@@ -95,7 +95,13 @@ func appendMessage(b, text []byte) []byte {
 }
 
 // nextRecord reads the record at the beginning of b, and returns what follows it.
-func nextRecord(b []byte) (r record, rest []byte, err error) {
+func nextRecord(b []byte) (r record, rest []byte, err error) { return new(slab).nextRecord(b) }
+
+// A slab is memory for records' slices of messages, all of which are given up at
+// once.
+type slab struct{ messages [][]byte }
+
+func (s *slab) nextRecord(b []byte) (r record, rest []byte, err error) {
 	if len(b) < headSize {
 		return record{}, nil, errDamaged
 	}
@@ -107,13 +113,13 @@ func nextRecord(b []byte) (r record, rest []byte, err error) {
 	if checksum(b[:4], body) != binary.BigEndian.Uint32(b[4:]) {
 		return record{}, nil, errDamaged
 	}
-	r, err = parseBody(body)
+	r, err = s.parseBody(body)
 	return r, rest, err
 }
 
 // parseBody reads what is in a record. Its lengths are checked all the same,
 // although the checksum was right.
-func parseBody(b []byte) (r record, err error) {
+func (s *slab) parseBody(b []byte) (r record, err error) {
 	f := fields{rest: b[1:]}
 	r.kind = kind(b[0])
 	switch r.kind {
@@ -127,9 +133,11 @@ func parseBody(b []byte) (r record, err error) {
 	case part:
 		r.first = f.number()
 		f.bad = f.bad || r.first == 0
+		start := len(s.messages)
 		for !f.bad && len(f.rest) > 0 {
-			r.messages = append(r.messages, f.bytes())
+			s.messages = append(s.messages, f.bytes())
 		}
+		r.messages = s.messages[start:len(s.messages):len(s.messages)]
 	case next, stop, gone:
 		f.bad = len(f.rest) > 0
 	default:

@@ -40,13 +40,22 @@ type Store struct {
 	relay  relayState
 	hub    *hub.Hub // immutable after Restore
 	health health
-	ready  bool // Restore has finished
+	queue  queue
+	ready  bool  // Restore has finished
+	clean  bool  // immutable after Restore; the last stop was clean, and this start is noted
+	blind  bool  // immutable after Restore; the next start may not know of this one
+	limit  int64 // immutable after Restore; bytes that a room may have when it is read, 0 for any
 
 	write   func(*os.File, []byte) (int, error) // immutable; tests have it fail
 	minFile int64                               // immutable; tests have it smaller
 
+	fsync    func(fd int) error        // immutable; tests have it fail
+	truncate func(string, int64) error // immutable; tests have it fail
+
 	buffer []byte  // owned by the writer
 	retry  []*kept // owned by the writer; rooms that could not be written
+
+	unnoted bool // owned by the writer after Restore; DIR/relay does not say yet that the relay runs
 
 	written atomic.Uint64 // bytes
 	rooms   atomic.Int64  // with files
@@ -69,7 +78,7 @@ func Open(c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep rooms in %s: %w", c.Dir, err)
 	}
-	s := &Store{config: c, lock: lock, write: (*os.File).Write, minFile: minFile, kept: make(map[*hub.Room]*kept)}
+	s := &Store{config: c, lock: lock, write: (*os.File).Write, fsync: unix.Fsync, truncate: os.Truncate, minFile: minFile, kept: make(map[*hub.Room]*kept)}
 	s.health = health{log: c.Log, dir: c.Dir}
 	s.relay, err = readRelay(c.Dir)
 	if errors.Is(err, errDamaged) {
@@ -83,12 +92,13 @@ func Open(c Config) (*Store, error) {
 	return s, nil
 }
 
-// Run writes what changes, each interval, until ctx ends. Only Close writes
-// all of it.
+// Run reads the rooms, and writes what changes, each interval, until ctx ends. Only
+// Close writes all of it.
 func (s *Store) Run(ctx context.Context) {
-	var tending sync.WaitGroup
-	tending.Go(func() { s.tend(ctx) })
-	defer tending.Wait()
+	var beside sync.WaitGroup
+	beside.Go(func() { s.tend(ctx) })
+	beside.Go(func() { s.read(ctx) })
+	defer beside.Wait()
 	wait := s.config.Every
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -109,16 +119,38 @@ func (s *Store) Run(ctx context.Context) {
 	}
 }
 
-// once writes what has changed.
-func (s *Store) once() error { return s.pass(s.changed()) }
+// read reads the rooms.
+func (s *Store) read(ctx context.Context) {
+	began := time.Now()
+	var all sync.WaitGroup
+	for range loaders {
+		all.Go(func() { s.loadAll(ctx.Done()) })
+	}
+	all.Wait()
+	if ctx.Err() == nil {
+		s.told(began)
+	}
+}
+
+// once writes what has changed, and tries again what could not be done. The error
+// is the first.
+func (s *Store) once() error {
+	failed := s.noteRun()
+	for _, err := range []error{s.reload(), s.pass(s.changed()), s.queue.stuck()} {
+		if failed == nil {
+			failed = err
+		}
+	}
+	return failed
+}
 
 // changed returns the rooms to be written: those that have changed, and those
 // that could not be written before.
 func (s *Store) changed() []*kept {
-	all := s.retry
+	all := append(s.retry, s.queue.toMend()...)
 	s.retry = nil
 	for _, k := range all {
-		k.retried = true
+		k.retried, k.untouched = true, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,7 +160,7 @@ func (s *Store) changed() []*kept {
 			k = &kept{room: r}
 			s.kept[r] = k
 		}
-		if !k.retried {
+		if k.untouched = false; !k.retried {
 			all = append(all, k)
 		}
 	}
@@ -194,37 +226,74 @@ func (s *Store) tend(ctx context.Context) {
 }
 
 // Close writes everything, waits until it is on the disk, notes that the stop
-// was clean, and lets the directory go. After an error the next start is an
-// unclean one. Nothing may be accepted into the hub's rooms any more.
-func (s *Store) Close() error {
-	err := s.finish()
-	return errors.Join(err, s.lock.Close())
+// was clean, and lets the directory go. After an error, and when ctx ends before it
+// has finished, the next start is an unclean one. Nothing may be accepted into the
+// hub's rooms any more, and Run must have returned.
+func (s *Store) Close(ctx context.Context) error {
+	finished := make(chan error, 1)
+	go func() { finished <- s.finish(ctx) }()
+	select {
+	case err := <-finished:
+		return errors.Join(err, s.lock.Close())
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-finished: // it gave up at the same moment
+		return errors.Join(err, s.lock.Close())
+	case <-time.After(giveUpTime):
+		// The disk does not answer. The directory stays taken until the process has
+		// ended, since something may be written yet.
+		return fmt.Errorf("the disk does not answer: %w", context.Cause(ctx))
+	}
 }
 
-func (s *Store) finish() error {
+// giveUpTime is how long a write that is under way is waited for, when there is no
+// more time.
+const giveUpTime = 100 * time.Millisecond
+
+func (s *Store) finish(ctx context.Context) error {
 	if !s.ready {
 		return nil
 	}
-	s.changed()
-	all := make([]*kept, 0, len(s.kept))
-	for _, k := range s.kept {
-		all = append(all, k)
-	}
-	if err := s.pass(all); err != nil {
-		return fmt.Errorf("write the rooms: %w", err)
+	var all []*kept
+	for _, k := range s.changed() {
+		if k.gone {
+			all = append(all, k)
+		}
 	}
 	for _, k := range s.kept {
+		if !k.untouched {
+			all = append(all, k)
+		}
+	}
+	for len(all) > 0 { // some at a time, so that it ends when there is no more time
+		if ctx.Err() != nil {
+			return fmt.Errorf("write the rooms: %w", context.Cause(ctx))
+		}
+		n := min(len(all), 100)
+		if err := s.pass(all[:n]); err != nil {
+			return fmt.Errorf("write the rooms: %w", err)
+		}
+		all = all[n:]
+	}
+	var changed []*kept
+	for _, k := range s.kept {
+		if k.untouched {
+			continue
+		}
 		if err := s.seal(k, stop); err != nil {
 			return fmt.Errorf("write the rooms: %w", err)
 		}
+		changed = append(changed, k)
 	}
-	// One call for all files, instead of one for each. It tells of errors since
-	// Linux 5.8.
-	if err := syncFile(s.config.Dir, unix.Syncfs); err != nil {
+	if err := s.syncRooms(ctx, changed); err != nil {
 		return err
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	s.relay.Clean = true
-	return writeRelay(s.config.Dir, s.relay)
+	return s.writeRelay(s.relay)
 }
 
 // Stats are a store's figures. Those that count are since its start.

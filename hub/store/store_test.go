@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -47,8 +48,9 @@ func tryStart(t testing.TB, dir string, config hub.Config) (*relay, error) {
 	}
 	r := &relay{t: t, dir: dir, hub: hub.New(config, []hub.Worker{idleWorker{}}), store: s}
 	if err := s.Restore(r.hub); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(err, s.Close(context.Background()))
 	}
+	s.loadAll(nil)
 	return r, nil
 }
 
@@ -59,7 +61,7 @@ func (r *relay) kill() { _ = r.store.lock.Close() }
 func (r *relay) stop() {
 	r.t.Helper()
 	r.hub.Drain()
-	if err := r.store.Close(); err != nil {
+	if err := r.store.Close(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -188,7 +190,7 @@ func TestAKill(t *testing.T) {
 	r.say(code, 6, 9)
 	epochs := []string{r.room(code).Epoch}
 	r.kill()
-	for i := range 3 {
+	for i := range 3 { // of which nothing is written
 		r = r.again()
 		after := r.has(code, 1, 5)
 		if slices.Contains(epochs, after.Epoch) || len(after.Older) != i+1 || after.Older[i] != (hub.Past{Epoch: epochs[i], Last: 5}) {
@@ -196,6 +198,9 @@ func TestAKill(t *testing.T) {
 		}
 		epochs = append(epochs, after.Epoch)
 		r.kill()
+		if len(r.files()) != 1 {
+			t.Errorf("there are the files %q although nobody came", r.files())
+		}
 	}
 	r = r.again()
 	r.say(code, 6, 7)
@@ -339,11 +344,13 @@ func TestALongStateIsNotWrittenEachTime(t *testing.T) {
 	s := r.room(code).Saved
 	s.Code = "ABCDEF"
 	for i := range 25_000 {
-		s.Void = append(s.Void, uint32(i+1))
+		s.Void = append(s.Void, [2]uint32{uint32(2*i + 1), uint32(2*i + 1)})
 	}
-	if _, err := r.hub.Restore(s, nil, true); err != nil {
+	long, err := r.hub.Restore(s, nil, hub.Restoring{})
+	if err != nil {
 		t.Fatal(err)
 	}
+	r.hub.Wake(long)
 	for i := range 200 {
 		r.say(s.Code, i+1, i+1)
 		r.write()

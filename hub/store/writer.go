@@ -20,31 +20,42 @@ const minFile = 64 << 10
 // A kept is a room as the writer knows it. But for the cursors it is the
 // writer's alone.
 type kept struct {
-	room *hub.Room
-	code string // empty until the first file
+	room *hub.Room // nil for one that is only to be deleted
+	code string    // empty until the first file
 
 	// Guarded by the store's mu. The zero Cursor stands for the beginning: the
 	// record begins anew with all that the room holds.
 	cursor broadcast.Cursor // before what is to be written
 	ahead  broadcast.Cursor // before what is not in the buffer yet, in the middle of it
 
-	number  uint32 // of the newest file, 0 if there is none
-	open    bool   // it may be appended to
-	sealed  bool   // the one before it ends with next
-	onDisk  bool   // it has files
-	size    int64
-	state   []byte // as the open file has it
-	sent    uint64
-	lastID  uint32
-	seq     uint64    // of the last broadcast written
-	old     []oldFile // those before the newest, the oldest first
-	retried bool      // it is among those to be written already
+	number uint32 // of the newest file, 0 if there is none
+	open   bool   // it may be appended to
+	sealed bool   // the one before it ends with next
+	onDisk bool   // it has files
+	size   int64
+	state  []byte    // as the open file has it
+	saved  hub.Saved // what it was made of
+	gone   bool      // its files are to be deleted
+	// untouched says that nobody has come to it in this run: what is on disk is all
+	// there is, and the epoch that has begun follows from the count of starts.
+	untouched bool
+	sent      uint64
+	lastID    uint32
+	seq       uint64    // of the last broadcast written
+	old       []oldFile // those before the newest, the oldest first
+	retried   bool      // it is among those to be written already
 }
 
 // An oldFile is one that is no longer appended to.
 type oldFile struct {
 	number uint32
 	last   uint64 // number of the last broadcast in it
+}
+
+// savedRoom is a room's state on disk.
+type savedRoom struct {
+	hub.Saved
+	Starts uint64 `json:"starts,omitempty"` // see relayState
 }
 
 // letGo gives up the cursors.
@@ -56,14 +67,20 @@ var errLetGo = errors.New("the disk takes less than is said")
 // save writes what has changed in a room. After an error nothing is in its
 // files of what was to be.
 func (s *Store) save(k *kept) (err error) {
+	if k.gone {
+		return s.remove(k)
+	}
 	now := k.room.Snapshot()
 	k.code = now.Code
 	if now.Closed {
 		return s.remove(k)
 	}
-	text, err := json.Marshal(now.Saved)
-	if err != nil {
-		return fmt.Errorf("encode room %s: %w", k.code, err)
+	// Most rooms that change have another number only.
+	text, same := k.state, k.open && k.state != nil && now.SameState(&k.saved)
+	if !same {
+		if text, err = json.Marshal(savedRoom{now.Saved, s.relay.Starts}); err != nil {
+			return fmt.Errorf("encode room %s: %w", k.code, err)
+		}
 	}
 	oldest := now.Oldest.Seq()
 	anew := s.start(k, now.Oldest)
@@ -78,10 +95,9 @@ func (s *Store) save(k *kept) (err error) {
 			return err
 		}
 	}
-	if !k.open {
+	if !k.open { // the next file begins with it
 		k.state = nil
-	}
-	if bytes.Equal(text, k.state) {
+	} else if same || bytes.Equal(text, k.state) {
 		text = nil
 	}
 	if !k.open || text != nil || now.Sent != k.sent || now.LastID != k.lastID || now.Seq != k.seq {
@@ -154,7 +170,7 @@ func (s *Store) batch(k *kept, now hub.Snapshot, text []byte, end uint64) error 
 	k.cursor, k.ahead = k.ahead, broadcast.Cursor{}
 	s.mu.Unlock()
 	if text != nil {
-		k.state = text
+		k.state, k.saved = text, now.Saved
 	}
 	k.sent, k.lastID, k.seq = now.Sent, now.LastID, now.Seq
 	return nil
