@@ -121,10 +121,11 @@ func histories(a *attacker) error {
 	return nil
 }
 
-// historiesUnread has Count viewers ask for the histories of 25 rooms, which grow
-// meanwhile, and not read them.
+// historiesUnread has Count viewers ask for the histories of 150 rooms, which grow
+// meanwhile, and not read them. As many rooms as that have a new history for most
+// of the viewers, although each is put together once a second at most.
 func historiesUnread(a *attacker) error {
-	hosts, codes := a.fullRooms(25, smallBroadcast, sized(6000, 1000))
+	hosts, codes := a.fullRooms(150, smallBroadcast, sized(6000, 1000))
 	a.begin()
 	if len(codes) == 0 {
 		return nil

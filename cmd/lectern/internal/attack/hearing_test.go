@@ -89,11 +89,12 @@ func (r *room) caughtUp() bool {
 }
 
 // finish has the host stop, waits until everybody has heard everything, and
-// returns what went wrong since the beginning.
-func (r *room) finish() []string {
+// returns what went wrong since the beginning. It waits only while the relay
+// lives.
+func (r *room) finish(lives func() bool) []string {
 	r.quiet.Store(true)
 	time.Sleep(2 * broadcastEvery) // the one that is on its way
-	for deadline := time.Now().Add(20 * time.Second); !r.caughtUp() && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(20 * time.Second); !r.caughtUp() && lives() && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	if !r.caughtUp() {

@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(func() int {
 		flag.Parse()
+		if !*full { // most of it waits
+			_ = flag.Set("test.parallel", "4")
+		}
 		dir, err := os.MkdirTemp("", "lectern-attack-")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -92,7 +93,10 @@ func startRelay(t testing.TB, s setting) (*relay, error) {
 	select {
 	case <-listens:
 	case <-r.ended:
-		return nil, fmt.Errorf("the relay ended at once:\n%s", r.logged())
+		if r.group != nil && r.group.killed() {
+			return nil, errors.New("the relay was killed for memory before it listened")
+		}
+		return nil, fmt.Errorf("the relay ended at once: %s", strings.TrimSpace(r.logged()))
 	case <-time.After(time.Minute):
 		return nil, fmt.Errorf("the relay does not listen after a minute")
 	}

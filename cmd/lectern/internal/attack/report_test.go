@@ -22,7 +22,7 @@ func (s *scene) report() {
 	defer s.mu.Unlock()
 	verdict := "holds"
 	if len(s.faults) > 0 {
-		verdict = strings.Join(s.faults, "; ")
+		verdict = strings.ReplaceAll(strings.Join(s.faults, "; "), "\n", " ")
 	}
 	notes := ""
 	if len(s.notes) > 0 {
@@ -36,10 +36,11 @@ func (s *scene) report() {
 		s.name, s.rest, s.during, megabytes(s.before), megabytes(s.peak), megabytes(resident), megabytes(s.after), brief(s.back), verdict, notes)
 
 	memory, times := []string{megabytes(s.peak), megabytes(s.after)}, []string{brief(s.rest.p99), brief(s.during.p99), brief(max(s.during.max, s.during.silence))}
-	if s.relay != nil && !s.relay.lives() {
+	died := s.relay == nil || !s.relay.lives()
+	if died {
 		memory[1] = "-"
 	}
-	if s.still {
+	if s.still || died {
 		times[1], times[2] = "-", "-"
 	}
 	table.Lock()

@@ -284,7 +284,7 @@ func (r *room) takes(v *viewer, op byte, payload []byte, now time.Time) {
 		_, _ = unix.Write(v.fd, append(appendHead(nil, opPong, len(payload)), payload...))
 		return
 	case opClose:
-		r.leaves(v, fmt.Sprintf("it was closed, %.80q", payload))
+		r.leaves(v, "it was closed, "+string(payload[min(2, len(payload)):])) // after the close code
 		return
 	}
 	if bytes.HasPrefix(payload, joinedBegins) {
