@@ -171,15 +171,37 @@ func withFullRooms(s *scene) error {
 // readyTime is within which a relay is ready that has many rooms to restore.
 const readyTime = 3 * time.Second
 
+// countsRooms notes how many rooms there are as they are restored. They end when
+// their hosts do not come back.
+func countsRooms(s *scene) {
+	want := float64(sized(4000, 100))
+	go func() {
+		for began := time.Now(); time.Since(began) < 10*time.Second && s.relay.lives(); time.Sleep(100 * time.Millisecond) {
+			rooms, _ := s.relay.metric("lectern_rooms")
+			s.mu.Lock()
+			if rooms > s.restored {
+				s.restored, s.restoring = rooms, s.relay.ready+time.Since(began)
+			}
+			s.mu.Unlock()
+			if rooms >= want {
+				return
+			}
+		}
+	}()
+}
+
 func readySoon(s *scene) {
-	rooms, _ := s.relay.metric("lectern_rooms")
-	if want := float64(sized(4000, 100)); rooms < want {
-		s.fault("%v of %v rooms", rooms, want)
+	s.mu.Lock()
+	restored, restoring := s.restored, s.restoring
+	s.mu.Unlock()
+	if want := float64(sized(4000, 100)); restored < want {
+		s.fault("%v of %v rooms", restored, want)
 	}
-	s.note("%v rooms, ready after %s", rooms, brief(s.relay.ready))
+	s.note("%v rooms after %s, ready after %s", restored, brief(restoring), brief(s.relay.ready))
 	if s.relay.ready > readyTime {
 		s.fault("ready after %s", brief(s.relay.ready))
 	}
+	s.peak = max(s.peak, s.relay.most()) // with that of the start, which nobody watched
 }
 
 // costsOfKicks compares the relay's processor time beside a room that nobody was
@@ -237,7 +259,7 @@ func standsStill(s *scene) {
 func withConfig(s *scene) error {
 	file := filepath.Join(s.t.TempDir(), "lectern.toml")
 	s.setting.flags = append(s.setting.flags, "--config", file)
-	return os.WriteFile(file, []byte("ping-after = \"40s\"\nidle-timeout = \"3h\"\n"), 0o600)
+	return os.WriteFile(file, []byte("ping-after = \"40s\"\nidle-timeout = \"2h\"\n"), 0o600)
 }
 
 // lowersIdleTimeout changes the file when the viewers have been silent for longer

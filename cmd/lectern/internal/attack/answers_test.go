@@ -70,10 +70,9 @@ func emptyFramesRead(a *attacker) error {
 	peers := make([]*peer, a.Count)
 	a.each(a.Count, func(i int) { peers[i] = connect(i) })
 	a.begin()
-	a.pace(40, func(i int) {
-		p := &peers[i%a.Count]
-		if *p == nil || !a.write(*p, emptyFrames) {
-			*p = connect(i % a.Count)
+	a.paceEach(a.Count, 40/float64(a.Count), func(i, _ int) {
+		if peers[i] == nil || !a.write(peers[i], emptyFrames) {
+			peers[i] = connect(i)
 		}
 	})
 	return nil
@@ -134,15 +133,12 @@ func viewersList(a *attacker, anywhere bool) error {
 	for _, p := range viewers {
 		go p.drain()
 	}
-	if len(viewers) == 0 {
-		return nil
-	}
-	a.pace(9*float64(len(viewers)), func(i int) {
+	a.paceEach(len(viewers), 9, func(i, _ int) {
 		text := listMessage
 		if anywhere {
 			text = fmt.Sprintf(`{"type":"list","limit":1000,"after":%d}`, rand.IntN(a.Count))
 		}
-		_ = viewers[i%len(viewers)].say(text)
+		a.write(viewers[i], textFrame(text))
 	})
 	return nil
 }
@@ -190,9 +186,6 @@ func largeMessages(a *attacker, kinds ...string) error {
 		messages = append(messages, largeMessage(kind))
 	}
 	a.begin()
-	if len(hosts) == 0 {
-		return nil
-	}
-	a.pace(float64(len(hosts)), func(i int) { a.write(hosts[i%len(hosts)], messages[i/len(hosts)%len(messages)]) })
+	a.paceEach(len(hosts), 1, func(i, turn int) { a.write(hosts[i], messages[(i+turn)%len(messages)]) })
 	return nil
 }

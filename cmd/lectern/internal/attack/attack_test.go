@@ -41,9 +41,11 @@ type scene struct {
 	after   int64
 	back    time.Duration // until the memory was given back
 
-	mu     sync.Mutex
-	faults []string // guarded by mu; what does not hold
-	notes  []string // guarded by mu
+	mu        sync.Mutex
+	faults    []string      // guarded by mu; what does not hold
+	notes     []string      // guarded by mu
+	restored  float64       // guarded by mu; rooms that were there after the start
+	restoring time.Duration // guarded by mu; until they were
 }
 
 func (s *scene) fault(format string, args ...any) {
@@ -96,6 +98,9 @@ func (s *scene) play() (err error) {
 	}
 	if s.relay, err = startRelay(s.t, s.setting); err != nil {
 		return err
+	}
+	if s.started != nil {
+		s.started(s)
 	}
 	if s.room, err = openRoom(s.t, s.relay.addr, sized(500, 50)); err != nil {
 		return err

@@ -34,7 +34,8 @@ type plan struct {
 // goroutine.
 type attacker struct {
 	plan
-	end time.Time // it began and ends then
+	late time.Time // its preparations end then at the latest
+	end  time.Time // it ends then; zero during its preparations
 
 	refused atomic.Int64 // connections and messages that the relay did not take
 	mu      sync.Mutex
@@ -49,13 +50,14 @@ func beAttacker(text string) error {
 		return err
 	}
 	*full = a.Full
+	a.late = time.Now().Add(a.Slow)
 	debug.SetGCPercent(400)
 	attack := attacks[a.Attack]
 	if attack == nil {
 		return fmt.Errorf("no attack %q", a.Attack)
 	}
 	// The attack's own end comes first; this is for one that is stuck.
-	time.AfterFunc(a.Slow+a.For+5*time.Second, func() {
+	time.AfterFunc(a.Slow+a.For+peerTimeout+5*time.Second, func() {
 		fmt.Fprintf(os.Stderr, "attacker: %s is stuck\n", a.Attack)
 		os.Exit(3)
 	})
@@ -80,8 +82,13 @@ func (a *attacker) begin() {
 	}
 }
 
-// over reports whether the attack has ended.
-func (a *attacker) over() bool { return time.Now().After(a.end) }
+// over reports whether the attack has ended, or its preparations take too long.
+func (a *attacker) over() bool {
+	if a.end.IsZero() {
+		return time.Now().After(a.late)
+	}
+	return time.Now().After(a.end)
+}
 
 // rest waits for the attack's end.
 func (a *attacker) rest() { time.Sleep(time.Until(a.end)) }
@@ -93,9 +100,9 @@ func (a *attacker) figure(name string, n float64) {
 	a.figures[name] = n
 }
 
-// address returns the address of attacker n. There are eight, so that limits for
+// address returns the address of connection n. There are 32, so that limits for
 // each address do not hide what the other bounds hold.
-func address(n int) string { return fmt.Sprintf("127.0.0.%d", 2+n%8) }
+func address(n int) string { return fmt.Sprintf("127.0.0.%d", 2+n%32) }
 
 // peer returns connection n, after a handshake and with the answer to what it
 // says first; nil if the relay does not take it.
@@ -138,7 +145,7 @@ func (a *attacker) hold(p *peer) {
 	a.held = append(a.held, p)
 }
 
-// each calls f for 0 to n-1, 32 at a time.
+// each calls f for 0 to n-1, 32 at a time, until it is over.
 func (a *attacker) each(n int, f func(i int)) {
 	var all sync.WaitGroup
 	var next atomic.Int64
@@ -146,7 +153,7 @@ func (a *attacker) each(n int, f func(i int)) {
 		all.Go(func() {
 			for {
 				i := int(next.Add(1)) - 1
-				if i >= n {
+				if i >= n || a.over() {
 					return
 				}
 				f(i)
@@ -167,6 +174,19 @@ func (a *attacker) pace(rate float64, f func(i int)) {
 		}
 		time.Sleep(time.Until(due))
 	}
+}
+
+// paceEach calls f for 0 to n-1 so many times a second each, none of which waits
+// for another, until the end. They are spread evenly.
+func (a *attacker) paceEach(n int, rate float64, f func(i, turn int)) {
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			time.Sleep(time.Duration(float64(i) / float64(n) / rate * float64(time.Second)))
+			a.pace(rate, func(turn int) { f(i, turn) })
+		})
+	}
+	all.Wait()
 }
 
 // write writes until the end of the attack at most, and reports whether all was

@@ -143,7 +143,7 @@ func halfMessages(a *attacker, first string, size, sent int) error {
 	half := append(appendHead(nil, opText, size), bytes.Repeat([]byte(" "), sent)...)
 	a.each(a.Count, func(i int) {
 		if p, _ := a.peer(i, true, first); p != nil {
-			_ = p.conn.SetWriteDeadline(time.Now().Add(2 * time.Second))
+			_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
 			if _, err := p.conn.Write(half); err != nil {
 				a.refused.Add(1)
 			}
@@ -187,6 +187,7 @@ func messagesToTheDeaf(a *attacker) error {
 // apiToADeafHost makes Count rooms over HTTP, whose hosts do not read, and
 // broadcasts a MB to each, again and again.
 func apiToADeafHost(a *attacker) error {
+	client := http.Client{Timeout: peerTimeout}
 	post := func(path, body string) (status int, data struct{ Data answer }, err error) {
 		request, err := http.NewRequest(http.MethodPost, "http://"+a.Addr+"/v1/api/rooms"+path, strings.NewReader(body))
 		if err != nil {
@@ -194,7 +195,7 @@ func apiToADeafHost(a *attacker) error {
 		}
 		request.Header.Set("Authorization", "Bearer "+a.APIKey)
 		request.Header.Set("Content-Type", "application/json")
-		response, err := http.DefaultClient.Do(request)
+		response, err := client.Do(request)
 		if err != nil {
 			return 0, data, err
 		}
@@ -219,8 +220,9 @@ func apiToADeafHost(a *attacker) error {
 		return nil
 	}
 	body := `{"data":"` + strings.Repeat("x", 1_000_000) + `"}`
-	a.pace(60, func(i int) {
-		if status, _, err := post("/"+codes[i%len(codes)]+"/broadcast", body); err != nil || status != http.StatusOK {
+	const programs = 6
+	a.paceEach(programs, 10, func(i, turn int) {
+		if status, _, err := post("/"+codes[(turn*programs+i)%len(codes)]+"/broadcast", body); err != nil || status != http.StatusOK {
 			a.refused.Add(1)
 		}
 	})

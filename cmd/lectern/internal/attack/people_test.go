@@ -114,7 +114,7 @@ func guesses(a *attacker) error {
 // mistypedCodes has Count people behind one address mistype a code, and a fifth
 // as many then join the innocent room, one after the other.
 func mistypedCodes(a *attacker) error {
-	const school = "127.0.0.9"
+	const school = "127.0.0.100"
 	a.begin()
 	try := func(code string) (got answer, took time.Duration) {
 		began := time.Now()

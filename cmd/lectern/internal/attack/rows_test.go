@@ -11,6 +11,7 @@ type row struct {
 	plans   []plan // the attackers; Count and For are those of the full form
 
 	prepare func(*scene) error // before the relay starts; may change the scene's setting
+	started func(*scene)       // when the relay is ready
 	act     func(*scene)       // beside the attackers, and instead of them if there are none
 	check   func(*scene)       // at the attack's end, while the attackers' connections are there no more
 
@@ -63,7 +64,7 @@ var rows = []row{
 	{name: "500 mistyped codes behind one address", plans: attacking("mistyped codes", 500, usual), check: schoolGetsIn},
 
 	{name: "the relay starts with a full disk", prepare: withFullDisk, act: moment, check: saysThatDataFails},
-	{name: "4,000 full rooms are restored after kill -9", prepare: withFullRooms, act: moment, check: readySoon},
+	{name: "4,000 full rooms are restored after kill -9", prepare: withFullRooms, started: countsRooms, act: moment, check: readySoon},
 	{name: "30,000 kicked ids", act: costsOfKicks, still: true, prepare: withData},
 
 	{name: "the relay stands still for longer than --idle-timeout", act: standsStill, still: true,
