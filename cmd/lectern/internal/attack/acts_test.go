@@ -232,7 +232,7 @@ func costsOfKicks(s *scene) {
 		return used.Seconds() / measured.Seconds()
 	}
 	before := cost(0)
-	after := cost(sized(30_000, 100))
+	after := cost(sized(60_000, 100))
 	s.note("%.1f %% of a processor at rest, %.1f %% after the kicks", before*100, after*100)
 	if *full && after > before+most {
 		s.fault("kicks cost %.1f %% of a processor", (after-before)*100)

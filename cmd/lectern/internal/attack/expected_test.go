@@ -30,7 +30,7 @@ var expected = rowNames(
 	"500 mistyped codes behind one address",
 	"the relay starts with a full disk",
 	"4,000 full rooms are restored after kill -9",
-	"30,000 kicked ids",
+	"60,000 kicked ids",
 	"the relay stands still for longer than --idle-timeout",
 	"SIGHUP lowers --idle-timeout",
 	"other Host headers on the admin address",

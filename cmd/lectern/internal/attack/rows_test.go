@@ -51,8 +51,8 @@ var rows = []row{
 	{name: "960 silent connections at 1,000 descriptors", plans: attacking("silent connections", 960, usual), setting: setting{files: 1000},
 		prepare: withData, act: serves, check: writesRooms},
 	{name: "15,000 unread GETs", plans: attacking("GETs, unread", 15_000, usual), slow: 30 * time.Second, act: serves},
-	{name: "silent connections fill --max-handshaking", plans: attacking("silent connections", 1000, usual),
-		setting: setting{flags: []string{"--max-handshaking", "200"}}, act: serves},
+	{name: "silent connections fill --max-handshaking", plans: attacking("silent connections", 2000, usual),
+		setting: setting{flags: []string{"--max-handshaking", "600"}}, act: serves},
 
 	{name: "15,000 half messages of 16 KB", plans: attacking("half messages, strangers", 15_000, usual), slow: 30 * time.Second},
 	{name: "1,000 hosts send half of 1 MiB", plans: attacking("half messages, hosts", 1000, usual), slow: 30 * time.Second},
@@ -65,7 +65,7 @@ var rows = []row{
 
 	{name: "the relay starts with a full disk", prepare: withFullDisk, act: moment, check: saysThatDataFails},
 	{name: "4,000 full rooms are restored after kill -9", prepare: withFullRooms, started: countsRooms, act: moment, check: readySoon},
-	{name: "30,000 kicked ids", act: costsOfKicks, still: true, prepare: withData},
+	{name: "60,000 kicked ids", act: costsOfKicks, still: true, prepare: withData},
 
 	{name: "the relay stands still for longer than --idle-timeout", act: standsStill, still: true,
 		setting: setting{flags: []string{"--ping-after", "500ms", "--idle-timeout", idleTimeout.String()}}},
