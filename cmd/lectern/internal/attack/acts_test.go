@@ -201,7 +201,7 @@ func readySoon(s *scene) {
 	if s.relay.ready > readyTime {
 		s.fault("ready after %s", brief(s.relay.ready))
 	}
-	s.peak = max(s.peak, s.relay.most()) // with that of the start, which nobody watched
+	s.peaks(s.relay.most()) // with that of the start, which nobody watched
 }
 
 // costsOfKicks compares the relay's processor time beside a room that nobody was

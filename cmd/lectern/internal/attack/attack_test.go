@@ -37,13 +37,13 @@ type scene struct {
 	rest    hearing
 	during  hearing
 	before  int64 // bytes of memory
-	peak    int64
 	after   int64
 	back    time.Duration // until the memory was given back
 
 	mu        sync.Mutex
 	faults    []string      // guarded by mu; what does not hold
 	notes     []string      // guarded by mu
+	peak      int64         // guarded by mu until the row has ended; the most bytes of memory
 	restored  float64       // guarded by mu; rooms that were there after the start
 	restoring time.Duration // guarded by mu; until they were
 }
@@ -58,6 +58,13 @@ func (s *scene) note(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.notes = append(s.notes, fmt.Sprintf(format, args...))
+}
+
+// peaks notes how much memory the relay uses.
+func (s *scene) peaks(bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peak = max(s.peak, bytes)
 }
 
 // figure returns a number that the first attacker told.
@@ -105,7 +112,7 @@ func (s *scene) play() (err error) {
 	if s.room, err = openRoom(s.t, s.relay.addr, sized(500, 50)); err != nil {
 		return err
 	}
-	s.peak = s.relay.used() // at the start
+	s.peaks(s.relay.used())
 	if *full {
 		time.Sleep(2 * time.Second) // what joining took is given back
 	}
@@ -123,7 +130,7 @@ func (s *scene) play() (err error) {
 	go func() {
 		defer close(watched)
 		for s.relay.lives() {
-			s.peak = max(s.peak, s.relay.used())
+			s.peaks(s.relay.used())
 			select {
 			case <-stop:
 				return
