@@ -105,6 +105,7 @@ func (k *memoryKeeper) look() {
 	k.last, k.bytes = connections, bytes
 	k.settled, k.peak = min(k.settled, connections), max(k.peak, bytes)
 	if k.quiet >= burstEnded && (connections-k.settled >= burst || k.peak-bytes >= burstBytes) {
+		runtime.GC() // what pools keep goes with the second collection after its last use
 		debug.FreeOSMemory()
 		k.settled, k.peak = connections, bytes
 	}
