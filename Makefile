@@ -18,7 +18,7 @@ COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 CLIENTS := cmd/lectern/testdata/clients
 REPORT  := ./cmd/lectern/testdata/testreport
 
-.PHONY: help build run test clients check fuzz soak bench compare clean
+.PHONY: help build run test clients check fuzz soak attack bench compare clean
 
 help: ## Tell what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,11 +51,15 @@ fuzz: ## Run every fuzz target for FUZZTIME (30s).
 		done; \
 	done
 
-soak: ## Try random sequences of the protocol and kill relays, for SOAKTIME (10m) each; and crowds at full size.
+soak: ## Try random sequences of the protocol and kill relays, for SOAKTIME (10m) each; and crowds and attacks at full size.
 	go test -race -count=1 -timeout 0 -run 'TestEverybodyHearsWhatTheRulesSay|TestRacesLeaveTheRoomWhole|TestEveryViewerHasTheHostsStream' ./hub -soak $(SOAKTIME)
 	go test -race -count=1 -timeout 0 -run 'TestFollowerIsTheRecordInAnotherEncoding|TestReadersAgreeWithTheAppender' ./hub/broadcast -rapid.checks 10000
 	go test -race -count=1 -timeout 0 -v -run 'TestKills' ./cmd/lectern -soak $(SOAKTIME)
 	go test -v -count=1 -timeout 0 -run 'TestHalfTheViewersStall|TestViewersThatTrickle|TestAThousandAsk|TestAClassAsksAtOnce' ./cmd/lectern -full
+	$(MAKE) attack
+
+attack: ## Attack a relay beside an innocent room in every way of docs/security.md; takes some 20 minutes.
+	go test -v -count=1 -timeout 0 ./cmd/lectern/internal/attack -full
 
 compare: build ## Measure Lectern beside other relays; takes some ten minutes. ROUNDS=3 gives medians.
 	cd bench/compare && go build -o ../../bin/compare .

@@ -75,7 +75,7 @@ func (p *printer) table(rows [][]string) {
 func (res *Result) faultRows() [][]string {
 	rows := [][]string{{"who", "stage", "what happened", "how many", "for example"}}
 	for _, f := range res.Faults {
-		rows = append(rows, []string{f.Who, string(f.Stage), f.Reason, grouped(int64(f.Count)), clip(f.Example, 80)})
+		rows = append(rows, []string{f.Who, string(f.Stage), f.Reason, grouped(int64(f.Count)), clip(f.Example, 200)})
 	}
 	return rows
 }

@@ -39,7 +39,11 @@ func startServer(ctx context.Context, command []string, rawURL string) (*server,
 		if err != nil {
 			return nil, fmt.Errorf("find this program: %w", err)
 		}
-		command = []string{self, "serve", "--addr", "{addr}", "--admin-addr", ""}
+		command = []string{
+			self, "serve", "--addr", "{addr}", "--admin-addr", "",
+			// All come from this machine's address.
+			"--max-connections-per-address", "1000000", "--max-rooms-per-address", "10000",
+		}
 	}
 	addr, err := freeAddr(ctx)
 	if err != nil {

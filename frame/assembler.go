@@ -1,6 +1,7 @@
 package frame
 
 import (
+	"fmt"
 	"iter"
 	"math"
 
@@ -120,8 +121,21 @@ func (a *Assembler) drain(chunk []byte, yield func(Message) bool) {
 		a.allow()
 	}
 	if a.decoder.err != nil {
-		a.fail(a.decoder.err)
+		a.fail(a.explain(a.decoder.err))
 	}
+}
+
+// explain returns an error of the decoder in terms of the message: the decoder
+// knows only what is left of the limit for the present frame.
+func (a *Assembler) explain(err *Error) *Error {
+	if err.Code != ws.StatusMessageTooBig {
+		return err
+	}
+	if a.op == 0 {
+		a.declared = 0
+	}
+	return &Error{err.Code, fmt.Sprintf("message of at least %d bytes, over %d times the limit of %d",
+		uint64(a.declared)+uint64(a.decoder.length), FarTooLarge, a.limit)}
 }
 
 // allow sets what the decoder lets pass before a message begins.

@@ -2,6 +2,7 @@ package frame
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"unsafe"
@@ -198,6 +199,37 @@ func TestAssemblerLimits(t *testing.T) {
 				}
 				if code := codeOf(t, a.Err()); code != test.code {
 					t.Fatalf("%s: error %v, want code %d", cut, a.Err(), test.code)
+				}
+			}
+		})
+	}
+}
+
+// What is far too large is told in terms of the message, however it was cut
+// into frames.
+func TestAssemblerNamesTheMessage(t *testing.T) {
+	const bin = bitFin | byte(ws.OpBinary)
+	text := func(n int) string { return strings.Repeat("x", n) }
+	tests := map[string]struct {
+		stream []byte
+		size   string
+	}{
+		"one frame":            {header(bin, 126, 0, 161), "161"},
+		"fragments":            {join(client(ws.OpText, more, text(120)), header(bitFin, 41)), "161"},
+		"a small fragment":     {join(client(ws.OpText, more, text(160)), header(bitFin, 1)), "161"},
+		"after another":        {join(client(ws.OpText, final, text(160)), header(bin, 126, 0, 200)), "200"},
+		"after fragments":      {join(client(ws.OpText, more, text(9)), client(ws.OpContinuation, final, "x"), header(bin, 126, 1, 0)), "256"},
+		"the largest declared": {join(client(ws.OpText, more, text(160)), header(bitFin, 127, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF)), "9223372036854775967"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			for cut, chunks := range everyCut(test.stream) {
+				a := Assembler{Limit: 10}
+				assemble(t, &a, chunks...)
+				var e *Error
+				want := "message of at least " + test.size + " bytes, over 16 times the limit of 10"
+				if !errors.As(a.Err(), &e) || e.Reason != want || len(e.Reason) > maxReason {
+					t.Fatalf("%s: error %v, want %q", cut, a.Err(), want)
 				}
 			}
 		})

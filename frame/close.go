@@ -10,16 +10,17 @@ import (
 )
 
 // Close codes beyond those that RFC 6455 7.4.1 names and gobwas/ws has. A peer
-// that gets one of the first three must not come back by itself; after any
+// that gets one of the first four must not come back by itself; after any
 // other it may.
 const (
 	CloseRoomClosed  ws.StatusCode = 4000 // the room has ended
 	CloseKicked      ws.StatusCode = 4002 // the host removed this viewer
 	CloseReplaced    ws.StatusCode = 4003 // a newer connection took this one's place
+	CloseOrigin      ws.StatusCode = 4403 // pages of this origin may not connect
 	CloseTooSlow     ws.StatusCode = 4100 // the peer fell too far behind
 	CloseIdle        ws.StatusCode = 4102 // the peer gave no sign of life
 	CloseMessageSlow ws.StatusCode = 4408 // a message did not come whole in time
-	CloseTooMany     ws.StatusCode = 4429 // the peer made too many mistakes
+	CloseTooMany     ws.StatusCode = 4429 // the peer made too many mistakes, or too many wrong guesses came from its address
 	CloseTryLater    ws.StatusCode = 1013 // the server is full (IANA registry: Try Again Later)
 )
 

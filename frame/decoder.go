@@ -179,6 +179,7 @@ func (d *Decoder) parse(b []byte) (size int) {
 		}
 	}
 	if d.MaxLength != 0 && h.Length > max(d.MaxLength, 0) && h.OpCode.IsData() {
+		d.length = h.Length
 		return d.fail(ws.StatusMessageTooBig, fmt.Sprintf("frame of %d bytes, %d are allowed", h.Length, max(d.MaxLength, 0)))
 	}
 	if len(b) < masked+len(d.mask) {

@@ -11,6 +11,7 @@ const (
 	DefaultMaxHead = 8 << 10
 
 	maxFields = 100 // header lines of a request
+	maxBlank  = 4   // bytes of blank lines before a request
 	headStep  = 256 // by so many bytes does the buffer of a head that trickles in grow
 )
 
@@ -42,8 +43,12 @@ type Handshake struct {
 	// MaxHead bounds the head in bytes, its blank line included; 0 means
 	// [DefaultMaxHead]. A longer one is refused with 431.
 	MaxHead int
+	// Subprotocol is agreed to when the client offers it; empty means none.
+	Subprotocol string
 
 	verdict Verdict
+	blank   uint8  // bytes of blank lines before the request
+	halfEnd bool   // the last of them is a CR
 	buffer  []byte // what has come, unless all of it came in one chunk
 	line    int    // where the line under way begins
 	scanned int    // bytes that were searched for that line's end
@@ -61,6 +66,15 @@ func (h *Handshake) Feed(chunk []byte) Verdict {
 		return h.verdict
 	}
 	kept := len(h.buffer)
+	if h.scanned == 0 {
+		var refused *refusal
+		if chunk, refused = h.skipBlank(chunk); refused != nil {
+			h.refuse(refused)
+		}
+		if len(chunk) == 0 {
+			return h.verdict
+		}
+	}
 	head := chunk
 	if kept > 0 {
 		// One byte over the limit is enough to know that it is passed.
@@ -79,7 +93,8 @@ func (h *Handshake) Feed(chunk []byte) Verdict {
 	return h.verdict
 }
 
-// Request returns what the upgrade asked for. Valid after Upgrade.
+// Request returns what the request asked for. Valid after Upgrade, and after
+// Plain, when the path may be empty.
 func (h *Handshake) Request() Request { return h.request }
 
 // Reply returns the bytes to send: after Upgrade the 101 response, after
@@ -90,8 +105,8 @@ func (h *Handshake) Reply() []byte { return h.reply }
 // the [Assembler]. It aliases that chunk. Valid after Upgrade.
 func (h *Handshake) Rest() []byte { return h.rest }
 
-// Head returns everything that was fed, including what followed the head: a
-// copy, which is the caller's. Valid after Plain.
+// Head returns everything that was fed, including what followed the head, but
+// for blank lines before it: a copy, which is the caller's. Valid after Plain.
 func (h *Handshake) Head() []byte {
 	if h.verdict != Plain {
 		return nil
@@ -102,6 +117,21 @@ func (h *Handshake) Head() []byte {
 // Buffered returns how many bytes of memory are kept of what was fed: while
 // Pending at most MaxHead and 256 more, after Plain those of Head, else none.
 func (h *Handshake) Buffered() int { return cap(h.buffer) }
+
+// skipBlank cuts blank lines off the front of a chunk that the request's first
+// byte has not come before. Some clients send one after a request's body (RFC
+// 9112 2.2). It returns no bytes with a refusal.
+func (h *Handshake) skipBlank(chunk []byte) (rest []byte, refused *refusal) {
+	for len(chunk) > 0 && (h.halfEnd || chunk[0] == '\r' || chunk[0] == '\n') {
+		if h.blank == maxBlank || h.halfEnd && chunk[0] != '\n' {
+			return nil, badRequest("not an HTTP request")
+		}
+		h.blank++
+		h.halfEnd = chunk[0] == '\r'
+		chunk = chunk[1:]
+	}
+	return chunk, nil
+}
 
 // scan goes on from where it stopped in data, which begins with the request's
 // first byte. It returns the size of the head, 0 if that has not all come.
@@ -140,12 +170,13 @@ func (h *Handshake) judge(head []byte, kept int, chunk []byte) {
 	f := parseFields(head)
 	if !f.websocket {
 		h.verdict = Plain
+		h.request = f.request()
 		h.buffer = append(h.buffer[:kept:kept], chunk...)
 		return
 	}
 	refused := f.check()
 	if refused == nil {
-		h.reply, refused = f.accept(head)
+		h.reply, refused = f.accept(head, h.Subprotocol)
 	}
 	if refused != nil {
 		h.refuse(refused)

@@ -1,7 +1,9 @@
 package frame
 
 import (
+	"bufio"
 	"bytes"
+	"net/http"
 	"strings"
 	"testing"
 	"unsafe"
@@ -75,6 +77,8 @@ func TestHandshakeUpgrades(t *testing.T) {
 			Origin: "https://relay.example.org", ForwardedFor: "203.0.113.7",
 		}},
 		"nothing but what must be":  {upgradeHead(), plain},
+		"one blank line first":      {"\r\n" + upgradeHead(), plain},
+		"blank lines first":         {"\r\n\r\n" + upgradeHead(), plain},
 		"bare line feeds":           {strings.ReplaceAll(upgradeHead(), "\r\n", "\n"), plain},
 		"mixed line ends":           {strings.Replace(upgradeHead(), "\r\n", "\n", 3), plain},
 		"blank line is a bare LF":   {strings.TrimSuffix(upgradeHead(), "\r\n") + "\n", plain},
@@ -138,6 +142,49 @@ func checkSwitching(t *testing.T, reply []byte) {
 	}
 }
 
+// A client may offer subprotocols in lists and in lines. Only the one that the
+// relay speaks is agreed to.
+func TestHandshakeSubprotocol(t *testing.T) {
+	const ours = "lectern.v1"
+	tests := map[string]struct {
+		offer  []string
+		agreed bool
+	}{
+		"none":               {nil, false},
+		"ours":               {[]string{ours}, true},
+		"another":            {[]string{"mqtt"}, false},
+		"in a list":          {[]string{"mqtt , " + ours + ",soap"}, true},
+		"in the third line":  {[]string{"mqtt", "soap, wamp", ours}, true},
+		"empty items":        {[]string{", ,mqtt,, " + ours + " ,"}, true},
+		"case counts":        {[]string{"Lectern.v1"}, false},
+		"only its beginning": {[]string{"lectern.v10"}, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			head := upgradeHead()
+			for _, line := range test.offer {
+				head = strings.TrimSuffix(head, "\r\n") + "sec-websocket-protocol: " + line + "\r\n\r\n"
+			}
+			h := Handshake{Subprotocol: ours}
+			if h.Feed([]byte(head)) != Upgrade {
+				t.Fatalf("refused with %q", h.Reply())
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(h.Reply())), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			want := ""
+			if test.agreed {
+				want = ours
+			}
+			if got := strings.Join(resp.Header.Values("Sec-WebSocket-Protocol"), "|"); got != want || resp.StatusCode != 101 {
+				t.Errorf("agreed to %q, want %q: %q", got, want, h.Reply())
+			}
+		})
+	}
+}
+
 // Rest lies in the chunk that was fed, so that the frames in it are not copied.
 func TestHandshakeRestAliases(t *testing.T) {
 	chunk := append([]byte(upgradeHead()), client(ws.OpText, final, "early")...)
@@ -157,6 +204,8 @@ func TestHandshakePlain(t *testing.T) {
 		"page":                         "GET /index.html HTTP/1.1\r\nHost: h\r\n\r\n",
 		"HTTP/1.0":                     "GET / HTTP/1.0\r\n\r\n",
 		"no Host, the server's to say": "GET / HTTP/1.1\r\n\r\n",
+		"blank line first":             "\r\nPOST / HTTP/1.1\r\nHost: h\r\n\r\n",
+		"HTTP/1.2":                     "GET / HTTP/1.2\r\nHost: h\r\n\r\n",
 		"request with a body":          "POST /v1/api/rooms HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}",
 		"chunked body":                 "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
 		"pipelined":                    "GET / HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -181,7 +230,7 @@ func TestHandshakePlain(t *testing.T) {
 				for _, chunk := range chunks {
 					clear(chunk) // Head must be a copy
 				}
-				if got := string(head) + string(stream[len(stream)-len(unfed):]); got != stream {
+				if got := string(head) + string(stream[len(stream)-len(unfed):]); got != strings.TrimLeft(stream, "\r\n") {
 					t.Fatalf("%s: Head and what was not fed are %q", cut, got)
 				}
 				if h.Reply() != nil || h.Rest() != nil || h.Feed([]byte("x")) != Plain {

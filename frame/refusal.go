@@ -23,16 +23,20 @@ var statusTexts = map[int]string{
 	404: "Not Found",
 	405: "Method Not Allowed",
 	408: "Request Timeout",
+	413: "Request Entity Too Large",
+	417: "Expectation Failed",
+	421: "Misdirected Request",
 	426: "Upgrade Required",
 	429: "Too Many Requests",
 	431: "Request Header Fields Too Large",
 	500: "Internal Server Error",
+	501: "Not Implemented",
 	503: "Service Unavailable",
 	505: "HTTP Version Not Supported",
 }
 
-// statusHeaders are those that a status must come with, RFC 9110 15.5.6 and
-// 15.5.22, RFC 6455 4.2.2, and when to try again, in seconds: 10.2.3.
+// statusHeaders are those that a status comes with: RFC 9110 15.5.6, 15.5.22 and
+// 15.6.4, RFC 6455 4.2.2.
 var statusHeaders = map[int]string{
 	405: "Allow: GET\r\n",
 	426: "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
@@ -41,8 +45,8 @@ var statusHeaders = map[int]string{
 
 // AppendRefusal appends a whole HTTP response that refuses a request and says
 // that the connection ends. Its body is {"code":status,"message":message} in
-// JSON. 405 allows GET, 426 names the version of WebSocket that is spoken, and 503 says
-// when to try again.
+// JSON. 405 allows GET, 426 names the version of WebSocket that is spoken, and
+// 503 says to come back after some seconds.
 // A status outside 100 to 999 is sent as 500.
 func AppendRefusal(dst []byte, status int, message string) []byte {
 	if status < 100 || status > 999 {

@@ -21,7 +21,11 @@ func TestHandshakeRefusals(t *testing.T) {
 	}{
 		"TLS":                         {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "ws://"},
 		"first byte":                  {"\x00", 400, "not an HTTP"},
-		"blank line first":            {"\r\nGET / HTTP/1.1\r\n\r\n", 400, "not an HTTP"},
+		"three blank lines first":     {"\r\n\r\n\r\nGET / HTTP/1.1\r\n\r\n", 400, "not an HTTP"},
+		"five line feeds first":       {"\n\n\n\n\nGET / HTTP/1.1\r\n\r\n", 400, "not an HTTP"},
+		"CR first":                    {"\rGET / HTTP/1.1\r\n\r\n", 400, "not an HTTP"},
+		"two CRs first":               {"\r\r\nGET / HTTP/1.1\r\n\r\n", 400, "not an HTTP"},
+		"blank line, then a space":    {"\r\n GET / HTTP/1.1\r\n\r\n", 400, "not an HTTP"},
 		"a frame":                     {string(client(ws.OpText, final, "hello")), 400, "not an HTTP"},
 		"SSH":                         {"SSH-2.0-OpenSSH_9.6\r\n", 400, "request line"},
 		"no target":                   {"GET HTTP/1.1\r\n", 400, "request line"},
@@ -81,6 +85,14 @@ func TestHandshakeRefusals(t *testing.T) {
 		"key of 18 bytes":             {upgradeHead(key + " -> Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZWVl"), 400, "base64"},
 		"key of 24 other characters":  {upgradeHead(key + " -> Sec-WebSocket-Key: !!!!!!!!!!!!!!!!!!!!!!=="), 400, "base64"},
 		"key of 21 bytes":             {upgradeHead(key + " -> Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZWVlZWVl"), 400, "base64"},
+		"empty subprotocol":           {upgradeHead(" -> Sec-WebSocket-Protocol:"), 400, "Sec-WebSocket-Protocol"},
+		"only commas of subprotocols": {upgradeHead(" -> Sec-WebSocket-Protocol: , ,"), 400, "Sec-WebSocket-Protocol"},
+		"one of two lines is empty":   {upgradeHead(" -> Sec-WebSocket-Protocol: a", " -> Sec-WebSocket-Protocol: "), 400, "Sec-WebSocket-Protocol"},
+		"subprotocol with a space":    {upgradeHead(" -> Sec-WebSocket-Protocol: a b"), 400, "Sec-WebSocket-Protocol"},
+		"subprotocol in quotes":       {upgradeHead(` -> Sec-WebSocket-Protocol: "a"`), 400, "Sec-WebSocket-Protocol"},
+		"subprotocol beyond ASCII":    {upgradeHead(" -> Sec-WebSocket-Protocol: \xfc"), 400, "Sec-WebSocket-Protocol"},
+		"subprotocol twice":           {upgradeHead(" -> Sec-WebSocket-Protocol: a, b, a"), 400, "Sec-WebSocket-Protocol"},
+		"subprotocol twice in lines":  {upgradeHead(" -> Sec-WebSocket-Protocol: a", " -> Sec-WebSocket-Protocol: a"), 400, "Sec-WebSocket-Protocol"},
 		"key for URLs":                {upgradeHead(key + " -> Sec-WebSocket-Key: --------------------_w=="), 400, "base64"},
 		"key without its padding end": {upgradeHead(key + " -> Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=A"), 400, "base64"},
 	}
@@ -129,6 +141,8 @@ func checkRefusal(t *testing.T, reply []byte, status int, says string) {
 		t.Fatalf("want %d, %q; got %q", status, says, reply)
 	case resp.Status != fmt.Sprintf("%d %s", status, http.StatusText(status)):
 		t.Fatalf("status line says %q", resp.Status)
+	case (header.Get("Retry-After") != "") != (status == 503):
+		t.Fatalf("Retry-After in %q", reply)
 	case header.Get("Content-Type") != "application/json; charset=utf-8" || !resp.Close || r.Buffered() > 0 || resp.ContentLength < 0:
 		t.Fatalf("bad response %q", reply)
 	case (header.Get("Allow") == "GET") != (status == 405):

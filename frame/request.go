@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 
 	"github.com/gobwas/ws"
@@ -26,11 +27,12 @@ type fields struct {
 
 	host, origin, key, wsVersion single
 	forwardedFor                 []byte
-	websocket                    bool // an Upgrade line names websocket
-	upgrade                      bool // a Connection line names upgrade
-	body                         bool // one follows, or may
-	lists                        int  // Upgrade and Connection lines
-	plainLists                   int  // those that name nothing but websocket or upgrade
+	protocols                    [][]byte // the Sec-WebSocket-Protocol lines
+	websocket                    bool     // an Upgrade line names websocket
+	upgrade                      bool     // a Connection line names upgrade
+	body                         bool     // one follows, or may
+	lists                        int      // Upgrade and Connection lines
+	plainLists                   int      // those that name nothing but websocket or upgrade
 }
 
 // single is a header field that may be there once.
@@ -82,6 +84,8 @@ func (f *fields) set(name, value []byte) {
 		f.key.set(value)
 	case "sec-websocket-version":
 		f.wsVersion.set(value)
+	case "sec-websocket-protocol": // may be there several times, RFC 6455 11.3.4
+		f.protocols = append(f.protocols, value)
 	case "upgrade":
 		f.websocket = f.setList(value, "websocket") || f.websocket
 	case "connection":
@@ -105,8 +109,8 @@ func (f *fields) setList(value []byte, token string) (found bool) {
 		f.plainLists++
 		return true
 	}
-	for item := range bytes.SplitSeq(value, []byte{','}) {
-		if strings.EqualFold(string(bytes.Trim(item, " \t")), token) {
+	for item := range listItems(value) {
+		if strings.EqualFold(string(item), token) {
 			return true
 		}
 	}
@@ -146,8 +150,56 @@ func (f *fields) check() *refusal {
 		return badRequest("Sec-WebSocket-Key is missing")
 	case !validKey(f.key.value):
 		return badRequest("Sec-WebSocket-Key is not 16 bytes in base64")
+	case !validProtocols(f.protocols):
+		return badRequest("Sec-WebSocket-Protocol is not a list of different names")
 	}
 	return nil
+}
+
+// validProtocols reports whether the lines are lists of subprotocols as RFC 6455
+// 4.1 wants them: tokens, at least one on each line, and none twice. Empty items
+// are ignored (RFC 9110 5.6.1.2).
+func validProtocols(lines [][]byte) bool {
+	if len(lines) == 0 {
+		return true
+	}
+	seen := make(map[string]struct{})
+	for _, line := range lines {
+		before := len(seen)
+		for item := range listItems(line) {
+			if _, twice := seen[string(item)]; twice || !isTokens(item) {
+				return false
+			}
+			seen[string(item)] = struct{}{}
+		}
+		if len(seen) == before {
+			return false
+		}
+	}
+	return true
+}
+
+// offers reports whether the client asks for the subprotocol.
+func (f *fields) offers(protocol string) bool {
+	for _, line := range f.protocols {
+		for item := range listItems(line) {
+			if string(item) == protocol {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// listItems returns the items of a comma-separated list, without empty ones.
+func listItems(line []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for item := range bytes.SplitSeq(line, []byte{','}) {
+			if item = bytes.Trim(item, " \t"); len(item) > 0 && !yield(item) {
+				return
+			}
+		}
+	}
 }
 
 // validKey reports whether key is 16 bytes in base64 (RFC 6455 4.1); gobwas/ws
@@ -162,9 +214,10 @@ func validKey(key []byte) bool {
 }
 
 // accept lets gobwas/ws have the final say on a head that passed check, and
-// returns its 101 response. We answer no extension and no subprotocol, which is
-// to decline them (RFC 6455 4.2.2).
-func (f *fields) accept(head []byte) (reply []byte, refused *refusal) {
+// returns its 101 response. It agrees to the subprotocol if that is offered. Not
+// to answer what else is offered, extensions too, is to decline it (RFC 6455
+// 4.2.2).
+func (f *fields) accept(head []byte, subprotocol string) (reply []byte, refused *refusal) {
 	if f.lists != 2 || f.plainLists != 2 {
 		head = f.plainHead(head)
 	}
@@ -173,7 +226,11 @@ func (f *fields) accept(head []byte) (reply []byte, refused *refusal) {
 		io.Reader
 		io.Writer
 	}{bytes.NewReader(head), &response}
-	if _, err := (ws.Upgrader{}).Upgrade(conn); err != nil {
+	var upgrader ws.Upgrader
+	if subprotocol != "" && f.offers(subprotocol) {
+		upgrader.Header = ws.HandshakeHeaderString("Sec-WebSocket-Protocol: " + subprotocol + "\r\n")
+	}
+	if _, err := upgrader.Upgrade(conn); err != nil {
 		return nil, badRequest("not a WebSocket upgrade: " + err.Error())
 	}
 	return response.Bytes(), nil

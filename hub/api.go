@@ -1,10 +1,10 @@
 package hub
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -122,8 +122,13 @@ func (h *Hub) Room(code string) (RoomInfo, bool) {
 }
 
 // Rooms returns up to limit rooms with codes beyond after, in the order of
-// their codes, and the code to go on after, empty if those were the last.
+// their codes, and the code to go on after, empty if those were the last. What is
+// no code comes before all of them.
 func (h *Hub) Rooms(after string, limit int) (page []RoomInfo, next string) {
+	beyond, ok := parseCode(after)
+	if !ok {
+		beyond = code{}
+	}
 	type listed struct {
 		code code
 		room *Room // nil while it sleeps
@@ -131,7 +136,7 @@ func (h *Hub) Rooms(after string, limit int) (page []RoomInfo, next string) {
 	h.mu.RLock()
 	all := make([]listed, 0, len(h.rooms)+len(h.sleeping))
 	add := func(c code, r *Room) {
-		if c.String() > strings.ToUpper(after) {
+		if bytes.Compare(c[:], beyond[:]) > 0 {
 			all = append(all, listed{c, r})
 		}
 	}
@@ -142,7 +147,7 @@ func (h *Hub) Rooms(after string, limit int) (page []RoomInfo, next string) {
 		add(c, nil)
 	}
 	h.mu.RUnlock()
-	slices.SortFunc(all, func(a, b listed) int { return slices.Compare(a.code[:], b.code[:]) })
+	slices.SortFunc(all, func(a, b listed) int { return bytes.Compare(a.code[:], b.code[:]) })
 	page = []RoomInfo{}
 	var asleep []code
 	for _, l := range all[:min(limit, len(all))] {
@@ -213,15 +218,10 @@ func (h *Hub) Broadcast(code string, data []byte) (seq uint64, err error) {
 
 // GuessedKey counts a wrong key of an HTTP API, given by a client at the
 // address.
-func (h *Hub) GuessedKey(from netip.Addr) { h.guesses.wrong(keysOf(from), code{}) }
+func (h *Hub) GuessedKey(from netip.Addr) { h.guesses.wrongProof(keysOf(from), h.uptime()) }
 
 // TooManyGuesses reports whether an address has given as many wrong keys as it
-// may in a minute.
-func (h *Hub) TooManyGuesses(from netip.Addr) bool { return h.guesses.over(keysOf(from)) }
-
-// keysOf returns the one who guesses an HTTP API's key from an address.
-func keysOf(from netip.Addr) guesser {
-	g := guesserOf(from)
-	g.key = true
-	return g
+// may: 20, and then one more each 3 s.
+func (h *Hub) TooManyGuesses(from netip.Addr) bool {
+	return h.guesses.tooManyProofs(keysOf(from), h.uptime())
 }

@@ -95,7 +95,7 @@ func (s *Session) obey(r request, f *fault) {
 		}
 	}
 	if f != nil {
-		s.report(f)
+		s.answer(f)
 	}
 }
 

@@ -91,14 +91,30 @@ func (s *Session) refuse(why Reason, status int, message string) {
 	s.respond(why, frame.AppendRefusal(nil, status, message))
 }
 
+// maxLingering is how many refused connections the relay waits for at once, each
+// for at most CloseTimeout, so that they get to read their answer: to close while
+// the peer still sends may reset the connection first. Beyond, they are closed as
+// soon as their sockets have taken the answer.
+const maxLingering = 256
+
+// lingering returns how many connections are past their handshake and are no
+// WebSockets: they were refused.
+func (h *Hub) lingering() int64 {
+	return h.connections.Load() - h.handshaking.Load() - h.upgraded.Load()
+}
+
 // respond ends the opening phase with an HTTP response.
 func (s *Session) respond(why Reason, response []byte) {
 	s.reason = why
+	s.shard.hub.Answered(statusOf(response))
 	s.push(private{frame: response, kind: urgent})
 	s.dropInput()
 	s.dropHead()
 	s.more = nil
 	s.enter(finishing)
+	if s.shard.hub.lingering() > maxLingering {
+		s.enter(over)
+	}
 }
 
 // cut gives up the Log and what has a place in its order, but for the rest of
@@ -182,6 +198,8 @@ func (s *Session) forget() {
 	h.connections.Add(-1)
 	if s.speaks != 0 {
 		h.upgraded.Add(-1)
+		h.addresses.disconnect(s.from)
+		s.from = 0
 	}
 	s.shard.counters.closes[s.reason].Add(1)
 	s.dropInput()

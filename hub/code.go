@@ -3,26 +3,128 @@ package hub
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"regexp"
 	"strings"
 )
 
-// A code names a room: three bytes, written as six hexadecimal digits.
-type code [3]byte
+// A code names a room. It holds the characters without the dash: eight of
+// codeAlphabet, or six hexadecimal digits and two zero bytes. A relay draws
+// codes of one form ([Config.HexCodes]) and looks up both, because rooms that it
+// restores may have the other.
+type code [codeSize]byte
+
+const (
+	codeSize = 8
+	hexSize  = 6 // characters of a code in hexadecimal digits
+	codeHalf = codeSize / 2
+)
+
+// codeAlphabet is Crockford's base32: no I, L, O and U.
+const codeAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 // drawCode returns a code from a cryptographic source.
-func drawCode() (c code) {
+func drawCode(hexadecimal bool) (c code) {
 	_, _ = rand.Read(c[:]) // never fails: crypto/rand ends the program instead
+	alphabet, length := codeAlphabet, codeSize
+	if hexadecimal {
+		alphabet, length = codeAlphabet[:16], hexSize
+	}
+	for i := range length {
+		c[i] = alphabet[int(c[i])%len(alphabet)] // both lengths divide 256
+	}
+	clear(c[length:])
 	return c
 }
 
-// parseCode reads a code as a person may type it, in either case.
+// maxTyped is how many bytes of what was typed may be a code: its characters and
+// some dashes and spaces.
+const maxTyped = 32
+
+// parseCode reads a code as a person may type it: in either case, with dashes
+// and spaces anywhere, O for 0, and I or L for 1.
 func parseCode(text string) (c code, ok bool) {
-	if len(text) != 2*len(c) {
+	if len(text) > maxTyped {
 		return code{}, false
 	}
-	_, err := hex.Decode(c[:], []byte(text))
-	return c, err == nil
+	n, digits := 0, true
+	for _, typed := range []byte(text) {
+		if typed == '-' || typed == ' ' {
+			continue
+		}
+		char, known := codeChar(typed)
+		if !known || n == codeSize {
+			return code{}, false
+		}
+		c[n] = char
+		n++
+		digits = digits && char <= 'F'
+	}
+	return c, n == codeSize || n == hexSize && digits
 }
 
-// String returns the code as it is told: in upper case.
-func (c code) String() string { return strings.ToUpper(hex.EncodeToString(c[:])) }
+// codeChar returns the character of a code that a typed one stands for.
+func codeChar(typed byte) (char byte, ok bool) {
+	if 'a' <= typed && typed <= 'z' {
+		typed -= 'a' - 'A'
+	}
+	switch typed {
+	case 'O':
+		return '0', true
+	case 'I', 'L':
+		return '1', true
+	}
+	return typed, strings.IndexByte(codeAlphabet, typed) >= 0
+}
+
+// withSecret matches a code that has the room's secret behind it.
+var withSecret = regexp.MustCompile(`(?s)^(\w{4}[- ]?\w{4}|\w{6})-(.+)$`)
+
+// cutSecret splits a code that was typed or linked with the room's secret behind
+// it, like K7QM-2XHD-geheim. What is a code as a whole has no secret.
+func cutSecret(text string) (typed, secret string, found bool) {
+	if _, whole := parseCode(text); whole {
+		return text, "", false
+	}
+	parts := withSecret.FindStringSubmatch(text)
+	if parts == nil {
+		return text, "", false
+	}
+	if _, ok := parseCode(parts[1]); !ok {
+		return text, "", false
+	}
+	return parts[1], parts[2], true
+}
+
+// hexadecimal reports whether the code has the form of six digits.
+func (c code) hexadecimal() bool { return c[hexSize] == 0 }
+
+// String returns the code as it is told: K7QM-2XHD or A1B2C3.
+func (c code) String() string {
+	if c.hexadecimal() {
+		return string(c[:hexSize])
+	}
+	return string(c[:codeHalf]) + "-" + string(c[codeHalf:])
+}
+
+// bytes returns what tokens are made with. A code of six digits gives three
+// bytes, as it always did, so that tokens from before a restart stay valid.
+func (c code) bytes() []byte {
+	if !c.hexadecimal() {
+		return c[:]
+	}
+	b, err := hex.DecodeString(string(c[:hexSize]))
+	if err != nil {
+		return c[:] // the zero code, which no room has
+	}
+	return b
+}
+
+// ParseCode reads a room's code as a person may type it, and returns it as the
+// relay tells it. It reports whether the text has the form of a code.
+func ParseCode(text string) (canonical string, ok bool) {
+	c, ok := parseCode(text)
+	if !ok {
+		return "", false
+	}
+	return c.String(), true
+}

@@ -15,6 +15,12 @@ type Config struct {
 	MaxRooms       int // rooms at once; default 10,000
 	MaxViewers     int // viewers of one room at once; default 20,000
 
+	// From one address, or one /64 of IPv6: WebSocket connections, by default half of
+	// MaxConnections, but 3,000 if there may be so many, and rooms, by default 200. Rooms count for the address that
+	// created them until they close; those made over HTTP and restored ones do not.
+	MaxConnectionsPerAddress int
+	MaxRoomsPerAddress       int
+
 	MaxHead          int // bytes of a request's head; default 8 KiB
 	MaxHostMessage   int // bytes of a host's message; default 1 MiB
 	MaxViewerMessage int // bytes of anybody else's message; default 16 KiB
@@ -47,7 +53,12 @@ type Config struct {
 	// HostGrace is how long a room waits for its host to come back. Default
 	// 60 s; a negative one closes the room at once.
 	HostGrace time.Duration
-	RoomIdle  time.Duration // for the first host of a room made over HTTP; default 10 min
+	// UnjoinedGrace is the same, if it is less, for a room that a client created and
+	// nobody ever joined: such rooms would take the place of others. It is long enough
+	// for a host to come back over another network. Default 15 s.
+	UnjoinedGrace time.Duration
+
+	RoomIdle time.Duration // for the first host of a room made over HTTP; default 10 min
 
 	HandshakeTimeout time.Duration // for the whole request's head; default 10 s
 	CloseTimeout     time.Duration // to drain, and for the peer to answer a close frame; default 5 s
@@ -58,6 +69,11 @@ type Config struct {
 	HistoryEvery     time.Duration // between two requests on one connection; default 10 s
 	HistoryTake      time.Duration // for a viewer to take it; default 60 s
 	MessageTimeout   time.Duration // for a message to come whole; default 60 s
+
+	// HexCodes has rooms named by six hexadecimal digits, which can be guessed,
+	// instead of eight characters. Then 20 wrong codes a minute shut out all that
+	// comes from an address with a code alone.
+	HexCodes bool
 
 	// CreateKey, if not empty, must be given to create a room.
 	CreateKey string
@@ -78,9 +94,14 @@ type Config struct {
 
 	// Plain takes over a connection whose request is not a WebSocket upgrade,
 	// with everything that was read from it. After an error the connection is
-	// still the hub's. Default: such requests are answered 404.
-	Plain func(conn Conn, read []byte) error
+	// still the hub's; a [PlainRefusal] says what to answer. Default: such requests are answered 404.
+	// from is the client's address, as trusted proxies tell it.
+	Plain func(conn Conn, from netip.Addr, read []byte) error
 }
+
+// wholeSchool is how many connections a school behind one address may need:
+// 2,000 pupils, of whom some hold two while they come back.
+const wholeSchool = 3_000
 
 func (c Config) withDefaults() Config {
 	number := func(n *int, standard int) {
@@ -97,6 +118,8 @@ func (c Config) withDefaults() Config {
 	number(&c.MaxHandshaking, 15_000)
 	number(&c.MaxRooms, 10_000)
 	number(&c.MaxViewers, 20_000)
+	number(&c.MaxConnectionsPerAddress, max(c.MaxConnections/2, min(c.MaxConnections, wholeSchool)))
+	number(&c.MaxRoomsPerAddress, 200)
 	number(&c.Retain, 256<<10)
 	number(&c.RetainMessages, 10_000)
 	wait(&c.RetainAge, 2*time.Hour)
@@ -113,6 +136,7 @@ func (c Config) withDefaults() Config {
 	if c.HostGrace == 0 {
 		c.HostGrace = time.Minute
 	}
+	wait(&c.UnjoinedGrace, 15*time.Second)
 	wait(&c.RoomIdle, 10*time.Minute)
 	wait(&c.HandshakeTimeout, 10*time.Second)
 	wait(&c.CloseTimeout, 5*time.Second)

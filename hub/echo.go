@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"fmt"
+
 	"github.com/gobwas/ws"
 
 	"lectern/frame"
@@ -12,7 +14,7 @@ type echo struct{}
 
 func (echo) Message(s *Session, m frame.Message) {
 	if m.TooLarge {
-		s.fail(&frame.Error{Code: ws.StatusMessageTooBig, Reason: "message over the limit"})
+		s.fail(&frame.Error{Code: ws.StatusMessageTooBig, Reason: fmt.Sprintf("message over the limit of %d bytes", echo{}.Limit(s))})
 		return
 	}
 	s.push(private{frame: frame.AppendFrame(nil, m.Op, m.Payload)})

@@ -1,5 +1,10 @@
 package hub
 
+import (
+	"encoding/json"
+	"fmt"
+)
+
 // The rules for those who are in no room.
 
 // create opens a room, whose host is the one who says so.
@@ -12,9 +17,15 @@ func create(s *Session, r request) *fault {
 	if f := h.mayCreate(s, r); f != nil {
 		return f
 	}
+	if limit := h.Config().MaxRoomsPerAddress; !h.addresses.openRoom(s.from, limit) {
+		h.Refused("rooms_per_address", s.address())
+		return &fault{code: "too_many_rooms", message: fmt.Sprintf(
+			"there are %d rooms from this address already (--max-rooms-per-address); close one, or try again later", limit)}
+	}
 	room, token := newRoom(h, rules)
-	room.seat.host, room.seat.hosted = s, true
+	room.seat.host, room.seat.hosted, room.from = s, true, s.from
 	if !h.register(room) {
+		h.addresses.closeRoom(s.from)
 		return &fault{code: "too_many_rooms", message: "the relay has all the rooms it may have; try again later"}
 	}
 	s.room, s.encoding = room, verbatim
@@ -67,14 +78,11 @@ func (h *Hub) mayCreate(s *Session, r request) *fault {
 	if hashSecret(key).is(given) {
 		return nil // however many wrong ones came from this address
 	}
-	who := keysOf(s.address())
-	if h.guesses.over(who) {
-		return tooManyAttempts()
+	f = &fault{code: "create_forbidden", message: `this relay asks for a "key" to create a room, and this is not it`}
+	if given != "" && h.guesses.wrongProof(keysOf(s.address()), h.uptime()) {
+		f.end = ReasonTooManyAttempts
 	}
-	if given != "" {
-		h.guesses.wrong(who, code{})
-	}
-	return &fault{code: "create_forbidden", message: `this relay asks for a "key" to create a room, and this is not it`}
+	return f
 }
 
 // resume seats a host that has come back.
@@ -87,21 +95,29 @@ func resume(s *Session, r request) *fault {
 	if f != nil {
 		return f
 	}
-	room, c, f := s.find(text, true)
+	return s.soon(entering{kind: r.kind, ref: r.ref, code: text, token: token, hosts: true})
+}
+
+// takeSeat makes the session the host.
+func (s *Session) takeSeat(e entering) *fault {
+	room, c, f := s.find(e.code, true)
 	if f != nil {
 		return f
 	}
 	s.encoding = verbatim
-	back, f := room.resume(s, token)
+	back, f := room.resume(s, e.token)
 	if f != nil {
 		return s.guessed(f, c)
 	}
-	s.tell(resumed(room, token, back))
+	s.tell(resumed(room, e.token, back))
 	return nil
 }
 
-// An entering is what somebody says who joins.
+// An entering is what somebody says who joins, or resumes.
 type entering struct {
+	kind      string          // the message's type
+	ref       json.RawMessage // and ref
+	hosts     bool            // resumes: it has a code and a token only
 	code      string
 	secret    string
 	hasSecret bool
@@ -121,11 +137,18 @@ type place struct {
 
 // readEntering reads the fields of a join.
 func readEntering(r request, c *Config) (e entering, f *fault) {
+	e.kind, e.ref = r.kind, r.ref
 	if e.code, f = r.str("code"); f != nil {
 		return e, f
 	}
 	if e.secret, e.hasSecret, f = r.optional("secret"); f != nil {
 		return e, f
+	}
+	if typed, secret, found := cutSecret(e.code); found {
+		e.code = typed
+		if !e.hasSecret {
+			e.secret, e.hasSecret = secret, true
+		}
 	}
 	if e.name, f = r.label("name", c.MaxName); f != nil {
 		return e, f
@@ -161,6 +184,11 @@ func join(s *Session, r request) *fault {
 	if f != nil {
 		return f
 	}
+	return s.soon(e)
+}
+
+// letIn makes the session a viewer.
+func (s *Session) letIn(e entering) *fault {
 	room, c, f := s.find(e.code, e.back || e.hasSecret)
 	if f != nil {
 		return f
@@ -184,14 +212,13 @@ func join(s *Session, r request) *fault {
 	if !lacks {
 		return s.enterRoom(room, e, id)
 	}
-	kind, ref := r.kind, r.ref
 	s.wait(func(done func()) { room.backfill(e.encoding, done) }, func(there bool) {
 		if !there {
 			room.unwant(e.encoding)
 			return
 		}
 		if f := s.enterRoom(room, e, id); f != nil {
-			f.re, f.ref = kind, ref
+			f.re, f.ref = e.kind, e.ref
 			s.report(f)
 		}
 	})
@@ -231,14 +258,15 @@ func (s *Session) enterRoom(room *Room, e entering, id uint32) *fault {
 }
 
 // find returns the room with a code as it was typed, or a fault that has the
-// message wait while the room sleeps. Wrong codes are counted;
-// who has guessed too many gets in by proof only.
+// message wait while the room sleeps. Wrong codes are counted. With a proof, a secret
+// or a token, the caller has yet to check it: while the relay looks at no code from
+// this address, it must tell nothing but what is right.
 func (s *Session) find(text string, proof bool) (*Room, code, *fault) {
 	h := s.shard.hub
 	c, ok := parseCode(text)
-	over := s.guessedCodes()
-	if over && !proof {
-		return nil, c, tooManyAttempts()
+	shut := s.shut()
+	if shut != nil && !proof {
+		return nil, c, shut
 	}
 	if ok {
 		room, sleeps := h.find(c)
@@ -252,49 +280,68 @@ func (s *Session) find(text string, proof bool) (*Room, code, *fault) {
 			return nil, c, &fault{sleeps: true, room: c}
 		}
 	}
-	if over {
-		return nil, c, tooManyAttempts()
+	if shut != nil {
+		return nil, c, shut
 	}
-	if ok && !h.rested(c) {
-		h.guesses.wrong(codesOf(s.address()), c)
+	f := roomNotFound()
+	if ok && !h.rested(c) && h.guesses.wrongCode(s.address(), c, h.Config().HexCodes, h.uptime()) {
+		if shut = s.shut(); h.Config().HexCodes && shut != nil {
+			return nil, c, shut // it got here at the same moment as the last that may
+		}
+		f.end = ReasonTooManyAttempts
 	}
-	return nil, c, roomNotFound()
+	return nil, c, f
 }
 
-// guessedCodes reports whether too many wrong codes came from the session's
-// address. It does not ask for the address as long as nobody has guessed.
-func (s *Session) guessedCodes() bool {
-	l := &s.shard.hub.guesses
-	return l.any() && l.over(codesOf(s.address()))
+// shut returns what to answer to a code while the relay looks at none from the
+// session's address, else nil.
+func (s *Session) shut() *fault {
+	h := s.shard.hub
+	hexadecimal, now := h.Config().HexCodes, h.uptime()
+	if full, _ := h.guesses.search(now); !full && !hexadecimal {
+		return nil // as nearly always
+	}
+	shut, wait := h.guesses.shut(s.address(), hexadecimal, now)
+	if !shut {
+		return nil
+	}
+	return tooManyAttempts(wait)
 }
 
 // admits checks a room's secret.
 func (r *Room) admits(s *Session, given string, hasSecret bool) *fault {
+	h := r.hub
 	switch {
 	case !r.options.secret.asked():
-		if s.guessedCodes() {
-			return tooManyAttempts() // a secret that nobody asked for proves nothing
-		}
-		return nil
+		return s.shut() // a secret that nobody asked for proves nothing
 	case !hasSecret:
 		return &fault{code: "secret_required", message: `this room asks for a "secret"`}
-	case !r.options.secret.is(given):
+	}
+	if shut, wait := h.guesses.secretsShut(s.address(), r.code, h.uptime()); shut {
+		if f := s.shut(); f != nil {
+			return f // as to a code that no room has
+		}
+		return tooManyAttempts(wait)
+	}
+	if !r.options.secret.is(given) {
+		h.guesses.wrongSecret(r.code, h.uptime())
 		return &fault{code: "wrong_secret", message: "this is not the room's secret"}
 	}
 	return nil
 }
 
-// guessed counts a wrong secret or token, and returns what to answer: the same
-// whether it was right or not, once there were too many.
+// guessed counts a wrong secret or token, and returns what to answer. While the
+// relay looks at no code from the address, that is the same as to a wrong code.
 func (s *Session) guessed(f *fault, c code) *fault {
 	if f.code != "wrong_secret" && f.code != "bad_token" {
 		return f
 	}
-	h := s.shard.hub
-	who := secretsOf(s.address(), c)
-	if h.guesses.over(who) || h.guesses.over(codesOf(s.address())) {
-		return tooManyAttempts() // not even that there is such a room
+	if shut := s.shut(); shut != nil {
+		return shut
 	}
-	h.guesses.wrong(who, code{})
+	h := s.shard.hub
+	if h.guesses.wrongProof(proofsOf(s.address(), c), h.uptime()) {
+		f.end = ReasonTooManyAttempts
+	}
 	return f
 }

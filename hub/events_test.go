@@ -14,6 +14,7 @@ type event struct {
 	Type, Code, Token, Epoch, Reason, Error, Message, Re string
 
 	ID, Seq, Sent, Total int
+	RetryMS              int `json:"retry_ms"`
 	Common               *int
 	Host, Recovered      bool
 	Truncated            bool
@@ -75,7 +76,7 @@ func (p *peer) fails(code, format string, args ...any) event {
 	e := p.ask("%s", said)
 	var request struct{ Type string }
 	_ = json.Unmarshal([]byte(said), &request)
-	if e.Type != "error" || e.Error != code || e.Re != request.Type || !strings.HasSuffix(e.text, `"}`) || e.Message == "" {
+	if e.Type != "error" || e.Error != code || e.Re != request.Type || !strings.HasSuffix(retries.ReplaceAllString(e.text, ""), `"}`) || e.Message == "" {
 		p.relay.t.Fatalf("%.300s was answered with %s, want the error %s", said, e.text, code)
 	}
 	return e

@@ -25,6 +25,8 @@ type Hub struct {
 	protocols []Protocol                      // immutable; the first is nil
 	paths     map[string]uint8                // immutable; URL paths, and the protocols spoken there
 
+	turnedAway uint8 // immutable; place in protocols of what pages may say that are not allowed
+
 	connections atomic.Int64 // all of them, whatever their phase
 	handshaking atomic.Int64 // of them, in the opening phase
 	upgraded    atomic.Int64 // of them, past it
@@ -34,11 +36,13 @@ type Hub struct {
 	open atomic.Int64 // rooms
 	left atomic.Int64 // bytes of the names of viewers that have gone
 
-	budget   budget.Budget // of everything that peers can make grow
-	refusals refusals
-	pressure atomic.Int32 // see shrunk
-	guesses  limiter
-	changes  *changes // immutable once served; nil without a store
+	budget    budget.Budget // of everything that peers can make grow
+	refusals  refusals
+	pressure  atomic.Int32 // see shrunk
+	answers   answers
+	guesses   attempts
+	addresses addresses
+	changes   *changes // immutable once served; nil without a store
 
 	mu       sync.RWMutex
 	rooms    map[code]*Room     // guarded by mu
@@ -76,6 +80,8 @@ func New(config Config, workers []Worker) *Hub {
 	if config.EchoPath != "" {
 		h.serve(echo{}, config.EchoPath)
 	}
+	h.turnedAway = uint8(len(h.protocols))
+	h.serve(turnedAway{}) // at no path
 	return h
 }
 
@@ -109,6 +115,9 @@ func (h *Hub) NewSession(worker int, conn Conn) *Session {
 	s.admit()
 	return s
 }
+
+// uptime returns for how long the hub has been there.
+func (h *Hub) uptime() time.Duration { return time.Since(h.began) }
 
 // IsWebSocketPath reports whether WebSockets are served at the URL path.
 func (h *Hub) IsWebSocketPath(path string) bool {
@@ -163,7 +172,7 @@ func (h *Hub) register(r *Room) bool {
 	}
 	h.wakeCodesLocked(maxResting)
 	for {
-		r.code = drawCode()
+		r.code = drawCode(h.Config().HexCodes)
 		_, taken := h.rooms[r.code]
 		_, rests := h.resting[r.code]
 		if !taken && !rests && h.sleeping[r.code] == nil {
@@ -182,6 +191,7 @@ func (h *Hub) remove(r *Room) {
 	defer h.mu.Unlock()
 	delete(h.rooms, r.code)
 	h.open.Add(-1)
+	h.addresses.closeRoom(r.from)
 	h.wakeCodesLocked(maxResting - 1)
 	h.resting[r.code] = time.Now()
 	h.rest = append(h.rest, r.code)

@@ -114,43 +114,6 @@ func TestTooManyHandshakesAreAnswered503(t *testing.T) {
 	}
 }
 
-func TestOriginsOthersAreAnswered403(t *testing.T) {
-	allowed := []string{"https://school.example", "http://other.example:8080"}
-	for _, c := range []struct {
-		origin string
-		allow  []string
-		status string
-	}{
-		{"", nil, "101"},
-		{"https://test", nil, "101"}, // the Host that it asked
-		{"http://TEST", nil, "101"},
-		{"https://test:444", nil, "403"},
-		{"https://evil.example", nil, "403"},
-		{"https://evil.example", []string{"*"}, "101"},
-		{"https://school.example", allowed, "101"},
-		{"HTTPS://School.example", allowed, "101"},
-		{"http://other.example:8080", allowed, "101"},
-		{"http://school.example", allowed, "403"},
-		{"https://school.example.evil.example", allowed, "403"},
-		{"https://evil.example/https://school.example", allowed, "403"},
-		{"null", allowed, "403"},
-		{"null", nil, "403"},
-		{"test", nil, "403"},
-		{"https://evil.example://test", nil, "403"},
-	} {
-		r := newTestRelay(t, 1, Config{AllowOrigins: c.allow})
-		p := r.connect(0)
-		head := testHead
-		if c.origin != "" {
-			head = strings.Replace(head, "Host: test\r\n", "Host: test\r\nOrigin: "+c.origin+"\r\n", 1)
-		}
-		p.bytes([]byte(head))
-		if !strings.HasPrefix(string(p.wire), "HTTP/1.1 "+c.status+" ") {
-			t.Errorf("the origin %q with %q allowed was answered %.60q, want %s", c.origin, c.allow, p.wire, c.status)
-		}
-	}
-}
-
 // TestForwardedForOfTrustedProxies counts the guesses of those behind a proxy.
 func TestForwardedForOfTrustedProxies(t *testing.T) {
 	const proxy, stranger = "10.1.2.3", "192.0.2.9"

@@ -65,6 +65,8 @@ type testRelay struct {
 	t       testing.TB
 	hub     *Hub
 	workers []*testWorker
+
+	flooded uint64 // codes that flood has tried
 }
 
 func newTestRelay(t testing.TB, workers int, config Config) *testRelay {
@@ -136,7 +138,13 @@ func (r *testRelay) connect(worker int) *peer {
 
 // dial returns a peer whose handshake is finished.
 func (r *testRelay) dial(worker int) *peer {
+	return r.dialFrom(worker, netip.MustParseAddr("192.0.2.1"))
+}
+
+// dialFrom is dial from an address.
+func (r *testRelay) dialFrom(worker int, from netip.Addr) *peer {
 	p := r.connect(worker)
+	p.from = from
 	p.bytes([]byte(testHead))
 	reply := string(p.wire)
 	if !strings.HasPrefix(reply, "HTTP/1.1 101 ") || !strings.HasSuffix(reply, "\r\n\r\n") {

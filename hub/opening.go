@@ -5,6 +5,9 @@ import (
 	"lectern/hub/budget"
 )
 
+// subprotocol is agreed to when a client asks for it. It need not.
+const subprotocol = "lectern.v1"
+
 // open takes bytes of the request's head.
 func (s *Session) open(chunk []byte) {
 	h := s.shard.hub
@@ -15,7 +18,7 @@ func (s *Session) open(chunk []byte) {
 	}
 	m := s.extra()
 	if m.shake == nil {
-		m.shake = &frame.Handshake{MaxHead: h.Config().MaxHead}
+		m.shake = &frame.Handshake{MaxHead: h.Config().MaxHead, Subprotocol: subprotocol}
 	}
 	shake := m.shake
 	kept := shake.Buffered()
@@ -29,7 +32,7 @@ func (s *Session) open(chunk []byte) {
 	case frame.Refused:
 		s.respond(ReasonHandshake, shake.Reply())
 	case frame.Plain:
-		s.plain(shake.Head())
+		s.plain(shake)
 	case frame.Upgrade:
 		s.upgrade(shake)
 	}
@@ -43,24 +46,6 @@ func (s *Session) dropHead() {
 	}
 }
 
-// plain hands a request that is not a WebSocket upgrade to the HTTP server.
-func (s *Session) plain(read []byte) {
-	h := s.shard.hub
-	plain := h.Config().Plain
-	if plain == nil {
-		s.refuse(ReasonHandshake, 404, "this relay serves WebSockets only")
-		return
-	}
-	s.reason = ReasonPlain
-	if err := plain(s.conn, read); err != nil {
-		if s.phase != gone { // the hand-over can also fail by losing the connection
-			s.refuse(ReasonPlain, 503, "the relay is short of descriptors; try again")
-		}
-		return
-	}
-	s.forget()
-}
-
 // upgrade finishes the handshake.
 func (s *Session) upgrade(shake *frame.Handshake) {
 	h := s.shard.hub
@@ -70,27 +55,31 @@ func (s *Session) upgrade(shake *frame.Handshake) {
 		s.refuse(ReasonHandshake, 404, "no WebSocket is served at "+request.Path)
 		return
 	}
-	if !h.Config().allows(request) {
-		s.refuse(ReasonHandshake, 403, "pages of the origin "+request.Origin+" may not connect to this relay")
-		return
+	allowed := h.Config().AllowsOrigin(request.Origin, request.Host, s.conn.Peer(), request.ForwardedFor)
+	if !allowed {
+		speaks = h.turnedAway
 	}
 	s.speaks = speaks
+	h.Answered(101)
 	s.push(private{frame: shake.Reply(), kind: urgent})
 	s.dropHead()
 	s.more = nil
-	if c := h.Config(); len(c.TrustedProxies) > 0 && request.ForwardedFor != "" {
-		if from := c.forwarded(s.conn.Peer(), request.ForwardedFor); from.IsValid() {
-			s.extra().from = from
-		}
-	}
+	f := s.enterAddress(request.ForwardedFor)
 	s.enter(open)
 	n := h.upgraded.Add(1)
 	if h.draining.Load() {
 		s.end(ReasonShutdown)
 		return
 	}
+	if !allowed {
+		s.turnAwayPage(request.Origin)
+		return
+	}
 	if n > int64(h.Config().MaxConnections) {
-		s.report(&fault{code: "server_full", message: "the relay has all the connections it may have; try again later"})
+		f = &fault{code: "server_full", message: "the relay has all the connections it may have; try again later"}
+	}
+	if f != nil {
+		s.report(f)
 		s.end(ReasonServerFull)
 		return
 	}

@@ -8,24 +8,88 @@ import (
 	"lectern/frame"
 )
 
-// allows reports whether the page that a request comes from may connect. A
-// request without an origin does not come from a page (RFC 6454 7.3).
-func (c *Config) allows(request frame.Request) bool {
-	return c.AllowsOrigin(request.Origin, request.Host)
+// AllowsOrigin reports whether a request with the given Origin header, empty
+// for none, may be served by the host that it asked for. A request without an
+// origin does not come from a page (RFC 6454 7.3). The peer is the other end of
+// the connection, and forwardedFor the request's X-Forwarded-For.
+//
+// A page on the loopback interface may connect from this machine: it is being
+// worked on. What a proxy forwards is not from this machine.
+func (c *Config) AllowsOrigin(origin, host string, peer netip.Addr, forwardedFor string) bool {
+	if origin == "" || isSameOrigin(origin, host) {
+		return true
+	}
+	if slices.ContainsFunc(c.AllowOrigins, func(allowed string) bool {
+		return allowed == "*" || strings.EqualFold(allowed, origin)
+	}) {
+		return true
+	}
+	if forwardedFor != "" {
+		peer = c.forwarded(peer, forwardedFor)
+	}
+	return peer.Unmap().IsLoopback() && isLoopbackOrigin(origin)
 }
 
-// AllowsOrigin reports whether a request with the given Origin header, empty
-// for none, may be served by the host that it asked for.
-func (c *Config) AllowsOrigin(origin, host string) bool {
-	if origin == "" {
+// isSameOrigin reports whether a page is of the host that it asks. Its scheme
+// does not count: a proxy may have ended its TLS. The port that the scheme has
+// anyway may be named or not (RFC 6454 4, RFC 9110 4.2.3).
+func isSameOrigin(origin, host string) bool {
+	scheme, its, ok := strings.Cut(origin, "://")
+	if !ok {
+		return false
+	}
+	standard := ""
+	switch strings.ToLower(scheme) {
+	case "http":
+		standard = ":80"
+	case "https":
+		standard = ":443"
+	}
+	return strings.EqualFold(strings.TrimSuffix(its, standard), strings.TrimSuffix(host, standard))
+}
+
+// isLoopbackOrigin reports whether a page was served by this machine's loopback
+// interface.
+func isLoopbackOrigin(origin string) bool {
+	scheme, host, ok := strings.Cut(strings.ToLower(origin), "://")
+	if !ok || scheme != "http" && scheme != "https" {
+		return false
+	}
+	if port := strings.LastIndexByte(host, ':'); port > strings.LastIndexByte(host, ']') {
+		host = host[:port]
+	}
+	if host == "localhost" {
 		return true
 	}
-	if _, its, ok := strings.Cut(origin, "://"); ok && strings.EqualFold(its, host) {
-		return true
+	inner, bracketed := strings.CutPrefix(host, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	ip, err := netip.ParseAddr(inner)
+	return err == nil && ip.IsLoopback() && ip.Zone() == "" && bracketed == closed && bracketed == ip.Is6()
+}
+
+// A turnedAway is what a page of an origin that is not allowed may say: nothing.
+// The relay speaks with it only because a script sees no more of a refused
+// handshake than the close code 1006.
+type turnedAway struct{}
+
+func (turnedAway) Message(*Session, frame.Message) {}
+func (turnedAway) Limit(s *Session) int            { return s.shard.hub.Config().MaxViewerMessage }
+func (turnedAway) Leave(*Session)                  {}
+
+// maxOrigin is how many bytes of an origin an error repeats.
+const maxOrigin = 200
+
+// turnAwayPage tells a page that its origin is not allowed, and closes.
+func (s *Session) turnAwayPage(origin string) {
+	s.shard.hub.Refused("origin", s.address())
+	if len(origin) > maxOrigin {
+		origin = origin[:maxOrigin] + "..."
 	}
-	return slices.ContainsFunc(c.AllowOrigins, func(allowed string) bool {
-		return allowed == "*" || strings.EqualFold(allowed, origin)
-	})
+	s.pushUrgent(errorText(&fault{
+		code:    "origin_not_allowed",
+		message: "pages of the origin " + origin + " may not connect to this relay, unless it is told --allow-origin " + origin,
+	}))
+	s.end(ReasonOrigin)
 }
 
 // forwarded returns the address of the client behind a trusted proxy: the last
@@ -59,12 +123,4 @@ func (c *Config) Client(peer netip.Addr, forwardedFor string) netip.Addr {
 		return from
 	}
 	return peer.Unmap()
-}
-
-// address returns the client's address.
-func (s *Session) address() netip.Addr {
-	if s.more != nil && s.more.from.IsValid() {
-		return s.more.from
-	}
-	return s.conn.Peer().Unmap()
 }

@@ -11,26 +11,28 @@ type Reason uint8
 
 // The reasons, with the close code each is told with.
 const (
-	ReasonLost          Reason = iota // the peer went without a close frame
-	ReasonClient                      // the peer sent a close frame
-	ReasonHandshake                   // the request was refused
-	ReasonHandshakeSlow               // the request's head did not come in time
-	ReasonPlain                       // not a WebSocket: handed over to the HTTP server
-	ReasonProtocol                    // 1002, 1007 or 1009: the peer broke RFC 6455 or sent far too much
-	ReasonServerFull                  // 1013
-	ReasonShutdown                    // 1001
-	ReasonHostClosed                  // 4000
-	ReasonHostGone                    // 4000
-	ReasonDeleted                     // 4000
-	ReasonRoomIdle                    // 4000
-	ReasonKicked                      // 4002
-	ReasonReplaced                    // 4003
-	ReasonTooSlow                     // 4100
-	ReasonIdle                        // 4102
-	ReasonTooManyErrors               // 4429
-	ReasonMessageSlow                 // 4408
-	ReasonMemory                      // 1013
-	reasons                           // how many there are
+	ReasonLost            Reason = iota // the peer went without a close frame
+	ReasonClient                        // the peer sent a close frame
+	ReasonHandshake                     // the request was refused
+	ReasonHandshakeSlow                 // the request's head did not come in time
+	ReasonPlain                         // not a WebSocket: handed over to the HTTP server
+	ReasonProtocol                      // 1002, 1007 or 1009: the peer broke RFC 6455 or sent far too much
+	ReasonServerFull                    // 1013
+	ReasonShutdown                      // 1001
+	ReasonHostClosed                    // 4000
+	ReasonHostGone                      // 4000
+	ReasonDeleted                       // 4000
+	ReasonRoomIdle                      // 4000
+	ReasonKicked                        // 4002
+	ReasonReplaced                      // 4003
+	ReasonTooSlow                       // 4100
+	ReasonIdle                          // 4102
+	ReasonTooManyErrors                 // 4429
+	ReasonMessageSlow                   // 4408
+	ReasonMemory                        // 1013
+	ReasonTooManyAttempts               // 4429
+	ReasonOrigin                        // 4403
+	reasons                             // how many there are
 )
 
 // endings holds, for each reason, its name on the wire and in the metrics, and
@@ -39,25 +41,27 @@ var endings = [reasons]struct {
 	name string
 	code ws.StatusCode
 }{
-	ReasonLost:          {"lost", 0},
-	ReasonClient:        {"client", 0},
-	ReasonHandshake:     {"handshake_refused", 0},
-	ReasonHandshakeSlow: {"handshake_timeout", 0},
-	ReasonPlain:         {"http", 0},
-	ReasonProtocol:      {"protocol_error", 0},
-	ReasonServerFull:    {"server_full", frame.CloseTryLater},
-	ReasonShutdown:      {"shutdown", ws.StatusGoingAway},
-	ReasonHostClosed:    {"host_closed", frame.CloseRoomClosed},
-	ReasonHostGone:      {"host_gone", frame.CloseRoomClosed},
-	ReasonDeleted:       {"deleted", frame.CloseRoomClosed},
-	ReasonRoomIdle:      {"room_idle", frame.CloseRoomClosed},
-	ReasonKicked:        {"kicked", frame.CloseKicked},
-	ReasonReplaced:      {"replaced", frame.CloseReplaced},
-	ReasonTooSlow:       {"too_slow", frame.CloseTooSlow},
-	ReasonIdle:          {"idle", frame.CloseIdle},
-	ReasonTooManyErrors: {"too_many_errors", frame.CloseTooMany},
-	ReasonMessageSlow:   {"message_timeout", frame.CloseMessageSlow},
-	ReasonMemory:        {"memory", frame.CloseTryLater},
+	ReasonLost:            {"lost", 0},
+	ReasonClient:          {"client", 0},
+	ReasonHandshake:       {"handshake_refused", 0},
+	ReasonHandshakeSlow:   {"handshake_timeout", 0},
+	ReasonPlain:           {"http", 0},
+	ReasonProtocol:        {"protocol_error", 0},
+	ReasonServerFull:      {"server_full", frame.CloseTryLater},
+	ReasonShutdown:        {"shutdown", ws.StatusGoingAway},
+	ReasonHostClosed:      {"host_closed", frame.CloseRoomClosed},
+	ReasonHostGone:        {"host_gone", frame.CloseRoomClosed},
+	ReasonDeleted:         {"deleted", frame.CloseRoomClosed},
+	ReasonRoomIdle:        {"room_idle", frame.CloseRoomClosed},
+	ReasonKicked:          {"kicked", frame.CloseKicked},
+	ReasonReplaced:        {"replaced", frame.CloseReplaced},
+	ReasonTooSlow:         {"too_slow", frame.CloseTooSlow},
+	ReasonIdle:            {"idle", frame.CloseIdle},
+	ReasonTooManyErrors:   {"too_many_errors", frame.CloseTooMany},
+	ReasonMessageSlow:     {"message_timeout", frame.CloseMessageSlow},
+	ReasonMemory:          {"memory", frame.CloseTryLater},
+	ReasonTooManyAttempts: {"too_many_attempts", frame.CloseTooMany},
+	ReasonOrigin:          {"origin_not_allowed", frame.CloseOrigin},
 }
 
 // String returns the reason's name on the wire and in the metrics.

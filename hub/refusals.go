@@ -66,7 +66,7 @@ func (h *Hub) Refused(cause string, from netip.Addr) {
 func Causes() []string {
 	return []string{
 		"handshakes_full", "handshake_timeout", "memory", "origin", "connections_per_address", "rooms_per_address",
-		"http_full", "misdirected", "wrong_api_key", "too_many_keys",
+		"http_full", "http_address", "http_busy", "descriptors", "misdirected", "wrong_api_key", "too_many_keys",
 	}
 }
 

@@ -3,6 +3,7 @@ package hub
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"time"
 )
@@ -14,6 +15,7 @@ type fault struct {
 	re      string          // the type that it answers, if that is known
 	ref     json.RawMessage // the message's own, if it has one
 	retry   time.Duration   // after which the same may be tried again, if it is known
+	end     Reason          // why the connection ends after it; ReasonLost if it does not
 
 	sleeps bool // nothing is wrong: the message has to wait for the room, which sleeps
 	room   code
@@ -56,8 +58,14 @@ func noSuchViewer(id uint32) *fault {
 	return &fault{code: "no_such_viewer", message: fmt.Sprintf("no viewer in this room has the id %d", id)}
 }
 
-func tooManyAttempts() *fault {
-	return &fault{code: "too_many_attempts", message: "too many wrong guesses from this address; wait a minute"}
+// tooManyAttempts asks for patience, of each client for another: at least for so
+// long, and at most for a second or a tenth more.
+func tooManyAttempts(wait time.Duration) *fault {
+	wait = max(wait, time.Millisecond)
+	return &fault{
+		code: "too_many_attempts", message: "too many wrong guesses from this address; this one was not looked at, try again later",
+		retry: wait + rand.N(max(time.Second, wait/10)),
+	}
 }
 
 // maxRe is how many bytes of a type an error repeats.

@@ -126,7 +126,7 @@ func TestAllRoomsTogetherKeepSoMuch(t *testing.T) {
 // TestAnIdleRoomTakesLittle counts the host's session and its buffers too.
 func TestAnIdleRoomTakesLittle(t *testing.T) {
 	const rooms = 1000
-	r := newTestRelay(t, 2, Config{})
+	r := newTestRelay(t, 2, Config{MaxRoomsPerAddress: rooms})
 	heap := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()

@@ -45,7 +45,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"guess": func(t *rapid.T) {
 			c := w.client(t, outside, 3)
 			for range rapid.IntRange(1, 12).Draw(t, "guesses") {
-				w.join(t, c, fmt.Sprintf("%06X", rapid.IntRange(0, 99).Draw(t, "code")), nil)
+				w.join(t, c, w.r.wrongCode(rapid.IntRange(0, 99).Draw(t, "code")), nil)
 			}
 		},
 	}
@@ -102,8 +102,7 @@ func (w *world) connect(t *rapid.T) *client {
 	if len(w.clients) >= 12 {
 		panic(idle{})
 	}
-	p := w.r.dial(drawWorker(t, w.r))
-	p.from = rapid.SampledFrom(addresses).Draw(t, "address")
+	p := w.r.dialFrom(drawWorker(t, w.r), rapid.SampledFrom(clientAddresses).Draw(t, "address"))
 	w.clients = append(w.clients, &client{peer: p})
 	return w.clients[len(w.clients)-1]
 }
@@ -238,7 +237,7 @@ func (w *world) make(t *rapid.T) {
 		return
 	}
 	l.code, l.token, l.epoch = info.Code, token, w.r.hub.room(info.Code).epoch
-	l.ends, l.why = time.Now().Add(modelIdle), "room_idle"
+	l.ends, l.why, l.made = time.Now().Add(modelIdle), "room_idle", true
 	w.wake()
 	w.lessons = append(w.lessons, l)
 }
@@ -325,7 +324,7 @@ func (w *world) join(_ *rapid.T, c *client, code string, p *proofs) {
 			w.guessed(c, l, "bad_token", "join")
 			return
 		}
-	case l.secret == "" && w.over(c.from.String()):
+	case l.secret == "" && w.shut(c):
 		c.wrongly("too_many_attempts", "join")
 		return
 	case l.secret != "" && p.secret == nil:

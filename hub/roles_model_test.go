@@ -63,6 +63,7 @@ type world struct {
 	lessons []*lesson // all that there have been
 	wrong   map[string]*tries
 	grace   time.Duration
+	hex     bool // codes are short
 	said    int
 }
 
@@ -91,6 +92,7 @@ type lesson struct {
 	code, epoch, secret string
 	max                 int
 	roster, closed      bool
+	made                bool      // from outside
 	shut                time.Time // when it was closed
 	woken               bool      // its code does not rest any more
 
@@ -113,11 +115,10 @@ type lesson struct {
 	quiet        time.Time // when the presence last changed
 }
 
-// tries are one address's wrong guesses.
+// tries are one address's wrong guesses, at most 20 a minute.
 type tries struct {
-	began time.Time
-	codes map[string]bool
-	count int
+	empty time.Time // when none of them counts any more
+	codes map[string]time.Time
 }
 
 const (
@@ -129,8 +130,9 @@ const (
 func newWorld(t *testing.T, rt *rapid.T) *world {
 	w := &world{rt: rt, wrong: make(map[string]*tries)}
 	w.grace = rapid.SampledFrom([]time.Duration{time.Minute, time.Minute, -1}).Draw(rt, "grace")
+	w.hex = rapid.Bool().Draw(rt, "hex")
 	w.r = newTestRelay(t, rapid.IntRange(1, 3).Draw(rt, "workers"), Config{
-		HostGrace: w.grace, MaxRooms: modelRooms, MaxViewers: modelGuests, MaxName: 8, ViewerRate: 1 << 30, RoomIdle: modelIdle,
+		HostGrace: w.grace, MaxRooms: modelRooms, MaxViewers: modelGuests, MaxName: 8, ViewerRate: 1 << 30, RoomIdle: modelIdle, HexCodes: w.hex,
 	})
 	return w
 }
@@ -293,7 +295,11 @@ func (w *world) loses(l *lesson) {
 		return
 	}
 	l.everyone(func(v *client) { v.hear(hostLeftText) })
-	l.ends, l.why = time.Now().Add(w.grace), "host_gone"
+	grace := w.grace
+	if l.last == 0 && !l.made {
+		grace = min(grace, 15*time.Second)
+	}
+	l.ends, l.why = time.Now().Add(grace), "host_gone"
 }
 
 func (l *lesson) changed(what map[uint32]int, id uint32) {
@@ -351,21 +357,30 @@ func (l *lesson) checkPresence(t *rapid.T) {
 // over reports whether an address has guessed too often.
 func (w *world) over(who string) bool {
 	g := w.wrong[who]
-	return g != nil && g.count >= 20 && time.Since(g.began) < time.Minute
+	return g != nil && time.Until(g.empty) > 57*time.Second
 }
 
-// guess counts a wrong guess; of codes, each once.
+// shut reports whether no code from a client is looked at. Where codes are long
+// it would take 10,000 guesses a second.
+func (w *world) shut(c *client) bool { return w.hex && w.over(c.from.String()) }
+
+// guess counts a wrong guess; of codes, each once a minute.
 func (w *world) guess(who, code string) {
 	g := w.wrong[who]
-	if g == nil || time.Since(g.began) >= time.Minute {
-		g = &tries{began: time.Now(), codes: make(map[string]bool)}
+	if g == nil {
+		g = &tries{codes: make(map[string]time.Time)}
 		w.wrong[who] = g
 	}
-	if g.count < 20 && (code == "" || !g.codes[code]) {
-		g.codes[code] = true
-		g.count++
+	now := time.Now()
+	if code != "" && now.Before(g.codes[code]) {
+		return
 	}
+	g.codes[code] = now.Add(time.Minute)
+	if g.empty.Before(now) {
+		g.empty = now
+	}
+	g.empty = g.empty.Add(3 * time.Second)
 }
 
-// addresses are where clients come from; few, so that they share their guesses.
-var addresses = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::1")}
+// clientAddresses are where clients come from; few, so that they share their guesses.
+var clientAddresses = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::1")}

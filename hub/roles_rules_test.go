@@ -11,8 +11,8 @@ import (
 
 // finds is the rule for codes.
 func (w *world) finds(c *client, code, re string, proof bool) *lesson {
-	over := w.over(c.from.String())
-	if over && !proof {
+	shut := w.shut(c)
+	if shut && !proof {
 		c.wrongly("too_many_attempts", re)
 		return nil
 	}
@@ -24,7 +24,7 @@ func (w *world) finds(c *client, code, re string, proof bool) *lesson {
 		rests = rests || l.code == code && !l.woken
 	}
 	switch {
-	case over:
+	case shut:
 		c.wrongly("too_many_attempts", re)
 	default:
 		c.wrongly("room_not_found", re)
@@ -37,13 +37,16 @@ func (w *world) finds(c *client, code, re string, proof bool) *lesson {
 
 // guessed is the rule for wrong secrets and tokens.
 func (w *world) guessed(c *client, l *lesson, fault, re string) {
-	who := c.from.String() + " " + l.code
-	if w.over(who) || w.over(c.from.String()) {
-		fault = "too_many_attempts"
+	if w.shut(c) {
+		c.wrongly("too_many_attempts", re)
+		return
+	}
+	c.wrongly(fault, re)
+	if who := c.from.String() + " " + l.code; w.over(who) {
+		c.dies("too_many_attempts", 4429)
 	} else {
 		w.guess(who, "")
 	}
-	c.wrongly(fault, re)
 }
 
 func (w *world) resume(t *rapid.T, c *client) {

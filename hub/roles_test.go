@@ -11,8 +11,8 @@ import (
 )
 
 var (
-	createdText = regexp.MustCompile(`^\{"type":"created","code":"[0-9A-F]{6}","token":"[0-9a-f]{32}","epoch":"[0-9a-f]+"\}$`)
-	joinedText  = regexp.MustCompile(`^\{"type":"joined","code":"[0-9A-F]{6}","id":1,"token":"[0-9a-f]{40}","epoch":"[0-9a-f]+","seq":2,"viewers":1,"host":true\}$`)
+	createdText = regexp.MustCompile(`^\{"type":"created","code":"[0-9A-Z]{4}-[0-9A-Z]{4}","token":"[0-9a-f]{32}","epoch":"[0-9a-f]+"\}$`)
+	joinedText  = regexp.MustCompile(`^\{"type":"joined","code":"[0-9A-Z]{4}-[0-9A-Z]{4}","id":1,"token":"[0-9a-f]{40}","epoch":"[0-9a-f]+","seq":2,"viewers":1,"host":true\}$`)
 )
 
 func TestCreateTellsCodeTokenAndEpoch(t *testing.T) {

@@ -17,6 +17,7 @@ type Room struct {
 	older   []Past    // immutable; the epochs before this one that it remembers
 	options roomRules // immutable
 	created time.Time // immutable
+	from    uint32    // immutable; index in hub.addresses of who created it, 0 for nobody's
 
 	log    *broadcast.Log                           // immutable; the verbatim encoding, appended to under mu
 	others [encodings]atomic.Pointer[broadcast.Log] // changed under mu; nil where nobody wants the encoding

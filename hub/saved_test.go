@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -365,5 +366,33 @@ func TestChanged(t *testing.T) {
 	changes(1, "the end")
 	if !room.Snapshot().Closed {
 		t.Error("the room is not closed")
+	}
+}
+
+// TestCodesOfTheOtherFormAreFound: a relay restores rooms that were named before
+// --codes was changed, and their viewers' tokens stay valid.
+func TestCodesOfTheOtherFormAreFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, before := range []bool{true, false} {
+			r := newSavingRelay(t, 1, Config{HexCodes: before})
+			_, room := r.opens(0, "")
+			_, me := r.enters(0, room.Code, "")
+			r = r.restart(Config{HexCodes: !before}, true, 0)
+			r.dial(0).gets("joined", `{"type":"join","code":"%s","token":"%s"}`, room.Code, me.Token)
+			r.dial(0).gets("joined", `{"type":"join","code":"%s"}`, strings.ToLower(room.Code))
+			r.dial(0).gets("created", `{"type":"resume","code":"%s","token":"%s"}`, room.Code, room.Token)
+			if _, other := r.opens(0, ""); len(other.Code) == len(room.Code) {
+				t.Errorf("the codes are %s and %s", room.Code, other.Code)
+			}
+		}
+	})
+}
+
+// TestTokensOfShortCodesAreWhatTheyWere before codes had eight characters.
+func TestTokensOfShortCodesAreWhatTheyWere(t *testing.T) {
+	r := newSavingRelay(t, 1, Config{})
+	room := &Room{hub: r.hub, birth: "0123456789ab", code: code{'A', '1', 'B', '2', 'C', '3'}}
+	if got, want := room.viewerToken(7), "00000007edb6b5fdde2b9bf1cfcbcd7c322ee5a6"; got != want {
+		t.Errorf("the token is %s, it was %s", got, want)
 	}
 }

@@ -128,11 +128,22 @@ func (r *Room) seatLocked(s *Session) {
 	r.changed()
 }
 
+// graceLocked is how long the room waits for its host to come back. Rooms made
+// over HTTP, and restored ones, wait as long as any that somebody joined: whoever
+// made them has a key, or had a room already.
+func (r *Room) graceLocked() time.Duration {
+	c := r.hub.Config()
+	if r.from != 0 && r.roster.last == 0 {
+		return min(c.HostGrace, c.UnjoinedGrace)
+	}
+	return c.HostGrace
+}
+
 // hostLeft is called when a host's connection has ended, or it has left. Unless
 // another one has its place, the room waits for it to come back.
 func (r *Room) hostLeft(s *Session) {
-	grace := r.hub.Config().HostGrace
 	r.mu.Lock()
+	grace := r.graceLocked()
 	if r.seat.host != s {
 		r.mu.Unlock()
 		return

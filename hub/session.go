@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"net/netip"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -62,6 +61,7 @@ type Session struct {
 
 	id           uint32 // a viewer's number in its room, from 1; 0 for anybody else
 	slot         int32  // place in the audience's members
+	from         uint32 // index in hub.addresses; 0 until the handshake is finished
 	phase        phase
 	marks        uint8
 	reason       Reason
@@ -75,7 +75,6 @@ type Session struct {
 type more struct {
 	shake *frame.Handshake // a request's head that is incomplete
 	in    *frame.Assembler // a frame or message that is incomplete
-	from  netip.Addr       // the client's address, if a proxy told it
 	rate  rate
 
 	unread    []byte // input that has to wait
@@ -96,7 +95,7 @@ func (s *Session) extra() *more {
 // dropExtra gives up the session's more when nothing is in it any longer. A host
 // keeps it: it will speak again.
 func (s *Session) dropExtra() {
-	if m := s.more; m != nil && !s.has(markHost) && m.shake == nil && m.in == nil && !m.from.IsValid() && len(m.unread) == 0 && !m.offloaded && !m.retries && s.silent() {
+	if m := s.more; m != nil && !s.has(markHost) && m.shake == nil && m.in == nil && len(m.unread) == 0 && !m.offloaded && !m.retries && s.silent() {
 		s.more = nil
 	}
 }

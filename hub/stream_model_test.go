@@ -79,7 +79,7 @@ func TestEveryViewerHasTheHostsStream(t *testing.T) {
 func newRelayModel(t *testing.T, rt *rapid.T) *relayModel {
 	m := &relayModel{random: rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))}
 	m.r = newTestRelay(t, rapid.IntRange(1, 3).Draw(rt, "workers"), Config{
-		HistoryEvery: time.Millisecond, HostGrace: 24 * time.Hour, MaxViewers: modelViewers, ViewerRate: 1 << 30,
+		HistoryEvery: time.Millisecond, HostGrace: 24 * time.Hour, UnjoinedGrace: 24 * time.Hour, MaxViewers: modelViewers, ViewerRate: 1 << 30,
 		MaxHostMessage: 2000,
 		MaxPrivate:     rapid.SampledFrom([]int{1000, modelPrivate, modelPrivate}).Draw(rt, "most private bytes"),
 		HistoryTake:    rapid.SampledFrom([]time.Duration{3 * time.Second, 20 * time.Second, time.Minute}).Draw(rt, "to take a history in"),

@@ -38,7 +38,7 @@ func (r *Room) viewerToken(id uint32) string {
 func (r *Room) viewerMAC(id uint32) []byte {
 	mac := hmac.New(sha256.New, r.hub.key[:])
 	mac.Write([]byte(r.birth))
-	mac.Write(r.code[:])
+	mac.Write(r.code.bytes())
 	mac.Write(binary.BigEndian.AppendUint32(nil, id))
 	return mac.Sum(nil)[:viewerMACSize]
 }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -192,7 +193,7 @@ func TestASilenceTakesLittle(t *testing.T) {
 // is left in the budget.
 func TestHeadsAreInTheBudget(t *testing.T) {
 	const plainHead = "GET /health HTTP/1.1\r\nHost: test\r\n\r\n"
-	takes := func(Conn, []byte) error { return nil }
+	takes := func(Conn, netip.Addr, []byte) error { return nil }
 	for name, c := range map[string]struct {
 		config Config
 		head   string
@@ -205,7 +206,7 @@ func TestHeadsAreInTheBudget(t *testing.T) {
 		"unknown":     {Config{}, strings.Replace(testHead, "/", "/nowhere", 1), nil, "404"},
 		"plain":       {Config{Plain: takes}, plainHead, nil, ""},
 		"no plain":    {Config{}, plainHead, nil, "404"},
-		"plain fails": {Config{Plain: func(Conn, []byte) error { return fmt.Errorf("no descriptor") }}, plainHead, nil, "503"},
+		"plain fails": {Config{Plain: func(Conn, netip.Addr, []byte) error { return fmt.Errorf("no descriptor") }}, plainHead, nil, "503"},
 		"too large":   {Config{MaxHead: 500}, "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 1000), nil, "431"},
 		"lost":        {Config{}, testHead[:60], func(_ *testRelay, p *peer) { p.reset() }, ""},
 		"timed out":   {Config{}, testHead[:60], func(r *testRelay, p *peer) { r.pass(12*time.Second, p) }, "408"},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"lectern/hub"
@@ -44,8 +43,15 @@ type call struct {
 	fields fields // of the body
 }
 
-// code returns the room's code in the path, as the relay writes it.
-func (c call) code() string { return strings.ToUpper(c.PathValue("code")) }
+// code returns the room's code in the path, as the relay writes it. What is no
+// code stays as it is, and no room has it.
+func (c call) code() string {
+	typed := c.PathValue("code")
+	if code, ok := hub.ParseCode(typed); ok {
+		return code
+	}
+	return typed
+}
 
 // An operation is one of the API's requests.
 type operation struct {
@@ -84,8 +90,13 @@ func (a *api) routes() []route {
 func (a *api) serve(w http.ResponseWriter, r *http.Request, o operation) {
 	w.Header().Set("Cache-Control", "no-store") // it may hold a token
 	status, data, err := a.call(w, r, o)
+	w = countedAnswer{w, a.hub.Budget()}
 	if err != nil {
-		refuse(w, problemOf(err))
+		p := problemOf(err)
+		if cause := refusalCauses[p]; cause != "" {
+			a.hub.Refused(cause, a.client(r))
+		}
+		refuse(w, p)
 		return
 	}
 	answer(w, status, "", data)
@@ -107,7 +118,9 @@ func (a *api) call(w http.ResponseWriter, r *http.Request, o operation) (status 
 		return 0, nil, err
 	}
 	if o.maxBody != nil {
-		if c.body, err = readBody(w, r, o.maxBody()); err != nil {
+		memory := &counted{budget: a.hub.Budget()}
+		defer memory.giveBack()
+		if c.body, err = readBody(w, r, o.maxBody(), memory); err != nil {
 			return 0, nil, err
 		}
 		if c.fields, err = decode(c.body, o.fields...); err != nil {

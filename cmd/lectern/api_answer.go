@@ -22,6 +22,15 @@ func (p *problem) Error() string { return p.message }
 // errBusy is told who has waited for too long.
 var errBusy = &problem{http.StatusServiceUnavailable, "too many requests are under way; try again"}
 
+// refusalCauses are the problems that count as refusals, with their causes.
+var refusalCauses = map[*problem]string{
+	errBusy:        "http_busy",
+	errNoMemory:    "memory",
+	errKeptFull:    "http_busy",
+	errWrongKey:    "wrong_api_key",
+	errTooManyKeys: "too_many_keys",
+}
+
 // badRequest returns the problem of a request that is wrong in itself.
 func badRequest(format string, args ...any) *problem {
 	return &problem{http.StatusBadRequest, fmt.Sprintf(format, args...)}

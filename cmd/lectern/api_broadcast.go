@@ -28,7 +28,7 @@ func (a *api) broadcast(c call) (status int, data any, err error) {
 		return http.StatusOK, answer, err
 	}
 	var again bool
-	what := attempt{sha256.Sum256([]byte(c.code() + key)), sha256.Sum256(c.body)} // a code has six bytes
+	what := attempt{sha256.Sum256([]byte(c.code() + "/" + key)), sha256.Sum256(c.body)} // no code has a slash
 	answer.Seq, again, err = a.kept.once(c.Context(), what, speak)
 	if again {
 		c.header.Set("Idempotent-Replayed", "true")

@@ -3,13 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"mime"
-	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,34 +15,6 @@ import (
 
 // maxNesting is how deep a body may be nested: the limit for what is relayed.
 const maxNesting = 300
-
-// readBody returns the body of a request, which must be in JSON and have at
-// most limit bytes.
-func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
-	kind, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	charset := parameters["charset"]
-	if err != nil || kind != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
-		return nil, &problem{http.StatusUnsupportedMediaType, "the body must be application/json, in UTF-8"}
-	}
-	if r.Header.Get("Content-Encoding") != "" {
-		return nil, &problem{http.StatusUnsupportedMediaType, "the body must not be compressed"}
-	}
-	tooLarge := &problem{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body must have at most %d bytes", limit)}
-	if r.ContentLength > int64(limit) {
-		return nil, tooLarge
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limit)))
-	var over *http.MaxBytesError
-	switch {
-	case errors.As(err, &over):
-		return nil, tooLarge
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &problem{http.StatusRequestTimeout, "the body took too long"}
-	case err != nil:
-		return nil, badRequest("the body did not come whole")
-	}
-	return body, nil
-}
 
 // fields are those of a JSON object, as they were sent.
 type fields map[string]json.RawMessage

@@ -194,11 +194,22 @@ func TestQueries(t *testing.T) {
 func TestCodesInPaths(t *testing.T) {
 	s := newAPIServer(t, hub.Config{})
 	code := s.create(`{}`)
-	if shown := s.do(http.MethodGet, "/v1/api/rooms/"+strings.ToLower(code), "").want(t, 200).room(t); shown.Code != code {
-		t.Errorf("the room %s was shown as %s", code, shown.Code)
+	plain := strings.ReplaceAll(code, "-", "")
+	for _, typed := range []string{code, strings.ToLower(code), plain, "%20" + code, plain[:2] + "%20" + plain[2:] + "-", strings.ReplaceAll(strings.ReplaceAll(code, "0", "o"), "1", "l")} {
+		if shown := s.do(http.MethodGet, "/v1/api/rooms/"+typed, "").want(t, 200).room(t); shown.Code != code {
+			t.Errorf("the room %s was shown as %s for %s", code, shown.Code, typed)
+		}
+		s.do(http.MethodPost, "/v1/api/rooms/"+typed+"/broadcast", `{"data":1}`, key("once")).want(t, 200)
+		var page roomPage
+		if s.do(http.MethodGet, "/v1/api/rooms?after="+typed, "").into(t, &page); len(page.Rooms) != 0 {
+			t.Errorf("after %s comes %+v", typed, page.Rooms)
+		}
+	}
+	if room, _ := s.hub.Room(code); room.Seq != 1 {
+		t.Errorf("the same broadcast was relayed %d times, by other spellings of the code", room.Seq)
 	}
 	for _, bad := range []string{"A1B2C", code + "0", "%00%00%00%00%00%00", "GGGGGG", "👩‍🚀", "%F0%9F%8E%93", "%2e%2e", "%2F%2F",
-		strings.Repeat("A", 6000), "%E2%80%AE" + code, "%20" + code, code + "%20", "-" + code[1:]} {
+		strings.Repeat("A", 6000), "%E2%80%AE" + code, code + "-secret", "-" + code[1:], strings.Repeat("-", 40) + code, plain[:7] + "U"} {
 		for _, method := range []string{http.MethodGet, http.MethodDelete} {
 			if a := s.do(method, "/v1/api/rooms/"+bad, ""); a.status != 404 {
 				t.Errorf("%s %s was answered %s", method, bad, a)

@@ -6,6 +6,13 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"lectern/hub"
+)
+
+var (
+	errWrongKey    = &problem{http.StatusUnauthorized, "this is not the API key"}
+	errTooManyKeys = &problem{http.StatusTooManyRequests, "too many wrong API keys came from this address; try again in a minute"}
 )
 
 // authorize checks the API key of a request, which comes as
@@ -28,10 +35,10 @@ func (a *api) authorize(r *http.Request) error {
 	}
 	from := a.client(r)
 	if a.hub.TooManyGuesses(from) {
-		return &problem{http.StatusTooManyRequests, "too many wrong API keys came from this address; try again in a minute"}
+		return errTooManyKeys
 	}
 	a.hub.GuessedKey(from)
-	return &problem{http.StatusUnauthorized, "this is not the API key"}
+	return errWrongKey
 }
 
 // bearer returns the key that a request's header has. Two are none: a proxy in
@@ -47,7 +54,15 @@ func bearer(h http.Header) (key string, ok bool) {
 }
 
 // client returns the address of whoever asks, as trusted proxies tell it.
-func (a *api) client(r *http.Request) netip.Addr {
+func (a *api) client(r *http.Request) netip.Addr { return clientOf(a.hub, r) }
+
+// clientOf returns the address of whoever asks, as trusted proxies tell it.
+func clientOf(h *hub.Hub, r *http.Request) netip.Addr {
 	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero one if there is none
-	return a.hub.Config().Client(peer.Addr(), strings.Join(r.Header.Values("X-Forwarded-For"), ", "))
+	return h.Config().Client(peer.Addr(), forwardedFor(r))
+}
+
+// forwardedFor returns the X-Forwarded-For lines of a request as one.
+func forwardedFor(r *http.Request) string {
+	return strings.Join(r.Header.Values("X-Forwarded-For"), ", ")
 }

@@ -110,7 +110,7 @@ func TestIdempotentAtOnce(t *testing.T) {
 			t.Errorf("key %d was answered with the numbers %v", k, answered)
 		}
 	}
-	if room, _ := s.hub.Room(path[len("/v1/api/rooms/"):][:6]); room.Seq != keys {
+	if room, _ := s.hub.Room(strings.Split(path, "/")[4]); room.Seq != keys {
 		t.Errorf("%d broadcasts for %d keys", room.Seq, keys)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
 )
 
@@ -22,7 +23,9 @@ func (r *relay) origins(next http.Handler) http.Handler {
 			return
 		}
 		origin := strings.Join(lines, "")
-		if !r.hub.Config().AllowsOrigin(origin, request.Host) {
+		peer, _ := netip.ParseAddrPort(request.RemoteAddr) // the zero one if there is none
+		if !r.hub.Config().AllowsOrigin(origin, request.Host, peer.Addr(), forwardedFor(request)) {
+			r.hub.Refused("origin", clientOf(r.hub, request))
 			refuse(w, &problem{http.StatusForbidden, "pages of this origin may not ask this relay: see --allow-origin"})
 			return
 		}

@@ -65,7 +65,7 @@ func TestPages(t *testing.T) {
 		t.Errorf("a page has %d rooms by default", len(page.Rooms))
 	}
 	page = roomPage{}
-	s.do(http.MethodGet, "/v1/api/rooms?after=FFFFFF", "").into(t, &page)
+	s.do(http.MethodGet, "/v1/api/rooms?after=ZZZZ-ZZZZ", "").into(t, &page)
 	if len(page.Rooms) != 0 || page.Next != nil {
 		t.Errorf("after the last code come %+v", page)
 	}

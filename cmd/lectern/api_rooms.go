@@ -22,9 +22,9 @@ func (a *api) listRooms(c call) (status int, data any, err error) {
 			return 0, nil, err
 		}
 	}
-	after := c.query.Get("after")
-	if c.query.Has("after") && !isCode(after) {
-		return 0, nil, wrong("after", "a room's code: six hexadecimal characters")
+	after, ok := hub.ParseCode(c.query.Get("after"))
+	if c.query.Has("after") && !ok {
+		return 0, nil, wrong("after", "a room's code, like K7QM-2XHD")
 	}
 	page := struct {
 		Rooms []hub.RoomInfo `json:"rooms"`
@@ -36,16 +36,6 @@ func (a *api) listRooms(c call) (status int, data any, err error) {
 		page.Next = &next
 	}
 	return http.StatusOK, page, nil
-}
-
-// isCode reports whether text has a code's form.
-func isCode(text string) bool {
-	for _, c := range []byte(text) {
-		if (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'f') {
-			return false
-		}
-	}
-	return len(text) == 6
 }
 
 // createRoom makes a room that waits for its host.

@@ -3,6 +3,7 @@ package main
 import (
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"lectern/bench"
@@ -40,5 +41,31 @@ func TestBenchFindsNothing(t *testing.T) {
 				t.Errorf("%+v, %+v", res.Resumed, res.Arrived)
 			}
 		})
+	}
+}
+
+// TestBenchTellsTheLimitOfAnAddress: a load test comes from one machine, so it is
+// told which option lets it in.
+func TestBenchTellsTheLimitOfAnAddress(t *testing.T) {
+	t.Parallel()
+	b := startBinary(t, "--max-connections-per-address", "5", "--max-rooms-per-address", "2")
+	for option, args := range map[string][]string{
+		"--max-connections-per-address": {"--viewers", "20"},
+		"--max-rooms-per-address":       {"--viewers", "3", "--rooms", "3"},
+	} {
+		args = append([]string{"bench", "fanout", "--url", "ws://" + b.addr + "/", "--duration", "100ms", "--warmup=-1s"}, args...)
+		out, err := exec.Command(binaryPath, args...).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "("+option+")") {
+			t.Errorf("%v\n%s", err, out)
+		}
+	}
+}
+
+// TestBenchServesItselfManyRooms has more rooms than one address may have.
+func TestBenchServesItselfManyRooms(t *testing.T) {
+	t.Parallel()
+	args := []string{"bench", "fanout", "--serve", "--viewers", "300", "--rooms", "300", "--duration", "300ms", "--warmup=-1s"}
+	if out, err := exec.Command(binaryPath, args...).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

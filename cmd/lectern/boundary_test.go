@@ -31,6 +31,8 @@ var borders = map[string]struct {
 	"hub/strictjson": {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync"}},
 	"hub/broadcast":  {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
 	"frame":          {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync", "context"}},
+
+	"cmd/lectern/internal/attack": {}, // tests of the binary
 }
 
 // confined are the dependencies that only some files may import.

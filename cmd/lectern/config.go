@@ -51,6 +51,7 @@ type setting struct {
 	enum     []string                                      // nil if it may have other values
 	ownZero  bool                                          // zero does not mean the default
 	restart  bool                                          // it is read at the start only
+	bounds   bounds                                        // of a number or time
 	decode   func(text string, target reflect.Value) error // as a flag's value
 	source   source
 }

@@ -7,32 +7,16 @@ import (
 	"time"
 )
 
-// Bounds of all numbers and times.
-const (
-	maxNumber = 1 << 30
-	maxTime   = 24 * time.Hour
-)
-
 // check refuses what makes no sense although it could be read.
 func (b *settler) check() {
 	for _, set := range b.all {
-		switch value := set.target.Interface().(type) {
-		case int:
-			if value < 0 || value > maxNumber {
-				b.refuse("%s must be between 0 and %d, not %d", set.source.place, maxNumber, value)
-			}
-		case time.Duration:
-			if value < 0 || value > maxTime {
-				b.refuse("%s must be between 0 and 24h, not %s", set.source.place, value)
-			}
+		if !set.isWithin() {
+			b.refuse("%s must be %s, not %v", set.source.place, set.allowed(), set.target.Interface())
 		}
 	}
 	if b.PingAfter >= b.IdleTimeout {
 		b.refuse("%s must be longer than --ping-after (%s), not %s: else who only listens is taken for dead",
 			b.setting("idle-timeout").source.place, b.PingAfter, b.IdleTimeout)
-	}
-	if b.KeepAlive > maxKeepAlive {
-		b.refuse("%s must be at most %s, the kernel's own limit, not %s", b.setting("keep-alive").source.place, maxKeepAlive, b.KeepAlive)
 	}
 	if b.PingAfter >= firstProbe(b.KeepAlive) && b.UserTimeout < b.KeepAlive+twoProbes {
 		b.refuse("%s must be at least %s, %s longer than --keep-alive, not %s: else the kernel gives up a silent viewer for one lost probe; or --ping-after (%s) shorter than %s, so that there are no probes",
@@ -41,15 +25,18 @@ func (b *settler) check() {
 	if lag := b.setting("lag-limit").source; lag.kind != fromDefault && b.LagLimit < 2*b.MaxHostMessage {
 		b.refuse("%s must be at least twice --max-host-message (%d), not %d", lag.place, b.MaxHostMessage, b.LagLimit)
 	}
-	if b.DataEvery < minDataEvery {
-		b.refuse("%s must be at least %s, not %s", b.setting("data-every").source.place, minDataEvery, b.DataEvery)
-	}
 	b.checkAddress("addr", b.Addr)
 	if b.AdminAddr != "" {
 		b.checkAddress("admin-addr", b.AdminAddr)
 	}
+	if b.AdminAddr != "" && isSameAddress(b.Addr, b.AdminAddr) {
+		b.refuse("%s must not be --addr (%s)", b.setting("admin-addr").source.place, b.Addr)
+	}
 	if b.Echo != "" && b.Echo[0] != '/' {
 		b.refuse("%s must be a path that begins with a slash, not %q", b.setting("echo").source.place, b.Echo)
+	}
+	if b.Echo == "/" || b.Echo == "/v1/websocket" {
+		b.refuse("%s must not be %s: the rooms are there", b.setting("echo").source.place, b.Echo)
 	}
 }
 
@@ -59,9 +46,6 @@ const twoProbes = 10 * time.Second
 // firstProbe returns the silence after which the kernel's first probe may come,
 // see [netpoll.SocketOptions].
 func firstProbe(keepAlive time.Duration) time.Duration { return keepAlive * 3 / 5 }
-
-// maxKeepAlive is the longest TCP_KEEPIDLE that Linux takes (MAX_TCP_KEEPIDLE).
-const maxKeepAlive = 32_767 * time.Second
 
 // checkAddress refuses what cannot be listened on. Whether a host's name can be
 // resolved, and whether the port is free, is left to the start.
@@ -73,6 +57,24 @@ func (b *settler) checkAddress(name, address string) {
 	if err != nil {
 		b.refuse("%s: %w", b.setting(name).source.place, err)
 	}
+}
+
+// isSameAddress reports whether only one of two listeners could have its
+// address, as far as that is seen without asking the system.
+func isSameAddress(one, other string) bool {
+	host, port, _ := net.SplitHostPort(one)
+	its, itsPort, _ := net.SplitHostPort(other)
+	if port != itsPort || port == "0" || port == "" {
+		return false
+	}
+	return host == its || isUnspecified(host) || isUnspecified(its)
+}
+
+// isUnspecified reports whether the host stands for all of the machine's
+// addresses.
+func isUnspecified(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
 }
 
 // openToAll is what is wrong with a relay that listens to other machines and

@@ -103,7 +103,7 @@ func textOf(value, wanted any) (string, error) {
 	case bool:
 		must = "must be true or false"
 		_, ok = value.(bool)
-	case []webOrigin, []trustedPeer:
+	case []webOrigin, []trustedPeer, []adminHost:
 		must = "must be a string or an array of strings"
 		if list, isList := value.([]any); isList {
 			return joined(list, must)

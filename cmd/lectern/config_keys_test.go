@@ -168,11 +168,11 @@ func squeezed(text string) string {
 func TestCheckCommand(t *testing.T) {
 	t.Parallel()
 	good := []string{"LECTERN_API_KEY=" + testAPIKey}
-	out, problems, exit := lectern(t, good, "check", "--addr=127.0.0.1:8765")
+	out, problems, exit := lectern(t, good, "check", "--addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0")
 	if exit != 0 || out != "The configuration is good.\n" || problems != "" {
 		t.Errorf("exit code %d, %q and %q", exit, out, problems)
 	}
-	_, problems, exit = lectern(t, nil, "check", "--addr=:8765")
+	_, problems, exit = lectern(t, nil, "check", "--addr=:0", "--admin-addr=")
 	if exit != 0 || problems != "lectern: warning: "+openToAll+"\n" {
 		t.Errorf("exit code %d and %q", exit, problems)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -8,8 +9,6 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
-
-	"lectern/hub/store"
 )
 
 type configCommand struct{ options }
@@ -53,7 +52,7 @@ func (s *setting) line() (string, error) {
 		return "# " + s.name + " is not set", nil
 	}
 	switch value.(type) {
-	case int, bool, []webOrigin, []trustedPeer: // TOML has them
+	case int, bool, []webOrigin, []trustedPeer, []adminHost: // TOML has them
 	default:
 		value = fmt.Sprint(value)
 	}
@@ -70,21 +69,23 @@ func (s *setting) line() (string, error) {
 
 type checkCommand struct{ options }
 
-// Run tells what settle has found, all at once, and then whether rooms can be
-// kept where they should.
+// Run tells what settle has found, all at once, and then what keeps the relay
+// from starting here and now.
 func (c *checkCommand) Run(line *commandLine) error {
 	s, err := settle(line, &c.options, os.Environ())
 	if err != nil {
 		return err
 	}
-	if s.Data != "" {
-		if err := store.Check(s.Data); err != nil {
-			return fmt.Errorf("%s: %w", s.setting("data").source.place, err)
-		}
+	warnings, err := s.try(context.Background())
+	host, _, splitErr := net.SplitHostPort(s.Addr)
+	if splitErr == nil && !s.createKey.value.isSet() && !isLoopback(host) {
+		warnings = append(warnings, openToAll)
 	}
-	host, _, err := net.SplitHostPort(s.Addr)
-	if err == nil && !s.createKey.value.isSet() && !isLoopback(host) {
-		fmt.Fprintln(os.Stderr, "lectern: warning:", openToAll)
+	for _, w := range warnings {
+		fmt.Fprintln(os.Stderr, "lectern: warning:", w)
+	}
+	if err != nil {
+		return err
 	}
 	_, err = fmt.Println("The configuration is good.")
 	return err

@@ -59,8 +59,9 @@ func TestPrecedence(t *testing.T) {
 		"log-format":      {"json", "text", "json", "text", `"json"`},
 		"allow-origin":    {"[http://a:1]", "[http://b https://c]", "[http://d https://e]", "[]", `["http://d", "https://e"]`},
 		"trusted-proxy":   {"[10.0.0.0/8]", "[::1 1.2.3.4]", "[10.1.2.3]", "[]", `"10.1.2.3"`},
+		"admin-host":      {"[a]", "[b.c d]", "[e f]", "[]", `["e", "f"]`},
 		"max-connections": {"0", "7", "0", "20000", "0"},
-		"drain-timeout":   {"0s", "7s", "0s", "10s", `"0s"`},
+		"drain-timeout":   {"1s", "7s", "0s", "0s", `"0s"`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -104,7 +105,7 @@ func TestZeroMeansTheDefault(t *testing.T) {
 	t.Parallel()
 	own := map[string]bool{
 		"workers": true, "max-connections": true, "host-rate": true, "send-buffer": true,
-		"host-grace": true, "drain-timeout": true,
+		"host-grace": true, "drain-timeout": true, "shutdown-delay": true,
 	}
 	standard, err := read(t, "", nil)
 	if err != nil {
@@ -167,7 +168,7 @@ func TestMistakes(t *testing.T) {
 		"float for an integer":   {"max-rooms = 5.0", nil, nil, "FILE:1: max-rooms must be an integer, not a float"},
 		"integer for a time":     {"\n\nping-after = 25", nil, nil, `FILE:3: ping-after must be a string like "1m30s", not an integer`},
 		"idle before the ping":   {"ping-after = '1m'\nidle-timeout = '30s'", nil, nil, "FILE:2: idle-timeout must be longer than --ping-after (1m0s), not 30s"},
-		"kernel's limit":         {"keep-alive = '20h'", nil, nil, "FILE:1: keep-alive must be at most 9h6m7s"},
+		"kernel's limit":         {"keep-alive = '20h'", nil, nil, "FILE:1: keep-alive must be between 1s and 32767s, not 20h0m0s"},
 		"one probe only":         {"ping-after = '2m'\nidle-timeout = '5m'\nuser-timeout = '50s'", nil, nil, "FILE:3: user-timeout must be at least 55s, 10s longer than --keep-alive, not 50s"},
 		"no probe in time":       {"ping-after = '27s'\nuser-timeout = '30s'", nil, nil, "FILE:2: user-timeout must be at least 55s"},
 		"no unit":                {"ping-after = '25'", nil, nil, "FILE:1: ping-after: "},
@@ -180,8 +181,8 @@ func TestMistakes(t *testing.T) {
 		"twice":                  {"max-rooms = 5\nmax-rooms = 5", nil, nil, "FILE:2: "},
 		"not UTF-8":              {"addr = '\xff'", nil, nil, "FILE:1: "},
 		"other file":             {"config = 'other'", nil, nil, "FILE:1: config: a file cannot name another one"},
-		"out of range":           {"\nworkers = -1", nil, nil, "FILE:2: workers must be between 0 and 1073741824, not -1"},
-		"time out of range":      {"", []string{"LECTERN_ROOM_IDLE=25h"}, nil, "LECTERN_ROOM_IDLE must be between 0 and 24h"},
+		"out of range":           {"\nworkers = -1", nil, nil, "FILE:2: workers must be 0 or between 1 and 256, not -1"},
+		"time out of range":      {"", []string{"LECTERN_ROOM_IDLE=25h"}, nil, "LECTERN_ROOM_IDLE must be between 100ms and 24h, not 25h0m0s"},
 		"enumeration":            {"log-format = 'xml'", nil, nil, "FILE:1: log-format: must be one of text, json"},
 		"level":                  {"", []string{"LECTERN_LOG_LEVEL=loud"}, nil, "LECTERN_LOG_LEVEL: must be debug, info, warn or error"},
 		"port":                   {"addr = ':99999'", nil, nil, "FILE:1: addr: address 99999: invalid port"},

@@ -10,10 +10,6 @@ import (
 	"lectern/hub/store"
 )
 
-// minDataEvery is the shortest interval: with a shorter one the writer would do
-// little but ask.
-const minDataEvery = time.Millisecond
-
 // dataStopTime is how long the last write may take, after the drain.
 const dataStopTime = 8 * time.Second
 

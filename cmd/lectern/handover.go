@@ -2,69 +2,157 @@ package main
 
 import (
 	"net"
+	"net/netip"
 	"sync"
-	"time"
 
-	"lectern/frame"
 	"lectern/hub"
+	"lectern/hub/budget"
 	"lectern/netpoll"
 )
 
-// maxHandover is how many connections may wait for the HTTP server.
-const maxHandover = 256
+// perAddress is the share of the places that one address may have: a quarter, so
+// that one machine keeps nobody else from the API and from /health.
+const perAddress = 4
 
 // A handover is a net.Listener whose connections come out of the reactor:
-// those that turned out not to be WebSockets.
+// those that turned out not to be WebSockets. It bounds how many of them there
+// are, from the hand-over to the close.
 type handover struct {
-	addr   net.Addr
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
+	addr  net.Addr   // immutable
+	limit func() int // immutable; connections at once
+	hub   *hub.Hub   // immutable once served
+
+	mu      sync.Mutex
+	open    int                // guarded by mu; connections that were taken and are not closed
+	from    map[netip.Addr]int // guarded by mu; of them, by address
+	waiting []net.Conn         // guarded by mu; for Accept, oldest first
+	closed  bool               // guarded by mu
+	wake    chan struct{}      // immutable; holds one when something is waiting, closed by Close
 }
 
-func newHandover(addr net.Addr) *handover {
-	return &handover{addr: addr, conns: make(chan net.Conn, maxHandover), closed: make(chan struct{})}
+func newHandover(addr net.Addr, limit func() int) *handover {
+	return &handover{addr: addr, limit: limit, from: make(map[netip.Addr]int), wake: make(chan struct{}, 1)}
 }
+
+// What plain HTTP requests beyond the limits are told.
+var (
+	errHTTPFull = &hub.PlainRefusal{Cause: "http_full", Message: "too many plain HTTP requests are under way; try again"}
+	errHTTPMany = &hub.PlainRefusal{Cause: "http_address", Message: "too many plain HTTP requests from this address are under way; try again"}
+)
 
 // take moves a connection from the reactor to the HTTP server. It is called by
-// the connection's worker, and does not block.
-func (h *handover) take(conn hub.Conn, read []byte) error {
-	c, err := conn.(*netpoll.Conn).Detach(read)
-	if err != nil {
+// the connection's worker, and does not block. After an error the connection is
+// where it was.
+func (h *handover) take(conn hub.Conn, from netip.Addr, read []byte) error {
+	from = network(from)
+	if err := h.enter(from); err != nil {
 		return err
 	}
-	select {
-	case h.conns <- c:
-	default:
-		// A fresh connection's send buffer takes this without blocking.
-		_ = c.SetWriteDeadline(time.Now().Add(time.Millisecond))
-		_, _ = c.Write(frame.AppendRefusal(nil, 503, "too many requests are waiting"))
+	c, err := conn.(*netpoll.Conn).Detach(read)
+	if err != nil {
+		h.leave(from)
+		return err
+	}
+	h.put(&httpConn{Conn: c, from: from, handover: h})
+	return nil
+}
+
+// enter takes a place for a connection, if there is one for its address.
+func (h *handover) enter(from netip.Addr) error {
+	limit := h.limit()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.open >= limit:
+		return errHTTPFull
+	case h.from[from] >= max(1, limit/perAddress):
+		return errHTTPMany
+	}
+	h.open++
+	h.from[from]++
+	h.hub.Budget().Add(budget.HTTP, httpConnBytes)
+	return nil
+}
+
+// leave gives the place back.
+func (h *handover) leave(from netip.Addr) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open--
+	if h.from[from]--; h.from[from] == 0 {
+		delete(h.from, from)
+	}
+	h.hub.Budget().Add(budget.HTTP, -httpConnBytes)
+}
+
+// put gives a connection to Accept.
+func (h *handover) put(c net.Conn) {
+	h.mu.Lock()
+	closed := h.closed
+	if !closed {
+		h.waiting = append(h.waiting, c)
+		select {
+		case h.wake <- struct{}{}:
+		default:
+		}
+	}
+	h.mu.Unlock()
+	if closed {
 		_ = c.Close()
 	}
-	return nil
+}
+
+// network returns what counts as one address: an IPv4 address, or a /64 of IPv6.
+func network(a netip.Addr) netip.Addr {
+	if a = a.Unmap(); a.Is6() {
+		p, _ := a.WithZone("").Prefix(64) // fits
+		return p.Addr()
+	}
+	return a
+}
+
+// Open returns how many connections there are, each with one descriptor. It may
+// be called from anywhere.
+func (h *handover) Open() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.open
 }
 
 // Accept returns the next connection.
 func (h *handover) Accept() (net.Conn, error) {
-	select {
-	case c := <-h.conns:
-		return c, nil
-	case <-h.closed:
-		return nil, net.ErrClosed
+	for {
+		h.mu.Lock()
+		if h.closed {
+			h.mu.Unlock()
+			return nil, net.ErrClosed
+		}
+		if len(h.waiting) > 0 {
+			c := h.waiting[0]
+			h.waiting[0] = nil
+			h.waiting = h.waiting[1:]
+			h.mu.Unlock()
+			return c, nil
+		}
+		h.mu.Unlock()
+		<-h.wake
 	}
 }
 
 // Close ends Accept, and closes the connections that wait for it.
 func (h *handover) Close() error {
-	h.once.Do(func() { close(h.closed) })
-	for {
-		select {
-		case c := <-h.conns:
-			_ = c.Close()
-		default:
-			return nil
-		}
+	h.mu.Lock()
+	waiting := h.waiting
+	h.waiting = nil
+	if !h.closed {
+		h.closed = true
+		close(h.wake)
 	}
+	h.mu.Unlock()
+	for _, c := range waiting {
+		_ = c.Close()
+	}
+	return nil
 }
 
 // Addr returns the address of the relay's own listener.

@@ -120,6 +120,7 @@ func newSetting(flag *kong.Flag) *setting {
 		standard: flag.Default,
 		ownZero:  flag.Tag.Has("zero"),
 		restart:  flag.Tag.Has("restart"),
+		bounds:   parseBounds(flag.Tag.Get("bounds")),
 		source:   source{fromDefault, "--" + flag.Name},
 	}
 	if flag.Enum != "" {

@@ -13,10 +13,10 @@ import (
 
 // newRegistry returns the relay's metrics, and those of the Go runtime and the
 // process.
-func newRegistry(h *hub.Hub, pool *netpoll.Pool, data *dataKeeper) *prometheus.Registry {
+func newRegistry(r *relay) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		collector{h, pool, data},
+		collector{r.hub, r.pool, &r.data, r.httpDescriptors},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -29,6 +29,7 @@ type collector struct {
 	hub  *hub.Hub
 	pool *netpoll.Pool
 	data *dataKeeper
+	http func() int // connections
 }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -37,6 +38,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	connectionsDesc = describe("connections", "Connections now, by phase.", "phase")
+	httpDesc        = describe("http_connections", "Plain HTTP connections now, those of the admin address included.")
 	roomsDesc       = describe("rooms", "Rooms now.")
 	viewersDesc     = describe("viewers", "Viewers in rooms now.")
 	stalledDesc     = describe("viewers_stalled", "Viewers whose sockets are full now.")
@@ -47,6 +49,7 @@ var (
 	skippedDesc     = describe("messages_skipped_total", "Broadcasts times the slow viewers that were moved past them.")
 	resumesDesc     = describe("resumes_total", "Viewers that came back and said where they were, by whether they got all that they had missed.", "recovered")
 	slowDesc        = describe("slow_viewers_total", "Viewers that were too slow, by cause and by what became of them.", "cause", "outcome")
+	answersDesc     = describe("http_responses_total", "HTTP answers of the relay's own port, by status code.", "code")
 	closesDesc      = describe("closes_total", "Ended connections, by reason.", "reason")
 
 	errorsDesc  = describe("errors_total", "Errors that clients were told, or would have been, by error.", "error")
@@ -69,6 +72,9 @@ var (
 	ownedDesc    = describe("worker_connections", "Connections now, by worker.", "worker")
 )
 
+// usualStatuses are those of PROTOCOL.md.
+var usualStatuses = []int{101, 200, 201, 204, 400, 401, 403, 404, 405, 408, 409, 413, 415, 417, 422, 426, 429, 431, 500, 501, 503, 505}
+
 // Describe says that the metrics are found by asking for them.
 func (c collector) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, to) }
 
@@ -84,6 +90,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	gauge(connectionsDesc, float64(s.Handshaking), "handshake")
 	gauge(connectionsDesc, float64(s.Open), "open")
 	gauge(connectionsDesc, float64(max(0, s.Connections-s.Handshaking-s.Open)), "refused")
+	gauge(httpDesc, float64(c.http()))
 	gauge(roomsDesc, float64(s.Rooms))
 	gauge(viewersDesc, float64(s.Viewers))
 	gauge(stalledDesc, float64(s.Stalled))
@@ -115,6 +122,13 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	}
 	gauge(limitDesc, float64(memory.Limit()))
 	gauge(levelDesc, float64(memory.Level()))
+	answers := c.hub.Answers()
+	for _, status := range usualStatuses {
+		answers[status] += 0 // so that each is there from the start
+	}
+	for status, n := range answers {
+		count(answersDesc, n, strconv.Itoa(status))
+	}
 	data := c.data.stats()
 	gauge(dataRoomsDesc, float64(data.Rooms))
 	count(dataWrittenDesc, data.Written)

@@ -40,7 +40,7 @@ func TestReadmeAPI(t *testing.T) {
 				continue
 			}
 			got := shell.read()
-			if found := regexp.MustCompile(`"code":"([0-9A-F]{6})"`).FindStringSubmatch(got); code == shownCode && found != nil {
+			if found := regexp.MustCompile(`"code":"([0-9A-Z]{4}-[0-9A-Z]{4})"`).FindStringSubmatch(got); code == shownCode && found != nil {
 				code = found[1]
 				line = strings.ReplaceAll(line, shownCode, code)
 			}

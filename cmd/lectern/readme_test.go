@@ -14,7 +14,7 @@ import (
 )
 
 // The code that the README shows; the real one is random.
-const shownCode = "A1B2C3"
+const shownCode = "K7QM-2XHD"
 
 // A shown block is a fenced one of the README: what one terminal shows.
 type shown struct {
@@ -204,7 +204,7 @@ func (t *terminal) read() string {
 // and returns that code if the line has one.
 func (t *terminal) expect(want string) (code string) {
 	t.t.Helper()
-	pattern := strings.Replace(regexp.QuoteMeta(want), shownCode, "([0-9A-F]{6})", 1)
+	pattern := strings.Replace(regexp.QuoteMeta(want), regexp.QuoteMeta(shownCode), "([0-9A-Z]{4}-[0-9A-Z]{4})", 1)
 	pattern = strings.ReplaceAll(pattern, `"\.\.\."`, `"[0-9a-f]+"`) // a token, or an epoch
 	line := t.read()
 	found := regexp.MustCompile("^" + pattern + "$").FindStringSubmatch(line)

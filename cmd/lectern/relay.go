@@ -24,8 +24,9 @@ type relay struct {
 	config   *options                 // immutable; as at the start
 	current  atomic.Pointer[settings] // what is in force
 	level    *slog.LevelVar
-	limit    int // descriptors
-	viewers  int // WebSockets that they are enough for
+	limit    int         // descriptors
+	viewers  int         // WebSockets that they are enough for
+	leaving  atomic.Bool // the relay was told to end
 	pool     *netpoll.Pool
 	hub      *hub.Hub
 	data     dataKeeper
@@ -33,7 +34,7 @@ type relay struct {
 	plain    *handover    // connections on their way to web
 	web      *http.Server // plain HTTP on the relay's own port
 	admin    *http.Server // nil without an admin address
-	adminOn  net.Listener
+	adminOn  *boundedListener
 }
 
 // newRelay opens the listeners, and logs to w. Nothing is served before run.
@@ -65,13 +66,14 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 	for i, w := range r.pool.Workers() {
 		workers[i] = w
 	}
-	r.plain = newHandover(r.listener.Addr())
+	r.plain = newHandover(r.listener.Addr(), r.maxHTTP)
 	r.hub = hub.New(r.hubConfig(s), workers)
 	memory, err := limitMemory(s.Memory)
 	if err != nil {
 		log.Warn("no limit for the memory", "error", err)
 	}
 	r.hub.Budget().SetLimit(memory)
+	r.plain.hub = r.hub
 	if err := r.openData(); err != nil {
 		return nil, errors.Join(err, r.closeListeners(), r.pool.Close())
 	}
@@ -79,11 +81,13 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 	r.web = newServer(r.publicHandler(), log)
 	r.web.SetKeepAlivesEnabled(false) // a proxy's next request on it could be an upgrade
 	if r.adminOn != nil {
-		r.admin = newServer(r.adminHandler(), log)
+		r.admin = r.newAdminServer()
 	}
+	viewers := r.hub.Config().MaxConnections
 	log.Info("relay listens",
 		"addr", r.listener.Addr().String(), "admin", r.adminAddr(), "version", version, "workers", len(workers),
-		"memory", humanize.IBytes(uint64(memory)), "descriptors", limit, "viewers", r.hub.Config().MaxConnections)
+		"memory", humanize.IBytes(uint64(memory)), "descriptors", limit, "viewers", viewers, "drain", r.drainTime(viewers))
+	r.warnIfDrainIsCut(viewers)
 	r.warnIfOpen()
 	return r, nil
 }
@@ -112,6 +116,29 @@ func (r *relay) hubConfig(s *settings) hub.Config {
 	return config
 }
 
+// maxHTTP returns how many plain HTTP connections there may be at once: with few
+// descriptors no more than a quarter of them. It may be called from anywhere.
+func (r *relay) maxHTTP() int {
+	most := r.current.Load().MaxHTTP
+	if most <= 0 {
+		most = standardMaxHTTP
+	}
+	return max(1, min(most, r.limit/4))
+}
+
+// httpDescriptors returns how many descriptors plain HTTP connections hold, those
+// of the admin address included. It may be called from anywhere.
+func (r *relay) httpDescriptors() int {
+	open := r.plain.Open()
+	if r.adminOn != nil {
+		open += int(r.adminOn.open.Load())
+	}
+	return open
+}
+
+// standardMaxHTTP is the default of --max-http.
+const standardMaxHTTP = 256
+
 // apiKey returns the key that the HTTP API asks for now, empty if the API is
 // off. It may be called from anywhere; SIGHUP may change it.
 func (r *relay) apiKey() string { return r.current.Load().apiKey.value.reveal() }
@@ -121,6 +148,9 @@ func (r *relay) warnIfOpen() {
 	host, _, err := net.SplitHostPort(r.listener.Addr().String())
 	if err == nil && !r.current.Load().createKey.value.isSet() && !isLoopback(host) {
 		r.log.Warn(openToAll, "addr", r.listener.Addr().String())
+	}
+	if err == nil && r.current.Load().Dev && !isLoopback(host) {
+		r.log.Warn("--dev lets pages of every origin connect", "addr", r.listener.Addr().String())
 	}
 }
 
@@ -132,9 +162,11 @@ func (r *relay) listen() (err error) {
 	if r.config.AdminAddr == "" {
 		return nil
 	}
-	if r.adminOn, err = new(net.ListenConfig).Listen(ctx, "tcp", r.config.AdminAddr); err != nil {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", r.config.AdminAddr)
+	if err != nil {
 		return errors.Join(fmt.Errorf("--admin-addr (may be empty): %w", err), r.listener.Close())
 	}
+	r.adminOn = &boundedListener{Listener: l}
 	return nil
 }
 
@@ -185,6 +217,7 @@ func (r *relay) run(ctx context.Context) error {
 	err := context.Cause(ctx)
 	if errors.Is(err, context.Canceled) {
 		err = nil // a signal, or the caller, asked for it
+		r.delayShutdown()
 	}
 	err = errors.Join(err, r.stop())
 	cancel(nil)
@@ -195,8 +228,9 @@ func (r *relay) run(ctx context.Context) error {
 // stop says goodbye to everybody, within the drain timeout.
 func (r *relay) stop() error {
 	began := time.Now()
-	timeout := r.current.Load().DrainTimeout
-	r.log.Info("relay drains", "connections", r.hub.Connections(), "timeout", timeout)
+	connections := int(r.hub.Connections())
+	timeout := drainTimeout(r.current.Load().DrainTimeout, connections)
+	r.log.Info("relay drains", "connections", connections, "drain", r.drainTime(connections), "timeout", timeout)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	r.hub.Drain()

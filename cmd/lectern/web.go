@@ -3,12 +3,9 @@ package main
 import (
 	"log/slog"
 	"net/http"
-	"net/http/pprof"
 	"path"
 	"strings"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"lectern/hub"
 )
@@ -16,11 +13,11 @@ import (
 // Limits of the plain HTTP side.
 const (
 	headerTimeout  = 5 * time.Second
-	requestTimeout = 15 * time.Second
-	answerTimeout  = 30 * time.Second // from the request's head to the answer's end
+	requestTimeout = 15 * time.Second // for the head and the body
+	answerTimeout  = 10 * time.Second // from the answer's first byte to its last
 	lingerTimeout  = time.Second      // for the rest of a body that was answered before it came
 	idleTimeout    = 30 * time.Second
-	maxHeaders     = 16 << 10 // bytes
+	maxHeaders     = 64 << 10 // bytes; the largest --max-head, which has judged the head before
 )
 
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {
@@ -87,9 +84,8 @@ func (r *relay) handler(a *api) http.Handler {
 			notFound(w, request)
 			return
 		}
-		c := http.NewResponseController(w) // a recorder has no deadlines
-		_ = c.SetWriteDeadline(time.Now().Add(answerTimeout))
 		mux.ServeHTTP(w, request)
+		c := http.NewResponseController(w)                   // a recorder has no deadlines
 		_ = c.SetReadDeadline(time.Now().Add(lingerTimeout)) // net/http reads on what was refused
 	}))
 }
@@ -97,15 +93,22 @@ func (r *relay) handler(a *api) http.Handler {
 // routes returns those of the relay's own port.
 func (r *relay) routes(a *api) []route { return append(r.health(), a.routes()...) }
 
+// webSocketMethods are those of the WebSockets' paths.
+const webSocketMethods = "GET, HEAD, OPTIONS"
+
 // otherwise answers what no route does: mostly WebSockets' paths.
 func (r *relay) otherwise(w http.ResponseWriter, request *http.Request) {
 	switch {
 	case !r.hub.IsWebSocketPath(request.URL.Path):
 		notFound(w, request)
 	case request.Method == http.MethodOptions:
-		preflight(w, request, "GET, OPTIONS")
+		preflight(w, request, webSocketMethods)
+	case request.Method != http.MethodGet && request.Method != http.MethodHead:
+		w.Header().Set("Allow", webSocketMethods)
+		answer(w, http.StatusMethodNotAllowed, "only "+webSocketMethods+" are allowed here", nil)
 	default:
-		// RFC 9110 15.5.22: the answer names what to upgrade to.
+		// RFC 9110 15.5.22: the answer names what to upgrade to. httpConn adds
+		// Connection: Upgrade.
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Sec-WebSocket-Version", "13")
 		answer(w, http.StatusUpgradeRequired, "this is a WebSocket's path: connect with ws:// or wss://", nil)
@@ -120,22 +123,6 @@ func (r *relay) sentBytes() (n uint64) {
 	return n
 }
 
-// adminHandler serves the admin address.
-func (r *relay) adminHandler() http.Handler {
-	mux := http.NewServeMux()
-	register(mux, r.health())
-	mux.Handle("GET /metrics", promhttp.HandlerFor(newRegistry(r.hub, r.pool, &r.data), promhttp.HandlerOpts{}))
-	if r.config.Pprof {
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	}
-	mux.HandleFunc("/", notFound)
-	return mux
-}
-
 // health returns the routes that tell whether the process lives, and whether it
 // takes new connections. They are open.
 func (r *relay) health() []route {
@@ -145,7 +132,7 @@ func (r *relay) health() []route {
 	return []route{
 		{http.MethodGet, "/health/live", func(w http.ResponseWriter, _ *http.Request) { tell(w, "live") }},
 		{http.MethodGet, "/health/ready", func(w http.ResponseWriter, _ *http.Request) {
-			if r.hub.Draining() {
+			if r.leaving.Load() || r.hub.Draining() {
 				refuse(w, problemOf(hub.ErrShuttingDown))
 				return
 			}

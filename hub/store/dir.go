@@ -167,11 +167,11 @@ func (f roomFile) path(dir string) string {
 
 // parseRoomFile reads a name; others are not the store's.
 func parseRoomFile(name string) (f roomFile, ok bool) {
-	dash := strings.LastIndexByte(name, '-') // the code may have some of its own
-	if dash <= 0 {
+	at := strings.LastIndexByte(name, '-') // a code may have a dash, too
+	if at <= 0 {
 		return roomFile{}, false
 	}
-	code, digits := name[:dash], name[dash+1:]
+	code, digits := name[:at], name[at+1:]
 	n, err := strconv.ParseUint(digits, 10, 32)
 	if err != nil || n == 0 || fmt.Sprintf("%s-%08d", code, n) != name {
 		return roomFile{}, false

@@ -29,7 +29,7 @@ func TestAStopAfterAnUncleanStart(t *testing.T) {
 	r.stop()
 	var files []string
 	for _, name := range r.files() {
-		files = append(files, name[:6])
+		files = append(files, name[:strings.LastIndexByte(name, '-')])
 	}
 	if want := []string{quiet, loud}; !slices.Equal(slices.Sorted(slices.Values(files)), slices.Sorted(slices.Values(want))) {
 		t.Errorf("there are the files %q", r.files())

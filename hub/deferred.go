@@ -1,0 +1,63 @@
+package hub
+
+import "time"
+
+const (
+	// searchWait is how long a code from an address beyond its limit waits before it
+	// is looked at, when the relay looks at more than half as many as it may. The
+	// connection has to stay meanwhile, so one address has no more codes looked at in
+	// that time than it has connections: 11,111 a second with 10,000 of them. That is
+	// less than maxSearched, so nobody can have his neighbours refused, however fast
+	// he guesses; they wait.
+	searchWait = 900 * time.Millisecond
+
+	// maxWaiting is how many bytes of a join or resume may wait. Clients need some
+	// 200.
+	maxWaiting = 512
+)
+
+// soon has a join or resume looked at: now, or later where too many codes are
+// guessed.
+func (s *Session) soon(e entering) *fault {
+	if _, ok := parseCode(e.code); !ok || !s.crowded() {
+		return s.lookAt(e)
+	}
+	if len(e.code)+len(e.secret)+len(e.name)+len(e.token)+len(e.last.epoch) > maxWaiting {
+		return tooManyAttempts(searchWait)
+	}
+	s.wait(func(finished func()) { time.AfterFunc(searchWait, finished) }, func(there bool) {
+		if !there {
+			return
+		}
+		if f := s.lookAt(e); f != nil {
+			f.re, f.ref = e.kind, e.ref
+			s.answer(f)
+		}
+	})
+	return nil
+}
+
+func (s *Session) lookAt(e entering) *fault {
+	if e.hosts {
+		return s.takeSeat(e)
+	}
+	return s.letIn(e)
+}
+
+// crowded reports whether a code from the session's address has to wait.
+func (s *Session) crowded() bool {
+	h := s.shard.hub
+	now := h.uptime()
+	if h.Config().HexCodes || leaky(h.guesses.searched.Load()).level(now) < searchDepth/2 {
+		return false // as nearly always
+	}
+	return h.guesses.over(s.address(), now)
+}
+
+// answer reports a fault, and ends the connection if it was one too many.
+func (s *Session) answer(f *fault) {
+	s.report(f)
+	if f.end != ReasonLost {
+		s.end(f.end)
+	}
+}

@@ -1,0 +1,50 @@
+package hub
+
+import (
+	"errors"
+
+	"lectern/frame"
+)
+
+// A PlainRefusal is an error of [Config.Plain]: the request is answered 503 at
+// once, and its connection is not kept.
+type PlainRefusal struct {
+	Cause   string // as [Hub.Refused] counts it
+	Message string // for the client
+}
+
+// Error returns the message.
+func (r *PlainRefusal) Error() string { return r.Message }
+
+// plain hands a request that is not a WebSocket upgrade to the HTTP server.
+func (s *Session) plain(shake *frame.Handshake) {
+	h := s.shard.hub
+	plain := h.Config().Plain
+	if plain == nil {
+		s.refuse(ReasonHandshake, 404, "this relay serves WebSockets only")
+		return
+	}
+	s.reason = ReasonPlain
+	from := h.Config().Client(s.conn.Peer(), shake.Request().ForwardedFor)
+	err := plain(s.conn, from, shake.Head())
+	if err == nil {
+		s.forget()
+		return
+	}
+	if s.phase == gone { // the hand-over can also fail by losing the connection
+		return
+	}
+	refusal := &PlainRefusal{Cause: "descriptors", Message: "the relay is short of descriptors; try again"}
+	_ = errors.As(err, &refusal)
+	h.Refused(refusal.Cause, from)
+	s.refusePlain(refusal.Message)
+}
+
+// refusePlain answers 503 and closes as soon as the socket has taken that. It does
+// not wait for the peer, so that those that are refused hold no descriptors:
+// a peer that is still sending a body may find a reset connection instead of the
+// answer.
+func (s *Session) refusePlain(message string) {
+	s.respond(ReasonPlain, frame.AppendRefusal(nil, 503, message))
+	s.enter(over)
+}
