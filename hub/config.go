@@ -9,7 +9,7 @@ import (
 type Config struct {
 	MaxConnections int // WebSocket connections at once; default 20,000
 	// MaxHandshaking is how many connections may not yet be WebSockets. One more
-	// takes the place of the oldest that has sent nothing for 50 ms, or whose head is
+	// takes the place of the oldest that has sent nothing, or whose head is
 	// incomplete after 2 s; if there is none it is refused. Default 15,000.
 	MaxHandshaking int
 	MaxRooms       int // rooms at once; default 10,000

@@ -285,8 +285,8 @@ func (s *Session) Tick() {
 		case s.past(s.since, config.HandshakeTimeout):
 			s.shard.hub.Refused("handshake_timeout", s.conn.Peer())
 			s.refuse(ReasonHandshakeSlow, 408, "the request's head took longer than "+config.HandshakeTimeout.String())
-		case s.past(s.since, s.safeTime()) && config.crowded():
-			s.displaced() // newcomers that could displace it may not even be accepted
+		case s.past(s.since, s.safeTime()) && s.shard.hub.overfull():
+			s.displaced()
 		}
 	case open:
 		switch {

@@ -77,20 +77,20 @@ func (s *Session) admit() {
 	switch {
 	case h.budget.Level() >= budget.Full:
 		s.turnAway("memory", "the relay is short of memory; try again later")
-	case full && !s.shard.makeRoom():
+	case full && !s.shard.makeRoom(0): // with so many the oldest is no newcomer
 		s.turnAway("handshakes_full", "too many requests are under way; try again")
 	default:
 		if !full && h.Config().crowded() {
-			s.shard.makeRoom() // if it cannot, the transport's own bound holds
+			s.shard.makeRoom(silentTime) // if it cannot, the transport's own bound holds
 		}
 		s.shard.silent.add(s)
 	}
 }
 
-// makeRoom has the oldest connection that has sent nothing closed, on the worker
-// that has the most of them, or else one of this worker's. It reports whether
-// there is one.
-func (s *shard) makeRoom() bool {
+// makeRoom has the oldest connection that has sent nothing for the time given
+// closed, on the worker that has the most of them, or else one of this worker's.
+// It reports whether there is one.
+func (s *shard) makeRoom(silent time.Duration) bool {
 	most := s
 	for _, other := range s.hub.shards {
 		if other.silent.count.Load() > most.silent.count.Load() {
@@ -98,10 +98,10 @@ func (s *shard) makeRoom() bool {
 		}
 	}
 	if most == s {
-		return s.displace()
+		return s.displace(silent)
 	}
 	most.Post(func() bool {
-		most.displace()
+		most.displace(silent)
 		return false
 	})
 	return true
@@ -109,15 +109,17 @@ func (s *shard) makeRoom() bool {
 
 // displace closes the worker's oldest connection that may be closed for another
 // one. It reports whether there was one.
-func (s *shard) displace() bool {
-	for _, list := range []*waitingList{&s.silent, &s.begun} {
-		if old := list.oldest(); old != nil && old.past(old.since, old.safeTime()) {
-			old.displaced()
-			old.conn.Flush()
-			return true
+func (s *shard) displace(silent time.Duration) bool {
+	old := s.silent.oldest()
+	if old == nil || silent > 0 && !old.past(old.since, silent) {
+		old = s.begun.oldest()
+		if old == nil || !old.past(old.since, headTime) {
+			return false
 		}
 	}
-	return false
+	old.displaced()
+	old.conn.Flush()
+	return true
 }
 
 // displaced closes a connection in its handshake for another one.
@@ -131,6 +133,15 @@ func (s *Session) turnAway(cause, message string) {
 	s.shard.hub.Refused(cause, s.conn.Peer())
 	s.refuse(ReasonHandshake, 503, message)
 	s.enter(over)
+}
+
+// overfull reports whether connections in their handshakes have to go although
+// nobody comes: when the transport is crowded, those that could displace them may
+// not even be accepted, and of two workers that make room at once for a newcomer
+// each, only one may find somebody.
+func (h *Hub) overfull() bool {
+	config := h.Config()
+	return config.crowded() || h.handshaking.Load() > int64(config.MaxHandshaking)
 }
 
 // crowded reports whether the transport has nearly all the connections that it

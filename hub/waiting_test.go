@@ -119,6 +119,24 @@ func TestHeadsUnderWayMakeRoom(t *testing.T) {
 	}
 }
 
+// TestALowerLimitOfHandshakes is lowered while more are under way.
+func TestALowerLimitOfHandshakes(t *testing.T) {
+	r := newTestRelay(t, 1, Config{MaxHandshaking: 10})
+	var all []*peer
+	for i := range 10 {
+		p := r.connect(0)
+		if i%2 == 0 {
+			p.bytes([]byte("G"))
+		}
+		all = append(all, p)
+	}
+	r.hub.Configure(Config{MaxHandshaking: 3})
+	r.pass(4*time.Second, all...)
+	if n := r.hub.Stats().Handshaking; n != 3 {
+		t.Errorf("%d shake hands, want 3", n)
+	}
+}
+
 // TestWhoLingersMakesRoom has peers that do not close after a refusal, and heads
 // that are not complete, hold all the connections that the transport may have.
 func TestWhoLingersMakesRoom(t *testing.T) {

@@ -141,12 +141,13 @@ func TestCheckTriesWhatServeDoes(t *testing.T) {
 // mistake.
 func TestCheckWithFewDescriptors(t *testing.T) {
 	t.Parallel()
-	out := runUnderLimit(t, 64)
-	if !strings.Contains(out, "--max-connections: the process may have 64 descriptors open, of which the relay keeps 64 for itself") {
-		t.Errorf("with 64 descriptors the check says %s", out)
+	kept := reservedDescriptors + processors*workerDescriptors
+	out := runUnderLimit(t, kept)
+	if want := fmt.Sprintf("--max-connections: the process may have %d descriptors open, of which the relay keeps %d for itself", kept, kept); !strings.Contains(out, want) {
+		t.Errorf("with %d descriptors the check says %s", kept, out)
 	}
-	if out := runUnderLimit(t, 65); !strings.Contains(out, "The configuration is good.") {
-		t.Errorf("with 65 descriptors the check says %s", out)
+	if out := runUnderLimit(t, kept+1); !strings.Contains(out, "The configuration is good.") {
+		t.Errorf("with %d descriptors the check says %s", kept+1, out)
 	}
 }
 

@@ -47,7 +47,7 @@ func (s *settings) try(ctx context.Context) (warnings []string, err error) {
 	if s.Data != "" {
 		look("data", "", tryDirectory(s.Data))
 	}
-	warning, err = tryDescriptors(s.MaxConnections)
+	warning, err = tryDescriptors(s.MaxConnections, s.Workers)
 	if s.setting("max-connections").source.kind == fromDefault {
 		warning = "" // serve takes as many as there are
 	}
@@ -137,16 +137,20 @@ func missingDirectories(dir string) (all []string) {
 
 // tryDescriptors compares the connections that are asked for with the limit of
 // descriptors.
-func tryDescriptors(connections int) (warning string, err error) {
+func tryDescriptors(connections, workers int) (warning string, err error) {
 	limit, err := raiseDescriptors()
-	switch fits := limit - reservedDescriptors; {
-	case err != nil:
+	if err != nil {
 		return "", err
-	case fits < 1:
-		return "", fmt.Errorf("the process may have %d descriptors open, of which the relay keeps %d for itself", limit, reservedDescriptors)
-	case connections > fits:
-		return fmt.Sprintf("of %d connections only %d fit: the process may have %d descriptors open, of which the relay keeps %d for itself",
-			connections, fits, limit, reservedDescriptors), nil
+	}
+	if workers <= 0 {
+		workers = processors
+	}
+	kept := reservedDescriptors + workers*workerDescriptors
+	if limit <= kept {
+		return "", fmt.Errorf("the process may have %d descriptors open, of which the relay keeps %d for itself", limit, kept)
+	}
+	if fits := maxWebSockets(maxConns(limit, workers)); connections > fits {
+		return fmt.Sprintf("of %d connections only %d fit: the process may have %d descriptors open", connections, fits, limit), nil
 	}
 	return "", nil
 }
