@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"github.com/gobwas/ws"
 	"strings"
 	"testing"
 )
@@ -104,5 +105,19 @@ func BenchmarkHistory(b *testing.B) {
 		if len(encodeHistory(oldest, end)) < 1000 {
 			b.Fatal("too short")
 		}
+	}
+}
+
+// BenchmarkFloodOfMistakes reads a chunk of 64 KiB of empty messages, as a
+// stranger sends them.
+func BenchmarkFloodOfMistakes(b *testing.B) {
+	r := newTestRelay(b, 1, Config{})
+	chunk := chunkOf(ws.OpText, "")
+	b.SetBytes(int64(len(chunk)))
+	b.ReportAllocs()
+	for b.Loop() {
+		p := r.dial(0)
+		p.bytes(chunk)
+		p.reset()
 	}
 }

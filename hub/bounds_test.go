@@ -50,13 +50,13 @@ func TestErrorsHaveARate(t *testing.T) {
 	got := p.frames()
 	left := len(chunk)/6 - errorBurst // of the rest the viewer rate lets none through either
 	want := []string{
-		fmt.Sprintf(`{"type":"error","error":"too_many_errors","message":"%d more errors were left out; this connection is closed"}`, left),
+		fmt.Sprintf(`{"type":"error","error":"too_many_errors","message":"too many mistakes: %d more messages were ignored, and this connection is closed"}`, left),
 		`{"type":"closed","reason":"too_many_errors"}`, "close 4429",
 	}
 	if len(got) != errorBurst+3 || strings.Join(got[errorBurst:], "\n") != strings.Join(want, "\n") {
 		t.Errorf("%d frames, the last are %q, want %q", len(got), got[max(0, len(got)-3):], want)
 	}
-	if n := r.hub.Refusals(); n["bad_json"]+n["too_fast"] != uint64(len(chunk)/6) {
+	if n := r.hub.Refusals(); n["bad_json"]+n["too_fast"] != errorBurst || n["too_many_errors"] != 1 {
 		t.Errorf("counted: %v", n)
 	}
 	p.reset()

@@ -48,6 +48,10 @@ var rules = map[string]struct {
 // Message checks, in this order: the rate, size and JSON, the type, membership, role, fields
 // and target. A fault is reported and nothing else happens.
 func (classroom) Message(s *Session, m frame.Message) {
+	if rate := &s.extra().rate; rate.omitted > 0 {
+		rate.omitted++ // the connection is closed at the end of the chunk
+		return
+	}
 	if f := s.acceptable(m); f != nil {
 		s.report(f)
 		return

@@ -29,7 +29,8 @@ func (s *Session) end(why Reason) {
 // tooManyErrors ends a connection that has earned more errors than are told, and
 // says how many were left out.
 func (s *Session) tooManyErrors() {
-	s.pushUrgent(errorText(&fault{code: "too_many_errors", message: fmt.Sprintf("%d more errors were left out; this connection is closed", s.more.rate.omitted)}))
+	s.shard.hub.Refused("too_many_errors", s.address())
+	s.pushUrgent(errorText(&fault{code: "too_many_errors", message: fmt.Sprintf("too many mistakes: %d more messages were ignored, and this connection is closed", s.more.rate.omitted)}))
 	s.endNow(ReasonTooManyErrors)
 }
 

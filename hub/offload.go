@@ -44,10 +44,3 @@ func (t *turnstile) work(f func()) {
 		t.mu.Unlock()
 	}
 }
-
-// queue returns how many wait.
-func (t *turnstile) queue() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.waiting)
-}

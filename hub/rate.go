@@ -12,7 +12,7 @@ type rate struct {
 
 	pages   bucket
 	errors  bucket
-	omitted int // errors that were not told any more
+	omitted int // errors that were not told, and messages that were ignored after them
 }
 
 // second is the time over which messages are counted, in the worker's time.
@@ -39,8 +39,8 @@ func (b *bucket) allow(now uint32, burst int, interval time.Duration) bool {
 // empty reports whether nothing that was taken in matters any more.
 func (b *bucket) empty(now uint32) bool { return b.full == 0 || int32(b.full-now) <= 0 }
 
-// Errors are told up to this rate. Beyond it they are counted, and at the end of
-// the chunk the connection is closed.
+// Errors are told up to this rate. Beyond it messages are ignored and counted, and
+// at the end of the chunk the connection is closed.
 const (
 	errorBurst = 250
 	errorEvery = time.Second / 32

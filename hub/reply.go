@@ -74,12 +74,12 @@ const maxRe = 64
 // report tells the session about a fault. It may overtake broadcasts. When there
 // were too many the fault is only counted.
 func (s *Session) report(f *fault) {
-	h, rate := s.shard.hub, &s.extra().rate
-	h.Refused(f.code, s.address())
+	rate := &s.extra().rate
 	if rate.omitted > 0 || !rate.errors.allow(s.shard.Now(), errorBurst, errorEvery) {
 		rate.omitted++
 		return
 	}
+	s.shard.hub.Refused(f.code, s.address())
 	s.pushUrgent(errorText(f))
 }
 

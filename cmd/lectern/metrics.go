@@ -52,7 +52,7 @@ var (
 	answersDesc     = describe("http_responses_total", "HTTP answers of the relay's own port, by status code.", "code")
 	closesDesc      = describe("closes_total", "Ended connections, by reason.", "reason")
 
-	errorsDesc  = describe("errors_total", "Errors that clients were told, or would have been, by error.", "error")
+	errorsDesc  = describe("errors_total", "Errors that clients were told, by error.", "error")
 	refusedDesc = describe("refusals_total", "What was refused otherwise, by cause.", "cause")
 	budgetDesc  = describe("memory_bytes", "Bytes that peers make the relay hold now, by what they are for.", "kind")
 	limitDesc   = describe("memory_limit_bytes", "Bytes of memory that the relay may use; 0 for no limit.")
