@@ -91,10 +91,6 @@ func tooFast() *fault {
 func (s *Session) obey(r request, f *fault) {
 	if f == nil {
 		if f = s.act(r); f != nil {
-			if f.sleeps {
-				s.awaitRoom(f.room, r)
-				return
-			}
 			f.re, f.ref = r.kind, r.ref
 		}
 	}

@@ -37,11 +37,19 @@ func (s *Session) soon(e entering) *fault {
 	return nil
 }
 
+// lookAt looks at a join or resume, when its room is there.
 func (s *Session) lookAt(e entering) *fault {
+	var f *fault
 	if e.hosts {
-		return s.takeSeat(e)
+		f = s.takeSeat(e)
+	} else {
+		f = s.letIn(e)
 	}
-	return s.letIn(e)
+	if f != nil && f.sleeps {
+		s.awaitRoom(f.room, e)
+		return nil
+	}
+	return f
 }
 
 // crowded reports whether a code from the session's address has to wait.

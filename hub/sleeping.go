@@ -1,11 +1,6 @@
 package hub
 
-import (
-	"bytes"
-	"time"
-
-	"lectern/hub/budget"
-)
+import "time"
 
 // Rooms that a store has on disk and has not given yet sleep: they count as open,
 // and nobody who asks for one is told that it is not there.
@@ -147,19 +142,20 @@ func (h *Hub) awake(codes ...code) {
 }
 
 // awaitRoom has the session wait for a room that sleeps, and then look again at
-// the message that asks for it. Nothing more is looked at meanwhile.
-func (s *Session) awaitRoom(c code, r request) {
-	h, text := s.shard.hub, bytes.Clone(r.text)
-	h.budget.Add(budget.Input, int64(len(text)))
-	s.wait(func(finished func()) { h.await(c, finished) }, func(there bool) {
-		h.budget.Add(budget.Input, -int64(len(text)))
+// the join or resume that asks for it. Nothing more is looked at meanwhile.
+func (s *Session) awaitRoom(c code, e entering) {
+	s.wait(func(finished func()) { s.shard.hub.await(c, finished) }, func(there bool) {
 		if !there {
 			return
 		}
 		s.extra().retries = true
-		s.obey(s.shard.parser.parse(text))
+		f := s.lookAt(e)
 		if s.more != nil {
 			s.more.retries = false
+		}
+		if f != nil {
+			f.re, f.ref = e.kind, e.ref
+			s.answer(f)
 		}
 	})
 }

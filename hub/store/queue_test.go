@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"lectern/hub"
+	"lectern/hub/budget"
 )
 
 // TestAReadThatDoesNotEnd is a failure of the disk as long as it lasts.
@@ -66,6 +67,17 @@ func TestTotalsHoldAtARestore(t *testing.T) {
 	if held > total || held < total/2 {
 		t.Errorf("they hold %d bytes of %d", held, total)
 	}
+	r.kill()
+	small := r.open()
+	small.hub.Budget().SetLimit(2 * total)
+	if err := small.store.Restore(small.hub); err != nil {
+		t.Fatal(err)
+	}
+	small.store.loadAll(nil)
+	if held := small.hub.Stats().LogBytes; held > total/2 || held < total/4 || small.hub.Budget().Level() > budget.Calm {
+		t.Errorf("with little memory they hold %d bytes", held)
+	}
+	small.kill()
 	for i, code := range codes {
 		if i%2 == 0 {
 			if s := r.has(code, 2450, 2500); s.Oldest.Seq() == 0 {

@@ -30,6 +30,9 @@ const (
 	// for a random number of them beyond that, up to farStarts.
 	maxStarts = 16
 	farStarts = 1024
+	// budgetPart is which part of the relay's memory the rooms may have when they
+	// are read: half of what makes it refuse histories.
+	budgetPart = 4
 )
 
 // Restore notes which rooms there are, and has the hub count on them: Run reads
@@ -48,7 +51,11 @@ func (s *Store) Restore(h *hub.Hub) error {
 	s.hub = h
 	s.rooms.Store(int64(len(rooms)))
 	s.queue.begin(rooms)
-	s.limit = waterline(rooms, int64(h.Config().Retain)+2*broadcast.MaxSegment, int64(h.Config().RetainTotal))
+	total := int64(h.Config().RetainTotal)
+	if memory := h.Budget().Limit(); memory > 0 {
+		total = min(total, memory/budgetPart)
+	}
+	s.limit = waterline(rooms, int64(h.Config().Retain)+2*broadcast.MaxSegment, total)
 	codes := make([]string, len(rooms))
 	for i, r := range rooms {
 		codes[i] = r.code
