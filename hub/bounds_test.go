@@ -40,6 +40,10 @@ func TestErrorsHaveARate(t *testing.T) {
 	p.room = 0
 	chunk := chunkOf(ws.OpText, "")
 	p.bytes(chunk)
+	if n := len(p.session.out.items); n > visitErrors+1 {
+		t.Errorf("%d errors were told before others had their turn", n)
+	}
+	r.run()
 	if n := p.session.out.bytes; n > 64<<10 {
 		t.Errorf("%d bytes of errors wait", n)
 	}
@@ -351,7 +355,7 @@ func TestHistoriesAreCounted(t *testing.T) {
 
 // TestHistoriesAreEncodedInTurns has many rooms want one at once.
 func TestHistoriesAreEncodedInTurns(t *testing.T) {
-	r := newTestRelay(t, 1, Config{})
+	r := newTestRelay(t, 8, Config{})
 	running := 0
 	var begun []func()
 	r.hub.aside = func(f func()) {
@@ -365,8 +369,8 @@ func TestHistoriesAreEncodedInTurns(t *testing.T) {
 		v.say(`{"type":"join","code":"` + room.Code + `","history":true}`)
 		viewers = append(viewers, v)
 	}
-	if running != offloads {
-		t.Errorf("%d encoders run at once, want %d", running, offloads)
+	if running != maxOffloads {
+		t.Errorf("%d encoders run at once, want %d", running, maxOffloads)
 	}
 	for _, f := range begun {
 		f()

@@ -52,9 +52,10 @@ type Hub struct {
 	want     func(code string)  // immutable once served; asks for a room that sleeps
 }
 
-// offloads is how many large messages are checked at the same time, and how many
-// histories are encoded.
-const offloads = 2
+// maxOffloads is how many large messages are checked at the same time, and how many
+// histories are encoded. Where there are few workers, and so processors, it is half
+// as many as workers: else they would have to wait.
+const maxOffloads = 2
 
 // New returns a hub whose sessions live on the given workers.
 func New(config Config, workers []Worker) *Hub {
@@ -65,6 +66,7 @@ func New(config Config, workers []Worker) *Hub {
 		rooms: make(map[code]*Room), sleeping: make(map[code]*sleeper), resting: make(map[code]time.Time),
 	}
 	aside := func(f func()) { h.aside(f) } // tests replace it
+	offloads := max(1, min(maxOffloads, len(workers)/2))
 	h.checks = turnstile{run: aside, limit: offloads}
 	h.encoders = turnstile{run: aside, limit: offloads}
 	h.Configure(config)

@@ -15,7 +15,18 @@ import (
 // While more than Config.MaxPrivate bytes of answers wait for the connection, or
 // a large message of its own is being checked aside from the worker, the rest of
 // the chunk waits here, and nothing more is read. So a chunk of 64 KiB earns no
-// more answers than the bound allows, however many messages are in it.
+// more answers than the bound allows, however many messages are in it. And a chunk
+// of many mistakes, or one that takes long, is looked at in parts: others come in
+// between.
+
+const (
+	// visitErrors is how many errors a connection is told before others come.
+	visitErrors = 16
+	// visitTime is how long its messages may take before others come.
+	visitTime = 250 * time.Microsecond
+	// visitClock is how many messages are looked at between two looks at the clock.
+	visitClock = 32
+)
 
 // assemblers are shared by all sessions; an idle one has none.
 var assemblers = sync.Pool{New: func() any { return new(frame.Assembler) }}
@@ -31,11 +42,14 @@ func (s *Session) decode(chunk []byte) {
 		s.countInput()
 		return
 	}
-	rest := s.feed(chunk)
+	rest, later := s.feed(chunk)
 	if len(rest) > 0 {
 		m.unread = bytes.Clone(rest)
 	}
 	s.countInput()
+	if later && len(rest) > 0 {
+		s.comeBackLater()
+	}
 	if s.phase == open && m.held > spareInput && s.shard.hub.budget.Counted() >= budget.Over {
 		s.endNow(ReasonMemory)
 	}
@@ -45,10 +59,19 @@ func (s *Session) decode(chunk []byte) {
 // used up.
 const spareInput = 4 << 10
 
-// feed has messages made of a chunk, and returns what of it has to wait. It may
-// end with the session's input dropped.
-func (s *Session) feed(chunk []byte) (rest []byte) {
+// comeBackLater has the rest of a chunk looked at when others had their turn.
+func (s *Session) comeBackLater() {
+	s.wait(func(finished func()) { finished() }, func(bool) {})
+}
+
+// feed has messages made of a chunk, and returns what of it has to wait, and
+// whether that is for others to have their turn. It may end with the session's input
+// dropped.
+func (s *Session) feed(chunk []byte) (rest []byte, later bool) {
 	m := s.extra()
+	m.rate.told = 0
+	var began time.Time
+	looked := 0
 	if m.in == nil {
 		m.in = assemblers.Get().(*frame.Assembler)
 		m.began = s.shard.Now()
@@ -63,11 +86,22 @@ func (s *Session) feed(chunk []byte) (rest []byte) {
 		if !s.listens() || s.inputWaits() {
 			break
 		}
+		if m.rate.told >= visitErrors {
+			later = true
+			break
+		}
+		if looked++; looked%visitClock == 0 {
+			if now := time.Now(); looked == visitClock {
+				began = now
+			} else if later = now.Sub(began) > visitTime; later {
+				break
+			}
+		}
 		in.Limit = protocol.Limit(s)
 	}
 	if s.phase == open && m.rate.omitted > 0 {
 		s.tooManyErrors()
-		return nil // the assembler has been given back
+		return nil, false // the assembler has been given back
 	}
 	if err := in.Err(); err != nil && s.listens() {
 		s.fail(err)
@@ -78,7 +112,7 @@ func (s *Session) feed(chunk []byte) (rest []byte) {
 	if in.Idle() && len(rest) == 0 {
 		s.dropInput()
 	}
-	return rest
+	return rest, later
 }
 
 // listens reports whether what the peer sends is still looked at.

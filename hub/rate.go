@@ -12,6 +12,7 @@ type rate struct {
 
 	pages   bucket
 	errors  bucket
+	told    int // errors, of those in the chunk that is being looked at
 	omitted int // errors that were not told, and messages that were ignored after them
 }
 

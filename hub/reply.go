@@ -79,6 +79,7 @@ func (s *Session) report(f *fault) {
 		rate.omitted++
 		return
 	}
+	rate.told++
 	s.shard.hub.Refused(f.code, s.address())
 	s.pushUrgent(errorText(f))
 }

@@ -43,7 +43,8 @@ var rows = []row{
 	{name: "5 viewers wait for a history while the host floods", plans: attacking("no history", 5, usual)},
 	{name: "a viewer that does not read becomes the host and floods", plans: attacking("deaf host", 1, usual)},
 
-	{name: "122 joins with history a second in 150 rooms", plans: attacking("histories", 150, usual)},
+	{name: "122 joins with history a second in 150 rooms", plans: attacking("histories", 150, usual),
+		setting: setting{flags: []string{"--host-grace", "15s"}}}, // the records go with their rooms
 	{name: "1,650 unread histories of 150 rooms", plans: attacking("histories, unread", 1650, usual)},
 
 	{name: "960 unread GETs at 1,000 descriptors", plans: attacking("GETs, unread", 960, usual), setting: setting{files: 1000},
