@@ -42,9 +42,16 @@ func (s *Session) decode(chunk []byte) {
 		s.countInput()
 		return
 	}
+	s.look(chunk, bytes.Clone)
+}
+
+// look looks at a chunk as far as it may be looked at now, and keeps the rest,
+// which is the chunk's own memory unless it is made the session's by own.
+func (s *Session) look(chunk []byte, own func([]byte) []byte) {
+	m := s.extra()
 	rest, later := s.feed(chunk)
 	if len(rest) > 0 {
-		m.unread = bytes.Clone(rest)
+		m.unread = own(rest)
 	}
 	s.countInput()
 	if later && len(rest) > 0 {
@@ -130,7 +137,7 @@ func (s *Session) resumeInput() {
 	}
 	chunk := s.more.unread
 	s.more.unread = nil
-	s.decode(chunk)
+	s.look(chunk, func(rest []byte) []byte { return rest })
 }
 
 // countInput counts what the session holds of its input into the budget.

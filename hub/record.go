@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"encoding/json"
 	"runtime"
 	"strconv"
@@ -204,6 +205,12 @@ const yieldEvery = 128
 // isCommand reports whether a message's type is "command", however it is
 // written.
 func isCommand(kind json.RawMessage) bool {
+	if string(kind) == `"command"` { // as nearly everybody writes it
+		return true
+	}
+	if !bytes.Contains(kind, []byte{'\\'}) {
+		return false
+	}
 	var text string
 	return json.Unmarshal(kind, &text) == nil && text == "command"
 }

@@ -24,10 +24,12 @@ const (
 	// machine, the relay uses at most by default.
 	memoryShare = 0.75
 
-	// A burst is that many connections or bytes gained; it has ended when none
-	// were gained for a while.
-	burst       = 1000
-	burstBytes  = 16 << 20
+	// After a burst memory is returned to the system. It is a burst when the process
+	// holds so many bytes more than when it last did that, or so many fewer are
+	// counted than at most since then. It has ended when for some looks no connections
+	// were gained, nor more than a little memory.
+	burstBytes  = 8 << 20
+	smallGain   = 1 << 20
 	burstEnded  = 5 // looks, one each memoryEvery
 	memoryEvery = time.Second
 
@@ -63,17 +65,19 @@ const noLimit = 1<<63 - 1
 
 // A memoryKeeper looks after the relay's memory once a second: it tells the
 // budget how large the heap is, has the hub act on it, and returns to the system
-// what a burst needed and no longer needs.
+// what a burst needed.
 type memoryKeeper struct {
 	hub *hub.Hub
 
-	settled, last int64 // connections when memory was last returned, and at the last look
-	peak, bytes   int64 // most bytes that were counted since then, and at the last look
-	quiet         int   // looks since either was last gained
+	last, counted int64 // connections and counted bytes at the last look
+	quiet         int   // looks since either was gained
+	settled       int64 // bytes held from the system when they were last returned
+	peak          int64 // most bytes that were counted since then
 	collected     int   // looks since the heap was last collected by us
 }
 
 func (k *memoryKeeper) run(ctx context.Context) {
+	k.settled = heldBytes()
 	ticker := time.NewTicker(memoryEvery)
 	defer ticker.Stop()
 	for {
@@ -96,19 +100,27 @@ func (k *memoryKeeper) look() {
 	}
 	k.hub.Tend()
 
-	connections, bytes := k.hub.Connections(), b.Sum()
-	if connections > k.last || bytes > k.bytes {
+	connections, counted := k.hub.Connections(), b.Sum()
+	if connections > k.last || counted > k.counted+smallGain {
 		k.quiet = 0
 	} else {
 		k.quiet++
 	}
-	k.last, k.bytes = connections, bytes
-	k.settled, k.peak = min(k.settled, connections), max(k.peak, bytes)
-	if k.quiet >= burstEnded && (connections-k.settled >= burst || k.peak-bytes >= burstBytes) {
+	k.last, k.counted = connections, counted
+	held := heldBytes()
+	k.settled, k.peak = min(k.settled, held), max(k.peak, counted)
+	if k.quiet >= burstEnded && (held-k.settled >= burstBytes || k.peak-counted >= burstBytes) {
 		runtime.GC() // what pools keep goes with the second collection after its last use
 		debug.FreeOSMemory()
-		k.settled, k.peak = connections, bytes
+		k.settled, k.peak = heldBytes(), counted
 	}
+}
+
+// heldBytes returns how many bytes the Go runtime holds from the system.
+func heldBytes() int64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	return int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
 }
 
 // liveHeap returns how many bytes the last collection found in use.
