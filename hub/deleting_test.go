@@ -66,7 +66,7 @@ func TestDeleteDuringABroadcast(t *testing.T) {
 // TestGuessingOnManyConnectionsAtOnce has joins in flight on all workers: at
 // most one more on each gets an answer that tells something.
 func TestGuessingOnManyConnectionsAtOnce(t *testing.T) {
-	const workers, perWorker = 4, 100
+	const workers, perWorker = 4, 60
 	busy, all := startBusyWorkers(workers)
 	r := &testRelay{t: t, hub: New(Config{ViewerRate: 1 << 30, HexCodes: true}, all)}
 	var peers [workers]*peer

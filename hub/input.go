@@ -21,11 +21,11 @@ import (
 
 const (
 	// visitErrors is how many errors a connection is told before others come.
-	visitErrors = 16
+	visitErrors = 8
 	// visitTime is how long its messages may take before others come.
-	visitTime = 250 * time.Microsecond
+	visitTime = 100 * time.Microsecond
 	// visitClock is how many messages are looked at between two looks at the clock.
-	visitClock = 32
+	visitClock = 16
 )
 
 // assemblers are shared by all sessions; an idle one has none.

@@ -43,9 +43,24 @@ func (b *bucket) empty(now uint32) bool { return b.full == 0 || int32(b.full-now
 // Errors are told up to this rate. Beyond it messages are ignored and counted, and
 // at the end of the chunk the connection is closed.
 const (
-	errorBurst = 250
-	errorEvery = time.Second / 32
+	errorBurst     = 64
+	hostErrorBurst = 250 // it may write to a hall of which a part has just left
+	errorEvery     = time.Second / 32
 )
+
+// tellsError counts an error, and reports whether it is told.
+func (s *Session) tellsError() bool {
+	rate, burst := &s.extra().rate, errorBurst
+	if s.has(markHost) {
+		burst = hostErrorBurst
+	}
+	if rate.omitted > 0 || !rate.errors.allow(s.shard.Now(), burst, errorEvery) {
+		rate.omitted++
+		return false
+	}
+	rate.told++
+	return true
+}
 
 // Pages of a list are told up to this rate: 20 of them are 20,000 viewers.
 const (

@@ -74,12 +74,9 @@ const maxRe = 64
 // report tells the session about a fault. It may overtake broadcasts. When there
 // were too many the fault is only counted.
 func (s *Session) report(f *fault) {
-	rate := &s.extra().rate
-	if rate.omitted > 0 || !rate.errors.allow(s.shard.Now(), errorBurst, errorEvery) {
-		rate.omitted++
+	if !s.tellsError() {
 		return
 	}
-	rate.told++
 	s.shard.hub.Refused(f.code, s.address())
 	s.pushUrgent(errorText(f))
 }
