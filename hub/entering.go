@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 )
@@ -95,7 +96,7 @@ func resume(s *Session, r request) *fault {
 	if f != nil {
 		return f
 	}
-	return s.soon(entering{kind: r.kind, ref: r.ref, code: text, token: token, hosts: true})
+	return s.soon(entering{kind: r.kind, ref: bytes.Clone(r.ref), code: text, token: token, hosts: true})
 }
 
 // takeSeat makes the session the host.
@@ -137,7 +138,7 @@ type place struct {
 
 // readEntering reads the fields of a join.
 func readEntering(r request, c *Config) (e entering, f *fault) {
-	e.kind, e.ref = r.kind, r.ref
+	e.kind, e.ref = r.kind, bytes.Clone(r.ref) // the message is gone when it has waited
 	if e.code, f = r.str("code"); f != nil {
 		return e, f
 	}

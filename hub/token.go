@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"hash"
 )
 
 // A hostToken proves that one is a room's host: 128 random bits. The relay keeps
@@ -35,12 +36,21 @@ func (r *Room) viewerToken(id uint32) string {
 	return hex.EncodeToString(append(b, r.viewerMAC(id)...))
 }
 
+// viewerMAC is called for each viewer that joins. A MAC that is used again does not
+// hash its key again.
 func (r *Room) viewerMAC(id uint32) []byte {
-	mac := hmac.New(sha256.New, r.hub.key[:])
+	h := r.hub
+	mac, _ := h.macs.Get().(hash.Hash)
+	if mac == nil {
+		mac = hmac.New(sha256.New, h.key[:])
+	}
+	mac.Reset()
 	mac.Write([]byte(r.birth))
 	mac.Write(r.code.bytes())
 	mac.Write(binary.BigEndian.AppendUint32(nil, id))
-	return mac.Sum(nil)[:viewerMACSize]
+	sum := mac.Sum(nil)[:viewerMACSize]
+	h.macs.Put(mac)
+	return sum
 }
 
 // viewerOf returns the id that a viewer's token proves.

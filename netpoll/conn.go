@@ -213,17 +213,7 @@ func (c *Conn) Peer() netip.Addr {
 	if c.fd < 0 {
 		return netip.Addr{}
 	}
-	name, err := unix.Getpeername(int(c.fd))
-	if err != nil {
-		return netip.Addr{}
-	}
-	switch name := name.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrFrom4(name.Addr)
-	case *unix.SockaddrInet6:
-		return netip.AddrFrom16(name.Addr).Unmap()
-	}
-	return netip.Addr{}
+	return peer(int(c.fd))
 }
 
 // Abort closes the connection at once, whatever is still due.

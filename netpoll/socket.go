@@ -3,6 +3,7 @@
 package netpoll
 
 import (
+	"net/netip"
 	"syscall"
 	"unsafe"
 
@@ -54,4 +55,22 @@ func rawWrite(fd int, p []byte) {
 func setInt(fd, level, option int, value int32) {
 	_, _, _ = syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
 		uintptr(unsafe.Pointer(&value)), unsafe.Sizeof(value), 0)
+}
+
+// peer returns the address at the other end of a TCP socket, the zero one if it
+// has gone. unix.Getpeername makes a second system call.
+func peer(fd int) netip.Addr {
+	var name unix.RawSockaddrAny
+	size := uint32(unix.SizeofSockaddrAny)
+	_, _, errno := syscall.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		return netip.Addr{}
+	}
+	switch name.Addr.Family {
+	case unix.AF_INET:
+		return netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(&name)).Addr)
+	case unix.AF_INET6:
+		return netip.AddrFrom16((*unix.RawSockaddrInet6)(unsafe.Pointer(&name)).Addr).Unmap()
+	}
+	return netip.Addr{}
 }

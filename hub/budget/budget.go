@@ -52,7 +52,6 @@ const (
 // methods may be called from anywhere.
 type Budget struct {
 	limit atomic.Int64 // bytes; 0 for none
-	total atomic.Int64 // bytes of all kinds
 	heap  atomic.Int64 // bytes of the live heap, as last measured
 	used  [Kinds]atomic.Int64
 }
@@ -71,7 +70,6 @@ func (b *Budget) SetHeap(bytes int64) { b.heap.Store(bytes) }
 func (b *Budget) Add(k Kind, n int64) {
 	if n != 0 {
 		b.used[k].Add(n)
-		b.total.Add(n)
 	}
 }
 
@@ -79,11 +77,16 @@ func (b *Budget) Add(k Kind, n int64) {
 func (b *Budget) Used(k Kind) int64 { return b.used[k].Load() }
 
 // Sum returns the bytes of all kinds.
-func (b *Budget) Sum() int64 { return b.total.Load() }
+func (b *Budget) Sum() (bytes int64) {
+	for k := range Kinds {
+		bytes += b.used[k].Load()
+	}
+	return bytes
+}
 
 // Total returns the bytes of all kinds, or those of the live heap if they are
 // more.
-func (b *Budget) Total() int64 { return max(b.total.Load(), b.heap.Load()) }
+func (b *Budget) Total() int64 { return max(b.Sum(), b.heap.Load()) }
 
 // Level returns how much of the limit is used.
 func (b *Budget) Level() Level { return b.LevelWith(0) }
@@ -91,7 +94,7 @@ func (b *Budget) Level() Level { return b.LevelWith(0) }
 // Counted returns how much of the limit is used by what is counted, whatever the
 // heap is: closing connections frees what is counted, but the heap shrinks only
 // when it is next collected.
-func (b *Budget) Counted() Level { return b.level(b.total.Load()) }
+func (b *Budget) Counted() Level { return b.level(b.Sum()) }
 
 // LevelWith returns what the level would be with n bytes more.
 func (b *Budget) LevelWith(n int64) Level { return b.level(b.Total() + n) }
