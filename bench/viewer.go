@@ -59,6 +59,9 @@ type viewer struct {
 	again    bool // immutable; it was there before
 }
 
+// Established reports that all viewers are served alike.
+func (v *viewer) Established() bool { return true }
+
 // Wants reports that a viewer reads until it is told to stop or has ended.
 func (v *viewer) Wants() (reading, writing bool) {
 	return v.reads && v.state != ended, v.state != ended

@@ -23,9 +23,9 @@ const (
 	// visitErrors is how many errors a connection is told before others come.
 	visitErrors = 8
 	// visitTime is how long its messages may take before others come.
-	visitTime = 100 * time.Microsecond
+	visitTime = 50 * time.Microsecond
 	// visitClock is how many messages are looked at between two looks at the clock.
-	visitClock = 16
+	visitClock = 8
 )
 
 // assemblers are shared by all sessions; an idle one has none.

@@ -260,6 +260,10 @@ func (s *Session) block(full bool) {
 	}
 }
 
+// Established reports whether the session is in a room: strangers come after those
+// that are.
+func (s *Session) Established() bool { return s.room != nil }
+
 // Wants says what the session wants of its connection, see the transport.
 func (s *Session) Wants() (reading, writing bool) {
 	switch s.phase {

@@ -41,6 +41,10 @@ type Session interface {
 	// asked after each Sent. Without writing, the sending side is shut down once
 	// nothing is due; without either, the connection is then closed.
 	Wants() (reading, writing bool)
+	// Established reports whether the peer has got to where it wants to be. Such
+	// connections are served before all others: a crowd of strangers keeps them
+	// waiting for no longer than a slice.
+	Established() bool
 	// Tick is called about once a second.
 	Tick()
 	// Shutdown tells the session that the server ends.
@@ -59,7 +63,7 @@ type Conn struct {
 	slot    int32   // owned by the worker; place in worker.conns
 	events  events  // owned by the worker; events not yet looked at
 
-	queued   bool // owned by the worker; is in worker.ready
+	queued   bool // owned by the worker; is in worker.ready or worker.newcomers
 	hungUp   bool // owned by the worker; a hang-up or error event was seen
 	held     bool // owned by the worker; reading waits until the session wants it
 	finished bool // owned by the worker; the sending side was shut down
@@ -84,7 +88,11 @@ func (c *Conn) ready(e events) {
 	}
 	if !c.queued {
 		c.queued = true
-		c.worker.ready.push(c)
+		if c.session.Established() {
+			c.worker.ready.push(c)
+		} else {
+			c.worker.newcomers.push(c)
+		}
 	}
 	c.worker.signal()
 }

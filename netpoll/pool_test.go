@@ -28,15 +28,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // An echo sends back what it gets, and can be told to do other things. Its
 // fields are the worker's, but for closed.
 type echo struct {
-	conn    *Conn
-	due     []byte
-	maxDue  int // stops reading past this; 0 for never
-	reading bool
-	writing bool
-	onBytes func(*echo, []byte)
-	full    int // times the socket was full
-	ticks   *atomic.Int64
-	closed  chan error
+	conn     *Conn
+	due      []byte
+	maxDue   int // stops reading past this; 0 for never
+	stranger bool
+	reading  bool
+	writing  bool
+	onBytes  func(*echo, []byte)
+	full     int // times the socket was full
+	ticks    *atomic.Int64
+	closed   chan error
 }
 
 func (s *echo) Receive(p []byte) {
@@ -53,6 +54,7 @@ func (s *echo) Sent(n int, full bool) {
 		s.full++
 	}
 }
+func (s *echo) Established() bool { return !s.stranger }
 func (s *echo) Wants() (reading, writing bool) {
 	return s.reading && (s.maxDue == 0 || len(s.due) <= s.maxDue), s.writing
 }
@@ -369,6 +371,37 @@ func TestTasksTakeTurns(t *testing.T) {
 	for _, want := range []string{"long 1", "short", "long 2", "long 3"} {
 		if got := within(t, want, order); got != want {
 			t.Errorf("%s ran, want %s", got, want)
+		}
+	}
+}
+
+// TestStrangersComeLast has a crowd and then a connection that is established send
+// something while the worker is busy.
+func TestStrangersComeLast(t *testing.T) {
+	const crowd = 50
+	var dialled atomic.Int64
+	order := make(chan bool, crowd+1) // whether it was a stranger
+	s := serve(t, Config{Workers: 1}, SocketOptions{}, func(e *echo) {
+		e.stranger = dialled.Add(1) <= crowd
+		e.onBytes = func(e *echo, _ []byte) { order <- e.stranger }
+	})
+	var conns []net.Conn
+	for range crowd + 1 {
+		conns = append(conns, s.dial(t))
+		within(t, "a connection", s.sessions)
+	}
+	busy, release := make(chan bool), make(chan bool)
+	s.pool.Workers()[0].Post(func() bool { busy <- true; <-release; return false })
+	<-busy
+	for _, c := range conns {
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(release)
+	for n := range crowd + 1 {
+		if stranger := within(t, "what was sent", order); stranger != (n > 0) {
+			t.Fatalf("number %d to be served was a stranger: %t", n, stranger)
 		}
 	}
 }

@@ -42,14 +42,15 @@ type Worker struct {
 	posted []func() bool // guarded by mu
 	closed bool          // guarded by mu; nothing is posted any more
 
-	buf      []byte             // owned by the turn; what recv reads into
-	conns    []*Conn            // owned by the turn
-	ready    queue[*Conn]       // owned by the turn; connections with events
-	tasks    queue[func() bool] // owned by the turn
-	slice    slice              // owned by the turn
-	scan     scan               // owned by the turn
-	warm     warmer             // owned by the turn
-	draining bool               // owned by the turn
+	buf       []byte             // owned by the turn; what recv reads into
+	conns     []*Conn            // owned by the turn
+	ready     queue[*Conn]       // owned by the turn; established connections with events
+	newcomers queue[*Conn]       // owned by the turn; other connections with events
+	tasks     queue[func() bool] // owned by the turn
+	slice     slice              // owned by the turn
+	scan      scan               // owned by the turn
+	warm      warmer             // owned by the turn
+	draining  bool               // owned by the turn
 }
 
 // workerStats are counted by the worker and read by anyone.
@@ -141,7 +142,7 @@ func (w *Worker) turn(e events) {
 	w.tick()
 	w.warm.rearm(w.Now(), worked) // a tick alone does not keep it warm
 
-	left := w.ready.len() + w.tasks.len()
+	left := w.ready.len() + w.newcomers.len() + w.tasks.len()
 	w.stats.queue.Store(int64(left))
 	if left > 0 || w.scan.left > 0 {
 		w.signal()
@@ -171,12 +172,17 @@ func (w *Worker) takePosts() {
 	}
 }
 
-// serveReady visits the connections that were ready when it began, for at most
-// a slice.
+// serveReady visits the connections that were ready when it began: those that
+// are established for at most a slice, and then the others.
 func (w *Worker) serveReady() {
+	w.serve(&w.ready)
+	w.serve(&w.newcomers)
+}
+
+func (w *Worker) serve(q *queue[*Conn]) {
 	w.slice.begin()
-	for n := w.ready.len(); n > 0 && !w.slice.spentNow(); n-- {
-		w.ready.pop().serve()
+	for n := q.len(); n > 0 && !w.slice.spentNow(); n-- {
+		q.pop().serve()
 	}
 }
 
