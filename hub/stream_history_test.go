@@ -106,7 +106,9 @@ func (s *stream) keeps(joins bool) {
 	}
 	last := p.tales[len(p.tales)-1]
 	// It is dropped when more has been said since than may be held for it.
-	dropped := p.room.told.frames[verbatim] == nil && p.lag(last.place, s.numbered) > s.session.shard.hub.Config().LagLimit
+	told := &p.room.told
+	gone := told.frames[verbatim] == nil || int(told.number) != len(p.tales) // there may be another one already
+	dropped := gone && p.lag(last.place, s.numbered) > s.session.shard.hub.Config().LagLimit
 	if dropped || time.Since(last.at) >= freshFor || s.numbered && last.numbered != s.session.log() {
 		return
 	}
