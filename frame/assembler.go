@@ -186,7 +186,7 @@ func (a *Assembler) takeData(piece Piece) (message Message, complete bool) {
 	case a.skip:
 		payload = nil
 	case !inOnePiece:
-		a.buffer = append(a.buffer, payload...)
+		a.collect(payload)
 		payload = a.buffer
 	}
 	if !end {
@@ -199,6 +199,22 @@ func (a *Assembler) takeData(piece Piece) (message Message, complete bool) {
 	}
 	a.op = 0
 	return message, true
+}
+
+// collect adds to the buffer. A buffer that is full makes way for one of a half, a
+// quarter and so on of what the frames so far have declared, the smallest in which
+// what has come has room: so it is at most twice as large as that, and all buffers
+// of a message in one frame together have at most twice its bytes.
+func (a *Assembler) collect(payload []byte) {
+	if need := len(a.buffer) + len(payload); need > cap(a.buffer) {
+		grown := max(need, 2*cap(a.buffer))
+		if a.declared > int64(need) {
+			for grown = int(a.declared); grown/2 >= need; grown /= 2 {
+			}
+		}
+		a.buffer = append(make([]byte, 0, grown), a.buffer...)
+	}
+	a.buffer = append(a.buffer, payload...)
 }
 
 // beginFrame counts what a data frame declares. The decoder has made sure that

@@ -35,6 +35,40 @@ func TestAssemblerDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// TestBuffersOfAMessage has a message of 1 MiB come in pieces: the buffers that it
+// grows through have at most twice its bytes. So does one in fragments, of which
+// nobody knows how many follow, with half as many to spare.
+func TestBuffersOfAMessage(t *testing.T) {
+	const size = 1 << 20
+	fragments := AppendMasked(nil, ws.OpBinary, more, [4]byte{}, nil)
+	for range size / 1024 {
+		fragments = append(fragments, AppendMasked(nil, ws.OpContinuation, more, [4]byte{}, make([]byte, 1024))...)
+	}
+	fragments = append(fragments, AppendMasked(nil, ws.OpContinuation, final, [4]byte{}, nil)...)
+	for name, test := range map[string]struct {
+		stream []byte
+		most   uint64
+	}{
+		"one frame": {AppendMasked(nil, ws.OpBinary, final, [4]byte{}, make([]byte, size)), 2*size + size/8},
+		"fragments": {fragments, 3 * size},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var a Assembler
+			got := 0
+			n := allocated(func() {
+				for chunk := range slices.Chunk(test.stream, 64<<10) {
+					for m := range a.Feed(chunk) {
+						got = len(m.Payload)
+					}
+				}
+			})
+			if n > test.most || got != size || a.Err() != nil {
+				t.Errorf("%d bytes were allocated for a message of %d, want %d at most; error %v", n, got, test.most, a.Err())
+			}
+		})
+	}
+}
+
 // What is only declared costs nothing.
 func TestAssemblerDoesNotAllocateWhatIsDeclared(t *testing.T) {
 	headers := map[string][]byte{
