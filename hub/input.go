@@ -68,7 +68,16 @@ const spareInput = 4 << 10
 
 // comeBackLater has the rest of a chunk looked at when others had their turn.
 func (s *Session) comeBackLater() {
-	s.wait(func(finished func()) { finished() }, func(bool) {})
+	s.extra().offloaded = true
+	later := func() bool {
+		s.goOn(func() {})
+		return false
+	}
+	if s.Established() {
+		s.shard.Post(later)
+	} else {
+		s.shard.PostBehind(later)
+	}
 }
 
 // feed has messages made of a chunk, and returns what of it has to wait, and
@@ -233,13 +242,18 @@ func (s *Session) wait(begin func(finished func()), done func(there bool)) {
 	s.extra().offloaded = true
 	begin(func() {
 		s.shard.Post(func() bool {
-			if s.more != nil {
-				s.more.offloaded = false
-			}
-			done(s.phase == open)
-			s.resumeInput()
-			s.conn.Flush()
+			s.goOn(func() { done(s.phase == open) }) // which may begin another wait
 			return false
 		})
 	})
+}
+
+// goOn ends a wait, does what was waited for, and looks at what came meanwhile.
+func (s *Session) goOn(done func()) {
+	if s.more != nil {
+		s.more.offloaded = false
+	}
+	done()
+	s.resumeInput()
+	s.conn.Flush()
 }

@@ -34,6 +34,8 @@ func (w *testWorker) Post(task func() bool) {
 	w.tasks = append(w.tasks, task)
 }
 
+func (w *testWorker) PostBehind(task func() bool) { w.Post(task) }
+
 func (w *testWorker) Spent() bool { return w.spent != nil && w.spent() }
 func (w *testWorker) Now() uint32 { return w.now }
 

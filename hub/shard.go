@@ -11,6 +11,9 @@ type Worker interface {
 	// Post has task run by the worker, again and again as long as it returns
 	// true. It may be called from anywhere and does not block.
 	Post(task func() (more bool))
+	// PostBehind does the same behind what Post was given: for strangers, of whom
+	// there may be a crowd.
+	PostBehind(task func() (more bool))
 	// Spent reports whether a running task should return and go on later.
 	Spent() bool
 	// Now returns a coarse time in milliseconds. It may wrap around.

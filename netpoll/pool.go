@@ -136,7 +136,7 @@ func (w *Worker) Adopt(fd int, open OpenFunc) {
 func (w *Worker) adopt(fd int, open OpenFunc) {
 	w.pool.open.Add(1)
 	w.stats.conns.Add(1)
-	w.Post(func() bool {
+	w.PostBehind(func() bool {
 		w.add(fd, open)
 		return false
 	})

@@ -375,6 +375,36 @@ func TestTasksTakeTurns(t *testing.T) {
 	}
 }
 
+// TestTasksBehindHaveASliceOfTheirOwn has a crowd of tasks behind, each of which
+// takes longer than a slice, and then an ordinary one: it is next.
+func TestTasksBehindHaveASliceOfTheirOwn(t *testing.T) {
+	pool, err := New(Config{Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	w := pool.Workers()[0]
+	order := make(chan string, 100)
+	w.Post(func() bool {
+		for n := range 10 {
+			w.PostBehind(func() bool {
+				if n == 0 {
+					w.Post(func() bool { order <- "ordinary"; return false })
+				}
+				order <- fmt.Sprint("behind ", n)
+				time.Sleep(2 * sliceTime)
+				return false
+			})
+		}
+		return false
+	})
+	for _, want := range []string{"behind 0", "ordinary", "behind 1", "behind 2"} {
+		if got := within(t, want, order); got != want {
+			t.Errorf("%s ran, want %s", got, want)
+		}
+	}
+}
+
 // TestStrangersComeLast has a crowd and then a connection that is established send
 // something while the worker is busy.
 func TestStrangersComeLast(t *testing.T) {

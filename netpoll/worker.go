@@ -40,6 +40,7 @@ type Worker struct {
 
 	mu     sync.Mutex
 	posted []func() bool // guarded by mu
+	behind []func() bool // guarded by mu; what is to be done behind that
 	closed bool          // guarded by mu; nothing is posted any more
 
 	buf       []byte             // owned by the turn; what recv reads into
@@ -47,6 +48,7 @@ type Worker struct {
 	ready     queue[*Conn]       // owned by the turn; established connections with events
 	newcomers queue[*Conn]       // owned by the turn; other connections with events
 	tasks     queue[func() bool] // owned by the turn
+	crowd     queue[func() bool] // owned by the turn; the tasks behind those
 	slice     slice              // owned by the turn
 	scan      scan               // owned by the turn
 	warm      warmer             // owned by the turn
@@ -87,7 +89,7 @@ func newWorker(pool *Pool) (*Worker, error) {
 func (w *Worker) close() error {
 	w.mu.Lock()
 	w.closed = true
-	w.posted = nil
+	w.posted, w.behind = nil, nil
 	w.mu.Unlock()
 	err := w.poller.close()
 	w.wake.close()
@@ -103,6 +105,17 @@ func (w *Worker) Post(task func() (more bool)) {
 	w.mu.Lock()
 	if !w.closed {
 		w.posted = append(w.posted, task)
+	}
+	w.mu.Unlock()
+	w.signal()
+}
+
+// PostBehind has task run like Post, but behind what Post was given, in a slice of
+// its own: it is for strangers, of whom there may be a crowd.
+func (w *Worker) PostBehind(task func() (more bool)) {
+	w.mu.Lock()
+	if !w.closed {
+		w.behind = append(w.behind, task)
 	}
 	w.mu.Unlock()
 	w.signal()
@@ -138,11 +151,12 @@ func (w *Worker) turn(e events) {
 	w.takePosts()
 	w.serveReady()
 	worked := w.tasks.len() > 0
-	w.runTasks()
+	w.run(&w.tasks)
+	w.run(&w.crowd)
 	w.tick()
 	w.warm.rearm(w.Now(), worked) // a tick alone does not keep it warm
 
-	left := w.ready.len() + w.newcomers.len() + w.tasks.len()
+	left := w.ready.len() + w.newcomers.len() + w.tasks.len() + w.crowd.len()
 	w.stats.queue.Store(int64(left))
 	if left > 0 || w.scan.left > 0 {
 		w.signal()
@@ -160,16 +174,23 @@ func (w *Worker) keepWarm(events) {
 	runtime.Gosched()
 }
 
-// takePosts moves what was posted into the task list.
+// takePosts moves what was posted into the task lists.
 func (w *Worker) takePosts() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.tasks.push(w.posted...)
-	clear(w.posted)
-	w.posted = w.posted[:0]
-	if cap(w.posted) > maxIdleQueue {
-		w.posted = nil
+	w.posted = take(&w.tasks, w.posted)
+	w.behind = take(&w.crowd, w.behind)
+}
+
+// take moves what was posted into a queue, and returns the memory that may be used
+// again.
+func take(q *queue[func() bool], posted []func() bool) []func() bool {
+	q.push(posted...)
+	clear(posted)
+	if cap(posted) > maxIdleQueue {
+		return nil
 	}
+	return posted[:0]
 }
 
 // serveReady visits the connections that were ready when it began: those that
@@ -186,14 +207,14 @@ func (w *Worker) serve(q *queue[*Conn]) {
 	}
 }
 
-// runTasks runs the tasks that were there when it began, for at most a slice.
-// One that has more to do goes to the end.
-func (w *Worker) runTasks() {
+// run runs the tasks that were in a queue when it began, for at most a slice. One
+// that has more to do goes to the end.
+func (w *Worker) run(q *queue[func() bool]) {
 	w.slice.begin()
-	for n := w.tasks.len(); n > 0 && !w.slice.spentNow(); n-- {
-		task := w.tasks.pop()
+	for n := q.len(); n > 0 && !w.slice.spentNow(); n-- {
+		task := q.pop()
 		if task() {
-			w.tasks.push(task)
+			q.push(task)
 		}
 	}
 }
@@ -295,8 +316,12 @@ func (w *Worker) drain() func() bool {
 	}
 }
 
-// abort closes every connection at once.
+// abort closes every connection at once, those too that are on their way here.
 func (w *Worker) abort() bool {
+	w.takePosts()
+	for w.crowd.len() > 0 {
+		w.crowd.pop()()
+	}
 	for len(w.conns) > 0 {
 		w.conns[len(w.conns)-1].Abort()
 	}

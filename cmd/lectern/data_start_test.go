@@ -19,9 +19,10 @@ import (
 // A quietWorker is one of a hub without connections.
 type quietWorker struct{}
 
-func (quietWorker) Post(func() bool) {}
-func (quietWorker) Spent() bool      { return false }
-func (quietWorker) Now() uint32      { return 0 }
+func (quietWorker) Post(func() bool)       {}
+func (quietWorker) PostBehind(func() bool) {}
+func (quietWorker) Spent() bool            { return false }
+func (quietWorker) Now() uint32            { return 0 }
 
 // fillData has a relay without connections leave so many rooms in a directory,
 // with 16 broadcasts each, and returns their codes and their hosts' tokens.

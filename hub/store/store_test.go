@@ -27,6 +27,7 @@ type relay struct {
 type idleWorker struct{}
 
 func (idleWorker) Post(func() bool) {}
+func (idleWorker) PostBehind(func() bool) {}
 func (idleWorker) Spent() bool      { return false }
 func (idleWorker) Now() uint32      { return 0 }
 

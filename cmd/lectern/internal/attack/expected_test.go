@@ -5,7 +5,8 @@ package attack
 // expected are the rows that do not hold yet. They run, tell their figures, and do
 // not fail. Take a row out when it holds.
 var expected = rowNames(
-	"1,650 unread histories of 150 rooms",
+	// Under 100 ms, but over five times what p99 is at rest.
+	"a hall of 15,000 comes back in random order",
 	"many at once",
 )
 
