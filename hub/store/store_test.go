@@ -26,10 +26,10 @@ type relay struct {
 // idleWorker has no sessions, and nothing to do.
 type idleWorker struct{}
 
-func (idleWorker) Post(func() bool) {}
+func (idleWorker) Post(func() bool)       {}
 func (idleWorker) PostBehind(func() bool) {}
-func (idleWorker) Spent() bool      { return false }
-func (idleWorker) Now() uint32      { return 0 }
+func (idleWorker) Spent() bool            { return false }
+func (idleWorker) Now() uint32            { return 0 }
 
 // start starts a relay on a directory. Its store writes when it is told to.
 func start(t testing.TB, dir string, config hub.Config) *relay {
