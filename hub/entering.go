@@ -232,9 +232,6 @@ func (s *Session) enterRoom(room *Room, e entering, id uint32) *fault {
 	if f != nil {
 		return f
 	}
-	if e.back && !room.mayAsk(id, s.shard.Now()) {
-		s.noteAsked()
-	}
 	if e.history && !w.recovered && !s.asksTooSoon() {
 		room.beginAtHistory(s)
 		w.seq = s.cursor.Seq()

@@ -116,21 +116,21 @@ func (s *Session) silent() bool {
 	return now-rate.since >= second && !s.asksTooSoon() && rate.errors.empty(now) && rate.pages.empty(now)
 }
 
-// returns is how often viewers have come back lately, by their ids. It keeps a
-// viewer from evading HistoryEvery by coming back on a new connection, and lets
-// those through whose network is bad. It is guarded by the room's lock.
+// returns is how often viewers have asked for the history lately, by their ids. It
+// keeps a viewer from evading HistoryEvery by coming back on a new connection, and
+// lets those through whose network is bad. It is guarded by the room's lock.
 type returns map[uint32]*bucket
 
 const (
 	// maxReturns is how many viewers are remembered, at some 60 bytes each. Of more
 	// none may ask again at once.
 	maxReturns = 20_000
-	// returnBurst is how often a viewer may come back and ask for the history
-	// within HistoryEvery.
+	// returnBurst is how often a viewer may ask for the history within HistoryEvery,
+	// each time on a new connection.
 	returnBurst = 3
 )
 
-// mayAsk reports whether a viewer that has just come back may ask for the history.
+// mayAsk reports whether the viewer with the id may ask for the history.
 func (r *Room) mayAsk(id uint32, now uint32) bool {
 	every := r.hub.Config().HistoryEvery
 	r.mu.Lock()

@@ -42,7 +42,7 @@ func historyRequested(s *Session, _ request) *fault {
 	if s.has(markParked) {
 		return &fault{code: "too_fast", message: "the history was asked for, and has not come yet"}
 	}
-	if s.asksTooSoon() {
+	if s.asksTooSoon() || !s.room.mayAsk(s.id, s.shard.Now()) {
 		return &fault{code: "too_fast", message: "the history may be asked for once in " + s.shard.hub.Config().HistoryEvery.String()}
 	}
 	if !s.room.giveHistory(s) {

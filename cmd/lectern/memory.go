@@ -25,9 +25,11 @@ const (
 	memoryShare = 0.75
 
 	// After a burst memory is returned to the system. It is a burst when the process
-	// holds so many bytes more than when it last did that, or so many fewer are
-	// counted than at most since then. It has ended when for some looks no connections
-	// were gained, nor more than a little memory.
+	// holds so many bytes more than when it last did that, when so many fewer are
+	// counted than at most since then, or when so many connections were gained. It has
+	// ended when for some looks no connections were gained, nor more than a little
+	// memory.
+	burstConns  = 1000
 	burstBytes  = 8 << 20
 	smallGain   = 1 << 20
 	burstEnded  = 5 // looks, one each memoryEvery
@@ -73,6 +75,7 @@ type memoryKeeper struct {
 	quiet         int   // looks since either was gained
 	settled       int64 // bytes held from the system when they were last returned
 	peak          int64 // most bytes that were counted since then
+	joined        int64 // fewest connections since then
 	collected     int   // looks since the heap was last collected by us
 }
 
@@ -109,10 +112,12 @@ func (k *memoryKeeper) look() {
 	k.last, k.counted = connections, counted
 	held := heldBytes()
 	k.settled, k.peak = min(k.settled, held), max(k.peak, counted)
-	if k.quiet >= burstEnded && (held-k.settled >= burstBytes || k.peak-counted >= burstBytes) {
+	k.joined = min(k.joined, connections)
+	burst := held-k.settled >= burstBytes || k.peak-counted >= burstBytes || connections-k.joined >= burstConns
+	if k.quiet >= burstEnded && burst {
 		runtime.GC() // what pools keep goes with the second collection after its last use
 		debug.FreeOSMemory()
-		k.settled, k.peak = heldBytes(), counted
+		k.settled, k.peak, k.joined = heldBytes(), counted, connections
 	}
 }
 
