@@ -128,10 +128,11 @@ func Listen(ctx context.Context, addr string, options SocketOptions) (*Listener,
 // Addr returns the address that the listener is bound to.
 func (l *Listener) Addr() net.Addr { return l.addr }
 
-// Close stops listening, which ends [Pool.Serve]. A second Close returns an
-// os.ErrClosed.
+// Close stops listening, which ends [Pool.Serve]. Further calls do nothing.
 func (l *Listener) Close() error {
-	l.closed.Store(true)
+	if l.closed.Swap(true) {
+		return nil
+	}
 	return l.file.Close()
 }
 
