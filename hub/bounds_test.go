@@ -553,6 +553,26 @@ func TestPressureClosesThoseWhoHoldMost(t *testing.T) {
 	})
 }
 
+// TestAClosedRoomCountsOnce has a room close whose viewers are all far behind: they
+// hold the same memory, and use up nobody else's.
+func TestAClosedRoomCountsOnce(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	host, code := r.host(0)
+	for range 50 {
+		r.viewer(0, code).room = 10
+	}
+	for range 3 {
+		host.say(`{"type":"command","data":"` + strings.Repeat("x", 1_000_000) + `"}`)
+	}
+	r.run()
+	before := r.hub.budget.Sum()
+	host.say(`{"type":"close"}`)
+	r.run()
+	if now := r.hub.budget.Sum(); now > before+100_000 || now < 3_000_000 {
+		t.Errorf("%d bytes are counted after the room has closed, %d before", now, before)
+	}
+}
+
 // TestLeavingWithMuchDue has viewers with full sockets come back over and over
 // while their host speaks: what the old connections hold is bounded.
 func TestLeavingWithMuchDue(t *testing.T) {

@@ -27,7 +27,7 @@ func (s *Session) end(why Reason) {
 }
 
 // tooManyErrors ends a connection that has earned more errors than are told, and
-// says how many were left out.
+// says how many messages were ignored.
 func (s *Session) tooManyErrors() {
 	s.shard.hub.Refused("too_many_errors", s.address())
 	s.pushUrgent(errorText(&fault{code: "too_many_errors", message: fmt.Sprintf("too many mistakes: %d more messages were ignored, and this connection is closed", s.more.rate.omitted)}))
@@ -159,17 +159,18 @@ func (s *Session) leave() {
 		if !closed && s.behind() > uint64(s.shard.hub.Config().MaxPrivate) {
 			s.cut()
 		} else {
-			s.settle()
+			s.settle(closed)
 		}
 	}
 	p.Leave(s)
 }
 
 // settle makes what the Log owes the session its own, at the present end of the
-// Log, and gives its place in the Log up.
-func (s *Session) settle() {
+// Log, and gives its place in the Log up. What a closed room's viewers are due is one
+// memory, however many they are.
+func (s *Session) settle(closed bool) {
 	end := s.log().End()
-	s.outbound().settle(s.cursor, end.Position())
+	s.outbound().settle(s.cursor, end.Position(), closed)
 	s.cursor = broadcast.Cursor{}
 	s.dropOut()
 }

@@ -26,6 +26,7 @@ type private struct {
 	place    uint64  // the Log's position that must have been sent before
 	shared   *shared // whose frame it is, nil if it is this connection's own
 	messages uint32  // how many broadcasts it has
+	ofLog    bool    // it is the Log's memory, which the room counts
 	kind     privateKind
 }
 
@@ -74,10 +75,10 @@ func (o *outbound) insert(at int, all ...private) {
 // count counts an item that was put in, or with a sign of -1 one that is gone.
 func (o *outbound) count(p *private, sign int) {
 	o.bytes += sign * p.size()
-	if p.shared == nil {
+	if p.shared == nil && !p.ofLog {
 		o.budget.Add(budget.Answers, int64(sign*p.size()))
 	} else if sign < 0 {
-		p.shared.release()
+		p.shared.release() // of none it does nothing
 	}
 }
 
@@ -122,8 +123,9 @@ func (o *outbound) push(p private) {
 // settle puts what the Log still owes, from a place up to its position end,
 // among the items, which wait for no place any longer. The items then hold the
 // Log's buffers that they are in, and nothing that follows. If the place is in the
-// middle of a frame nothing of the outbound itself may be half-sent.
-func (o *outbound) settle(from broadcast.Cursor, end uint64) {
+// middle of a frame nothing of the outbound itself may be half-sent. With ofLog the
+// room counts the buffers: it has closed, or is about to, with all its viewers.
+func (o *outbound) settle(from broadcast.Cursor, end uint64, ofLog bool) {
 	ordered := o.started()
 	for ordered < len(o.items) && o.items[ordered].kind > farewell {
 		ordered++
@@ -131,13 +133,13 @@ func (o *outbound) settle(from broadcast.Cursor, end uint64) {
 	later := slices.Clone(o.items[ordered:])
 	o.items = o.items[:ordered]
 	if half := from.Rest(); half != nil {
-		o.insert(0, private{frame: half, kind: urgent, messages: uint32(from.Advance(len(half)))})
+		o.insert(0, private{frame: half, kind: urgent, messages: uint32(from.Advance(len(half))), ofLog: ofLog})
 	}
 	owe := func(until uint64) {
 		for from.Position() < until {
 			p := from.Next()
 			p = p[:min(uint64(len(p)), until-from.Position())]
-			o.insert(len(o.items), private{frame: p, messages: uint32(from.Advance(len(p)))})
+			o.insert(len(o.items), private{frame: p, messages: uint32(from.Advance(len(p))), ofLog: ofLog})
 		}
 	}
 	for _, p := range later {

@@ -259,7 +259,7 @@ func (r *Room) promote(viewer, host *Session, id uint32) *fault {
 		r.mu.Unlock()
 		return noSuchViewer(id)
 	}
-	viewer.settle() // up to here it is a viewer; a host has no place in the Log
+	viewer.settle(false) // up to here it is a viewer; a host has no place in the Log
 	r.pages.version++
 	r.roster.remove(id)
 	a.count.Add(-1)
