@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -11,10 +12,11 @@ import (
 	"unicode/utf8"
 
 	"lectern/hub"
+	"lectern/hub/strictjson"
 )
 
 // maxNesting is how deep a body may be nested: the limit for what is relayed.
-const maxNesting = 300
+const maxNesting = strictjson.MaxDepth
 
 // fields are those of a JSON object, as they were sent.
 type fields map[string]json.RawMessage
@@ -30,7 +32,7 @@ func decode(body []byte, allowed ...string) (fields, error) {
 		return nil, badRequest("the body is not valid JSON: %v", json.Unmarshal(body, &v))
 	case body[bytes.IndexAny(body, "{}[]\"tfn0123456789-")] != '{':
 		return nil, badRequest("the body must be a JSON object")
-	case nesting(body) > maxNesting:
+	case errors.Is(strictjson.Check(body), strictjson.DepthError{}):
 		return nil, badRequest("the body is nested more than %d deep", maxNesting)
 	}
 	all := make(fields)
@@ -56,26 +58,6 @@ func decode(body []byte, allowed ...string) (fields, error) {
 		return nil, badRequest("the body is not valid JSON: %v", err)
 	}
 	return all, nil
-}
-
-// nesting returns how deep a valid JSON text is nested.
-func nesting(text []byte) (deepest int) {
-	depth, inString := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			depth++
-			deepest = max(deepest, depth)
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return deepest
 }
 
 // maxEcho is how many bytes of a client's own words are repeated to it.
