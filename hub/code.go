@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"regexp"
-	"strings"
 )
 
 // A code names a room. It holds the characters without the dash: eight of
@@ -67,13 +66,15 @@ func codeChar(typed byte) (char byte, ok bool) {
 	if 'a' <= typed && typed <= 'z' {
 		typed -= 'a' - 'A'
 	}
-	switch typed {
-	case 'O':
+	switch {
+	case typed == 'O':
 		return '0', true
-	case 'I', 'L':
+	case typed == 'I', typed == 'L':
 		return '1', true
+	case typed == 'U':
+		return 0, false
 	}
-	return typed, strings.IndexByte(codeAlphabet, typed) >= 0
+	return typed, '0' <= typed && typed <= '9' || 'A' <= typed && typed <= 'Z'
 }
 
 // withSecret matches a code that has the room's secret behind it.
@@ -99,24 +100,28 @@ func cutSecret(text string) (typed, secret string, found bool) {
 func (c code) hexadecimal() bool { return c[hexSize] == 0 }
 
 // String returns the code as it is told: K7QM-2XHD or A1B2C3.
-func (c code) String() string {
+func (c code) String() string { return string(c.appendText(nil)) }
+
+func (c code) appendText(b []byte) []byte {
 	if c.hexadecimal() {
-		return string(c[:hexSize])
+		return append(b, c[:hexSize]...)
 	}
-	return string(c[:codeHalf]) + "-" + string(c[codeHalf:])
+	b = append(b, c[:codeHalf]...)
+	b = append(b, '-')
+	return append(b, c[codeHalf:]...)
 }
 
-// bytes returns what tokens are made with. A code of six digits gives three
+// appendKey appends what tokens are made with. A code of six digits gives three
 // bytes, as it always did, so that tokens from before a restart stay valid.
-func (c code) bytes() []byte {
+func (c code) appendKey(b []byte) []byte {
 	if !c.hexadecimal() {
-		return c[:]
+		return append(b, c[:]...)
 	}
-	b, err := hex.DecodeString(string(c[:hexSize]))
+	key, err := hex.AppendDecode(b, c[:hexSize])
 	if err != nil {
-		return c[:] // the zero code, which no room has
+		return append(b, c[:]...) // the zero code, which no room has
 	}
-	return b
+	return key
 }
 
 // ParseCode reads a room's code as a person may type it, and returns it as the

@@ -25,6 +25,12 @@ func (s *Session) soon(e entering) *fault {
 	if len(e.code)+len(e.secret)+len(e.name)+len(e.token)+len(e.last.epoch) > maxWaiting {
 		return tooManyAttempts(searchWait)
 	}
+	s.later(e)
+	return nil
+}
+
+// later has a join or resume looked at after searchWait.
+func (s *Session) later(e entering) {
 	s.wait(func(finished func()) { time.AfterFunc(searchWait, finished) }, func(there bool) {
 		if !there {
 			return
@@ -34,7 +40,6 @@ func (s *Session) soon(e entering) *fault {
 			s.answer(f)
 		}
 	})
-	return nil
 }
 
 // lookAt looks at a join or resume, when its room is there.

@@ -213,6 +213,12 @@ func (s *Session) letIn(e entering) *fault {
 	if !lacks {
 		return s.enterRoom(room, e, id)
 	}
+	s.enterOnceEncoded(room, e, id)
+	return nil
+}
+
+// enterOnceEncoded lets a viewer in when its encoding has the past.
+func (s *Session) enterOnceEncoded(room *Room, e entering, id uint32) {
 	s.wait(func(done func()) { room.backfill(e.encoding, done) }, func(there bool) {
 		if !there {
 			room.unwant(e.encoding)
@@ -223,7 +229,6 @@ func (s *Session) letIn(e entering) *fault {
 			s.report(f)
 		}
 	})
-	return nil
 }
 
 // enterRoom lets a viewer in whose encoding is wanted.

@@ -21,7 +21,7 @@ type Hub struct {
 	encoders  turnstile                       // of histories, and of what comes back needs in another encoding
 	newLog    func(seq uint64) *broadcast.Log // immutable; makes the rooms' Logs
 	key       [32]byte                        // immutable once served; what viewers' tokens are made with
-	macs      sync.Pool                       // of hash.Hash, with that key
+	macs      sync.Pool                       // of *viewerHash, with that key
 	shards    []*shard                        // immutable; one for each worker
 	protocols []Protocol                      // immutable; the first is nil
 	paths     map[string]uint8                // immutable; URL paths, and the protocols spoken there

@@ -241,7 +241,7 @@ func TestMailToOneThatHasComeBackOnItsConnection(t *testing.T) {
 	r := newTestRelay(t, 2, Config{})
 	host, code := r.host(0)
 	v := r.numberedViewer(1, code)
-	id, token := v.session.id, v.session.room.viewerToken(v.session.id)
+	id, token := v.session.id, viewerToken(v.session.room, v.session.id)
 	host.say(fmt.Sprintf(`{"type":"message","to":%d,"data":1}`, id))
 	v.say(`{"type":"leave"}`)
 	v.say(`{"type":"join","code":"` + code + `","token":"` + token + `"}`)
@@ -250,3 +250,6 @@ func TestMailToOneThatHasComeBackOnItsConnection(t *testing.T) {
 	host.say(`{"type":"close"}`)
 	v.hears(command(1), `{"type":"closed","reason":"host_closed"}`, "close 4000")
 }
+
+// viewerToken returns the token of the viewer with the id.
+func viewerToken(r *Room, id uint32) string { return string(r.appendViewerToken(nil, id)) }

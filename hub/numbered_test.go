@@ -26,7 +26,7 @@ func (r *testRelay) comesBack(worker int, v *peer, seq uint64, more string) (*pe
 	p := r.dial(worker)
 	room := v.session.room
 	p.say(fmt.Sprintf(`{"type":"join","code":"%s","token":"%s","epoch":"%s","seq":%d%s}`,
-		room.code, room.viewerToken(v.session.id), room.epoch, seq, more))
+		room.code, viewerToken(room, v.session.id), room.epoch, seq, more))
 	v.reset()
 	r.run()
 	text, rest := cutFrame(p)

@@ -53,7 +53,7 @@ func TestPresenceTellsWhatHoldsInTheEnd(t *testing.T) {
 		if told := host.told(); len(told) == 0 || len(told[len(told)-1].Joined) != 1 {
 			t.Fatalf("the host was told %+v", told)
 		}
-		token := stays.session.room.viewerToken(stays.session.id)
+		token := viewerToken(stays.session.room, stays.session.id)
 		stays.reset()
 		r.enters(0, room.Code, `,"token":"`+token+`"`)
 		goes, _ := r.enters(0, room.Code, "")

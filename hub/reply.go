@@ -120,8 +120,22 @@ func resumed(r *Room, token string, back resumption) []byte {
 
 // joined tells a viewer that it is in, and what it needs to come back.
 func joined(r *Room, id uint32, w welcome) []byte {
-	return fmt.Appendf(nil, `{"type":"joined","code":"%s","id":%d,"token":"%s","epoch":"%s","seq":%d,"viewers":%d,"host":%t}`,
-		r.code, id, r.viewerToken(id), r.epoch, w.seq, w.viewers, w.host)
+	b := make([]byte, 0, 224) // not fmt: a hall joins within a second
+	b = append(b, `{"type":"joined","code":"`...)
+	b = r.code.appendText(b)
+	b = append(b, `","id":`...)
+	b = strconv.AppendUint(b, uint64(id), 10)
+	b = append(b, `,"token":"`...)
+	b = r.appendViewerToken(b, id)
+	b = append(b, `","epoch":"`...)
+	b = append(b, r.epoch...)
+	b = append(b, `","seq":`...)
+	b = strconv.AppendUint(b, w.seq, 10)
+	b = append(b, `,"viewers":`...)
+	b = strconv.AppendInt(b, int64(w.viewers), 10)
+	b = append(b, `,"host":`...)
+	b = strconv.AppendBool(b, w.host)
+	return append(b, '}')
 }
 
 // rejoined is joined for a viewer that has come back, and says whether it gets

@@ -365,7 +365,7 @@ func (w *world) welcomed(c *client, l *lesson, back bool) {
 		rest += `,"recovered":false`
 	}
 	if token == "" { // it is known as soon as it is told
-		token = w.r.hub.roomOf(l).viewerToken(id)
+		token = viewerToken(w.r.hub.roomOf(l), id)
 		l.tokens[id] = token
 	}
 	c.hear(`{"type":"joined","code":"%s","id":%d,"token":"%s"%s}`, l.code, id, token, rest)

@@ -392,7 +392,7 @@ func TestCodesOfTheOtherFormAreFound(t *testing.T) {
 func TestTokensOfShortCodesAreWhatTheyWere(t *testing.T) {
 	r := newSavingRelay(t, 1, Config{})
 	room := &Room{hub: r.hub, birth: "0123456789ab", code: code{'A', '1', 'B', '2', 'C', '3'}}
-	if got, want := room.viewerToken(7), "00000007edb6b5fdde2b9bf1cfcbcd7c322ee5a6"; got != want {
+	if got, want := viewerToken(room, 7), "00000007edb6b5fdde2b9bf1cfcbcd7c322ee5a6"; got != want {
 		t.Errorf("the token is %s, it was %s", got, want)
 	}
 }

@@ -232,7 +232,7 @@ func (c *Conn) close(err error) {
 	if fd < 0 {
 		return
 	}
-	_ = unix.Close(fd)
+	closeSocket(fd)
 	c.worker.pool.quota.give()
 	c.session.Closed(err)
 }

@@ -47,6 +47,9 @@ func accept(fd int) (conn int, errno syscall.Errno) {
 	return int(r), 0
 }
 
+// closeSocket closes a socket that does not linger, which never blocks.
+func closeSocket(fd int) { _, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
+
 func rawWrite(fd int, p []byte) {
 	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
 }
