@@ -74,7 +74,7 @@ func (s *Session) comeBackLater() {
 		return false
 	}
 	if s.Established() {
-		s.shard.Post(later)
+		s.shard.PostAgain(later)
 	} else {
 		s.shard.PostBehind(later)
 	}

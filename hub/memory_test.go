@@ -35,6 +35,7 @@ func (w *testWorker) Post(task func() bool) {
 }
 
 func (w *testWorker) PostBehind(task func() bool) { w.Post(task) }
+func (w *testWorker) PostAgain(task func() bool)  { w.Post(task) }
 
 func (w *testWorker) Spent() bool { return w.spent != nil && w.spent() }
 func (w *testWorker) Now() uint32 { return w.now }

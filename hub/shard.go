@@ -11,6 +11,9 @@ type Worker interface {
 	// Post has task run by the worker, again and again as long as it returns
 	// true. It may be called from anywhere and does not block.
 	Post(task func() (more bool))
+	// PostAgain does the same for connections that had their turn and have more to
+	// do: nobody else waits for them for long.
+	PostAgain(task func() (more bool))
 	// PostBehind does the same behind what Post was given: for strangers, of whom
 	// there may be a crowd.
 	PostBehind(task func() (more bool))

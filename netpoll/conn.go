@@ -42,8 +42,8 @@ type Session interface {
 	// nothing is due; without either, the connection is then closed.
 	Wants() (reading, writing bool)
 	// Established reports whether the peer has got to where it wants to be. Such
-	// connections are served before all others: a crowd of strangers keeps them
-	// waiting for no longer than a slice.
+	// connections are served before all others, until they hang up: a crowd that
+	// comes or goes keeps them waiting for no longer than a slice.
 	Established() bool
 	// Tick is called about once a second.
 	Tick()
@@ -63,7 +63,7 @@ type Conn struct {
 	slot    int32   // owned by the worker; place in worker.conns
 	events  events  // owned by the worker; events not yet looked at
 
-	queued   bool // owned by the worker; is in worker.ready or worker.newcomers
+	queued   bool // owned by the worker; is in worker.ready
 	hungUp   bool // owned by the worker; a hang-up or error event was seen
 	held     bool // owned by the worker; reading waits until the session wants it
 	finished bool // owned by the worker; the sending side was shut down
@@ -73,12 +73,12 @@ type Conn struct {
 // connection.
 func (c *Conn) notify(e events) {
 	if e != eventClosed {
-		c.ready(e)
+		c.ready(e, anew)
 	}
 }
 
 // ready queues the connection for this or the worker's next turn.
-func (c *Conn) ready(e events) {
+func (c *Conn) ready(e events, p place) {
 	if c.fd < 0 {
 		return
 	}
@@ -88,11 +88,10 @@ func (c *Conn) ready(e events) {
 	}
 	if !c.queued {
 		c.queued = true
-		if c.session.Established() {
-			c.worker.ready.push(c)
-		} else {
-			c.worker.newcomers.push(c)
+		if c.hungUp || !c.session.Established() {
+			p = behind
 		}
+		c.worker.ready[p].push(c)
 	}
 	c.worker.signal()
 }
@@ -141,7 +140,7 @@ func (c *Conn) receive() {
 			return
 		}
 		if read += n; read >= maxVisit {
-			c.ready(eventRead) // no new edge comes for what is there already
+			c.ready(eventRead, again) // no new edge comes for what is there already
 			return
 		}
 	}
@@ -178,7 +177,7 @@ func (c *Conn) Flush() {
 			return // the socket is full: its writable edge, or the tick, comes back here
 		}
 		if c.worker.slice.bytes > sliceBytes {
-			c.ready(eventWrite)
+			c.ready(eventWrite, again)
 			return
 		}
 	}
@@ -204,7 +203,7 @@ func (c *Conn) resume() {
 	}
 	if reading, _ := c.session.Wants(); reading {
 		c.held = false
-		c.ready(eventRead)
+		c.ready(eventRead, anew)
 	}
 }
 

@@ -35,6 +35,7 @@ type echo struct {
 	reading  bool
 	writing  bool
 	onBytes  func(*echo, []byte)
+	onClosed func()
 	full     int // times the socket was full
 	ticks    *atomic.Int64
 	closed   chan error
@@ -63,8 +64,13 @@ func (s *echo) Tick() {
 		s.ticks.Add(1)
 	}
 }
-func (s *echo) Shutdown()        { s.due, s.reading, s.writing = append(s.due, "bye"...), false, false }
-func (s *echo) Closed(err error) { s.closed <- err }
+func (s *echo) Shutdown() { s.due, s.reading, s.writing = append(s.due, "bye"...), false, false }
+func (s *echo) Closed(err error) {
+	if s.onClosed != nil {
+		s.onClosed()
+	}
+	s.closed <- err
+}
 
 // A server is a pool that serves sessions made by the test.
 type server struct {
@@ -436,6 +442,67 @@ func TestStrangersComeLast(t *testing.T) {
 	}
 }
 
+// TestThoseWhoHangUpComeLast has a crowd break off and then a connection send
+// something while the worker is busy.
+func TestThoseWhoHangUpComeLast(t *testing.T) {
+	const crowd = 50
+	order := make(chan string, crowd+1)
+	s := serve(t, Config{Workers: 1}, SocketOptions{}, func(e *echo) {
+		e.onBytes = func(*echo, []byte) { order <- "message" }
+		e.onClosed = func() { order <- "end" }
+	})
+	var conns []*net.TCPConn
+	for range crowd + 1 {
+		conns = append(conns, s.dial(t))
+		within(t, "a connection", s.sessions)
+	}
+	busy, release := make(chan bool), make(chan bool)
+	s.pool.Workers()[0].Post(func() bool { busy <- true; <-release; return false })
+	<-busy
+	for _, c := range conns[:crowd] {
+		if err := errors.Join(c.SetLinger(0), c.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := conns[crowd].Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	if first := within(t, "what came first", order); first != "message" {
+		t.Errorf("the first to be served was the %s of a connection", first)
+	}
+}
+
+// TestWhatIsNewDoesNotWaitForWhatGoesOn posts a task beside many that never end and
+// each take longer than a slice: it is next.
+func TestWhatIsNewDoesNotWaitForWhatGoesOn(t *testing.T) {
+	pool, err := New(Config{Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	w := pool.Workers()[0]
+	order := make(chan string, 100)
+	w.Post(func() bool {
+		for n := range 10 {
+			w.PostAgain(func() bool {
+				if n == 0 {
+					w.Post(func() bool { order <- "new"; return false })
+				}
+				order <- fmt.Sprint("goes on ", n)
+				time.Sleep(2 * sliceTime)
+				return len(order) < 50
+			})
+		}
+		return false
+	})
+	for _, want := range []string{"goes on 0", "new", "goes on 1", "goes on 2"} {
+		if got := within(t, want, order); got != want {
+			t.Errorf("%s ran, want %s", got, want)
+		}
+	}
+}
+
 // TestASliceEnds lets a task that always has more to do run beside a
 // connection: it must not starve it.
 func TestASliceEnds(t *testing.T) {
@@ -462,7 +529,7 @@ func TestASliceEnds(t *testing.T) {
 
 func TestASliceEndsWithoutSends(t *testing.T) {
 	var s slice
-	s.begin()
+	s.begin(sliceTime)
 	for range 2 * clockEvery {
 		if s.spent() {
 			return

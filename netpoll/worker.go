@@ -15,6 +15,7 @@ const (
 	sliceSends = 256
 	sliceBytes = 1 << 20
 	sliceTime  = time.Millisecond
+	shareTime  = sliceTime / 2 // instead of sliceTime, of what must not keep others waiting
 
 	clockEvery = 16 // questions whether the slice is over between two looks at the clock
 )
@@ -39,20 +40,39 @@ type Worker struct {
 	now       atomic.Uint32 // coarse time of the last turn
 
 	mu     sync.Mutex
-	posted []func() bool // guarded by mu
-	behind []func() bool // guarded by mu; what is to be done behind that
-	closed bool          // guarded by mu; nothing is posted any more
+	posted [places][]func() bool // guarded by mu
+	closed bool                  // guarded by mu; nothing is posted any more
 
-	buf       []byte             // owned by the turn; what recv reads into
-	conns     []*Conn            // owned by the turn
-	ready     queue[*Conn]       // owned by the turn; established connections with events
-	newcomers queue[*Conn]       // owned by the turn; other connections with events
-	tasks     queue[func() bool] // owned by the turn
-	crowd     queue[func() bool] // owned by the turn; the tasks behind those
-	slice     slice              // owned by the turn
-	scan      scan               // owned by the turn
-	warm      warmer             // owned by the turn
-	draining  bool               // owned by the turn
+	buf      []byte                     // owned by the turn; what recv reads into
+	conns    []*Conn                    // owned by the turn
+	ready    [places]queue[*Conn]       // owned by the turn; connections with events
+	tasks    [places]queue[func() bool] // owned by the turn
+	slice    slice                      // owned by the turn
+	scan     scan                       // owned by the turn
+	warm     warmer                     // owned by the turn
+	draining bool                       // owned by the turn
+}
+
+// A place is where something waits for its part of a turn. What had a part and has
+// more to do waits apart from what comes anew, which is mostly short: those are the
+// sparse flows of FQ-CoDel (RFC 8290 4.2). So a room that speaks now and then does
+// not wait for all the rooms and clients that never stop.
+type place int
+
+const (
+	anew   place = iota
+	rest         // of a task that returned true: a large hall
+	again        // a connection that goes on and on
+	behind       // strangers, of whom there may be a crowd, and those that hung up
+	places
+)
+
+// part returns how long the part of a turn is that a place has.
+func (p place) part() time.Duration {
+	if p >= again {
+		return shareTime
+	}
+	return sliceTime
 }
 
 // workerStats are counted by the worker and read by anyone.
@@ -89,7 +109,7 @@ func newWorker(pool *Pool) (*Worker, error) {
 func (w *Worker) close() error {
 	w.mu.Lock()
 	w.closed = true
-	w.posted, w.behind = nil, nil
+	w.posted = [places][]func() bool{}
 	w.mu.Unlock()
 	err := w.poller.close()
 	w.wake.close()
@@ -101,21 +121,20 @@ func (w *Worker) close() error {
 // true has more to do and is run again, after the connections and the other
 // tasks had their turn. Post may be called from anywhere; it never blocks. It
 // does nothing once the pool is closed.
-func (w *Worker) Post(task func() (more bool)) {
-	w.mu.Lock()
-	if !w.closed {
-		w.posted = append(w.posted, task)
-	}
-	w.mu.Unlock()
-	w.signal()
-}
+func (w *Worker) Post(task func() (more bool)) { w.post(anew, task) }
+
+// PostAgain has task run like Post, in the place of connections that had their part of
+// a turn and have more to do.
+func (w *Worker) PostAgain(task func() (more bool)) { w.post(again, task) }
 
 // PostBehind has task run like Post, but behind what Post was given, in a slice of
 // its own: it is for strangers, of whom there may be a crowd.
-func (w *Worker) PostBehind(task func() (more bool)) {
+func (w *Worker) PostBehind(task func() (more bool)) { w.post(behind, task) }
+
+func (w *Worker) post(p place, task func() (more bool)) {
 	w.mu.Lock()
 	if !w.closed {
-		w.behind = append(w.behind, task)
+		w.posted[p] = append(w.posted[p], task)
 	}
 	w.mu.Unlock()
 	w.signal()
@@ -149,14 +168,20 @@ func (w *Worker) turn(e events) {
 	w.stats.turns.Add(1)
 
 	w.takePosts()
-	w.serveReady()
-	worked := w.tasks.len() > 0
-	w.run(&w.tasks)
-	w.run(&w.crowd)
+	worked := w.tasks[anew].len()+w.tasks[rest].len()+w.tasks[again].len() > 0
+	for p := range places {
+		w.serve(p)
+	}
+	for p := range places {
+		w.run(p)
+	}
 	w.tick()
 	w.warm.rearm(w.Now(), worked) // a tick alone does not keep it warm
 
-	left := w.ready.len() + w.newcomers.len() + w.tasks.len() + w.crowd.len()
+	left := 0
+	for p := range places {
+		left += w.ready[p].len() + w.tasks[p].len()
+	}
 	w.stats.queue.Store(int64(left))
 	if left > 0 || w.scan.left > 0 {
 		w.signal()
@@ -178,8 +203,9 @@ func (w *Worker) keepWarm(events) {
 func (w *Worker) takePosts() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.posted = take(&w.tasks, w.posted)
-	w.behind = take(&w.crowd, w.behind)
+	for p := range places {
+		w.posted[p] = take(&w.tasks[p], w.posted[p])
+	}
 }
 
 // take moves what was posted into a queue, and returns the memory that may be used
@@ -193,28 +219,30 @@ func take(q *queue[func() bool], posted []func() bool) []func() bool {
 	return posted[:0]
 }
 
-// serveReady visits the connections that were ready when it began: those that
-// are established for at most a slice, and then the others.
-func (w *Worker) serveReady() {
-	w.serve(&w.ready)
-	w.serve(&w.newcomers)
-}
-
-func (w *Worker) serve(q *queue[*Conn]) {
-	w.slice.begin()
+// serve visits the connections that were ready in a place when it began, for at most
+// the place's part.
+func (w *Worker) serve(p place) {
+	q := &w.ready[p]
+	if q.len() == 0 {
+		return
+	}
+	w.slice.begin(p.part())
 	for n := q.len(); n > 0 && !w.slice.spentNow(); n-- {
 		q.pop().serve()
 	}
 }
 
-// run runs the tasks that were in a queue when it began, for at most a slice. One
-// that has more to do goes to the end.
-func (w *Worker) run(q *queue[func() bool]) {
-	w.slice.begin()
+// run runs the tasks that were in a place when it began, for at most the place's part.
+func (w *Worker) run(p place) {
+	q := &w.tasks[p]
+	if q.len() == 0 {
+		return
+	}
+	w.slice.begin(p.part())
 	for n := q.len(); n > 0 && !w.slice.spentNow(); n-- {
 		task := q.pop()
 		if task() {
-			q.push(task)
+			w.tasks[max(p, rest)].push(task)
 		}
 	}
 }
@@ -275,7 +303,7 @@ func (w *Worker) tick() {
 	if w.scan.left == 0 {
 		return
 	}
-	w.slice.begin()
+	w.slice.begin(shareTime)
 	for w.scan.left > 0 && len(w.conns) > 0 {
 		if w.scan.next >= len(w.conns) {
 			w.scan.next = 0
@@ -319,8 +347,8 @@ func (w *Worker) drain() func() bool {
 // abort closes every connection at once, those too that are on their way here.
 func (w *Worker) abort() bool {
 	w.takePosts()
-	for w.crowd.len() > 0 {
-		w.crowd.pop()()
+	for crowd := &w.tasks[behind]; crowd.len() > 0; {
+		crowd.pop()()
 	}
 	for len(w.conns) > 0 {
 		w.conns[len(w.conns)-1].Abort()
@@ -335,7 +363,7 @@ type slice struct {
 	over                bool
 }
 
-func (s *slice) begin() { *s = slice{end: time.Now().Add(sliceTime)} }
+func (s *slice) begin(limit time.Duration) { *s = slice{end: time.Now().Add(limit)} }
 
 func (s *slice) charge(n int) {
 	s.sends++

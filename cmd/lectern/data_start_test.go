@@ -21,6 +21,7 @@ type quietWorker struct{}
 
 func (quietWorker) Post(func() bool)       {}
 func (quietWorker) PostBehind(func() bool) {}
+func (quietWorker) PostAgain(func() bool)  {}
 func (quietWorker) Spent() bool            { return false }
 func (quietWorker) Now() uint32            { return 0 }
 

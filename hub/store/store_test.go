@@ -28,6 +28,7 @@ type idleWorker struct{}
 
 func (idleWorker) Post(func() bool)       {}
 func (idleWorker) PostBehind(func() bool) {}
+func (idleWorker) PostAgain(func() bool)  {}
 func (idleWorker) Spent() bool            { return false }
 func (idleWorker) Now() uint32            { return 0 }
 

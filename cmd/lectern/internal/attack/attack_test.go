@@ -77,11 +77,6 @@ func (s *scene) figure(name string) float64 {
 
 // TestAttacks runs every attack beside an innocent room.
 func TestAttacks(t *testing.T) {
-	for name := range expected {
-		if !slices.ContainsFunc(rows, func(r row) bool { return r.name == name }) {
-			t.Errorf("no row %q", name)
-		}
-	}
 	for _, r := range rows {
 		t.Run(strings.ReplaceAll(r.name, "/", " per "), func(t *testing.T) {
 			if !*full {
@@ -251,15 +246,8 @@ func (s *scene) judge() {
 		s.fault("p99 %s", brief(s.during.p99))
 	}
 	s.report()
-	failed := strings.Join(s.faults, "; ")
-	switch {
-	case failed == "" && expected[s.name] && *full:
-		s.t.Log("holds now: take it out of expected")
-	case failed == "":
-	case expected[s.name]:
-		s.t.Logf("does not hold, as expected: %s", failed)
-	default:
-		s.t.Error(failed)
+	if len(s.faults) > 0 {
+		s.t.Error(strings.Join(s.faults, "; "))
 		if s.relay != nil {
 			s.t.Logf("log of the relay:\n%.4000s", s.relay.logged())
 		}
