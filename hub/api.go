@@ -98,7 +98,7 @@ func (r *Room) info() RoomInfo {
 	end := r.log.End()
 	return RoomInfo{
 		Code: r.code.String(), Name: r.options.name, Viewers: r.roster.viewers, MaxViewers: r.options.maxViewers,
-		Host: r.seat.host != nil, Created: r.created.UTC(), Seq: end.Seq(), Bytes: r.held,
+		Host: r.hostSlot.host != nil, Created: r.created.UTC(), Seq: end.Seq(), Bytes: r.held,
 	}
 }
 
@@ -206,7 +206,7 @@ func (h *Hub) Broadcast(code string, data []byte) (seq uint64, err error) {
 	}
 	before := r.log.End()
 	seq = r.publishLocked(text)
-	host := r.seat.host
+	host := r.hostSlot.host
 	r.mu.Unlock()
 	if host != nil {
 		whole, _ := before.NextFrame()
@@ -216,12 +216,12 @@ func (h *Hub) Broadcast(code string, data []byte) (seq uint64, err error) {
 	return seq, nil
 }
 
-// GuessedKey counts a wrong key of an HTTP API, given by a client at the
+// WrongKey counts a wrong key of an HTTP API, given by a client at the
 // address.
-func (h *Hub) GuessedKey(from netip.Addr) { h.guesses.wrongProof(keysOf(from), h.uptime()) }
+func (h *Hub) WrongKey(from netip.Addr) { h.attempts.wrongProof(keysOf(from), h.uptime()) }
 
-// TooManyGuesses reports whether an address has given as many wrong keys as it
+// TooManyWrongKeys reports whether an address has given as many wrong keys as it
 // may: 20, and then one more each 3 s.
-func (h *Hub) TooManyGuesses(from netip.Addr) bool {
-	return h.guesses.tooManyProofs(keysOf(from), h.uptime())
+func (h *Hub) TooManyWrongKeys(from netip.Addr) bool {
+	return h.attempts.tooManyProofs(keysOf(from), h.uptime())
 }

@@ -141,7 +141,7 @@ func (a *audience) dismiss(why Reason) (more bool) {
 func (a *audience) add(s *Session) {
 	s.slot = int32(len(a.members))
 	a.members = append(a.members, s)
-	if s.has(markBlocked) {
+	if s.has(flagBlocked) {
 		a.shard.counters.stalled.Add(1)
 		a.shard.noteBehind(a)
 	} else {
@@ -153,7 +153,7 @@ func (a *audience) add(s *Session) {
 
 // remove takes a viewer out.
 func (a *audience) remove(s *Session) {
-	if s.has(markBlocked) {
+	if s.has(flagBlocked) {
 		a.shard.counters.stalled.Add(-1)
 	} else {
 		a.takeClear(s)
@@ -165,8 +165,8 @@ func (a *audience) remove(s *Session) {
 	if c := cap(a.members); c > minMembers && last < c/4 {
 		a.members = append(make([]*Session, 0, c/2), a.members...)
 	}
-	if s.has(markParked) {
-		s.clear(markParked)
+	if s.has(flagParked) {
+		s.clear(flagParked)
 		for from := range a.parked {
 			delete(a.parked[from], s)
 		}

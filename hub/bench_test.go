@@ -59,7 +59,7 @@ func BenchmarkResume(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			r, room := benchRecord(b, 1)
 			v := r.viewer(1, room.code.String())
-			come := entering{last: place{room.epoch, 500}, encoding: e}
+			come := joinRequest{last: place{room.epoch, 500}, encoding: e}
 			id := v.session.id
 			v.reset()
 			b.ReportAllocs()

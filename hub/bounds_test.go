@@ -275,7 +275,7 @@ func TestAHostWithAFullSocketIsBounded(t *testing.T) {
 	host.say(text)
 	host.say(`{"type":"grant_host","id":1}`)
 	r.run()
-	if !next.session.has(markHost) || !next.session.cursor.IsZero() {
+	if !next.session.has(flagHost) || !next.session.cursor.IsZero() {
 		t.Fatal("the viewer is not the host, or has a place in the Log")
 	}
 	if reading, _ := next.session.Wants(); reading {

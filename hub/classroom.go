@@ -11,21 +11,21 @@ import (
 // classroom is the JSON protocol of a host and its viewers.
 type classroom struct{}
 
-// A standing is where a session has to be to say something.
-type standing uint8
+// A requiredRole is where a session has to be to say something.
+type requiredRole uint8
 
 const (
-	anywhere standing = iota
-	outside           // in no room
-	inside            // in a room
-	asHost            // host of a room
-	asViewer          // viewer of a room
+	anywhere requiredRole = iota
+	outside               // in no room
+	inside                // in a room
+	asHost                // host of a room
+	asViewer              // viewer of a room
 )
 
 // rules are what may be said, by whom, and what happens then. A rule returns
 // what was wrong with the fields or their target.
 var rules = map[string]struct {
-	by  standing
+	by  requiredRole
 	act func(s *Session, r request) *fault
 }{
 	"create":          {outside, create},
@@ -39,7 +39,7 @@ var rules = map[string]struct {
 	"history_request": {asViewer, historyRequested},
 	"list":            {inside, list},
 	"kick":            {asHost, kick},
-	"grant_host":      {asHost, grantHost},
+	"grant_host":      {asHost, transferHost},
 	"leave":           {inside, leave},
 	"close":           {asHost, closeRoom},
 	"ping":            {anywhere, ping},
@@ -73,7 +73,7 @@ func (classroom) Message(s *Session, m frame.Message) {
 // acceptable checks what can be told without reading the message.
 func (s *Session) acceptable(m frame.Message) *fault {
 	switch {
-	case !s.has(markHost) && s.talksTooFast():
+	case !s.has(flagHost) && s.overRate():
 		return tooFast()
 	case m.TooLarge:
 		return &fault{code: "too_large", message: fmt.Sprintf("a message may have at most %d bytes here", s.protocol().Limit(s))}
@@ -105,14 +105,14 @@ func (s *Session) act(r request) *fault {
 	if !ok {
 		return &fault{code: "unknown_type", message: "there is no message of this type"}
 	}
-	if f := s.stands(rule.by); f != nil {
+	if f := s.checkRole(rule.by); f != nil {
 		return f
 	}
-	if s.has(markHost) && s.hostTalksTooFast(r.kind) {
+	if s.has(flagHost) && s.hostOverRate(r.kind) {
 		return tooFast()
 	}
-	if s.has(markGranted) {
-		s.clear(markGranted)
+	if s.has(flagNewHost) {
+		s.clear(flagNewHost)
 		s.room.confirm(s)
 	}
 	return rule.act(s, r)
@@ -122,17 +122,17 @@ func isBroadcast(kind string) bool {
 	return kind == "command" || kind == "activate" || kind == "broadcast"
 }
 
-// stands checks the session's membership and role.
-func (s *Session) stands(want standing) *fault {
+// checkRole checks the session's membership and role.
+func (s *Session) checkRole(want requiredRole) *fault {
 	switch {
 	case want == anywhere:
 	case want == outside && s.room != nil:
 		return &fault{code: "already_in_room", message: "this connection is in a room already"}
 	case want != outside && s.room == nil:
 		return &fault{code: "not_in_room", message: "this connection is in no room; create or join one first"}
-	case want == asHost && !s.has(markHost):
+	case want == asHost && !s.has(flagHost):
 		return notHost()
-	case want == asViewer && s.has(markHost):
+	case want == asViewer && s.has(flagHost):
 		return &fault{code: "is_host", message: "the host of a room cannot do this"}
 	}
 	return nil
@@ -140,7 +140,7 @@ func (s *Session) stands(want standing) *fault {
 
 // Limit is larger for a host.
 func (classroom) Limit(s *Session) int {
-	if s.has(markHost) {
+	if s.has(flagHost) {
 		return s.shard.hub.Config().MaxHostMessage
 	}
 	return s.shard.hub.Config().MaxViewerMessage
@@ -153,8 +153,8 @@ func (classroom) Leave(s *Session) {
 		return
 	}
 	s.room = nil
-	if s.has(markHost) {
-		s.clear(markHost | markGranted)
+	if s.has(flagHost) {
+		s.clear(flagHost | flagNewHost)
 		r.hostLeft(s)
 	} else {
 		r.leave(s)

@@ -21,7 +21,7 @@ func (s *Session) end(why Reason) {
 	}
 	s.leave()
 	s.pushText(s.closedEvent(why), 0)
-	s.push(private{frame: frame.AppendClose(nil, endings[why].code, why.String()), kind: farewell})
+	s.push(private{frame: frame.AppendClose(nil, endings[why].code, why.String()), kind: closeFrame})
 	s.reason = why
 	s.enter(closing)
 }
@@ -66,7 +66,7 @@ func (s *Session) closedByPeer(payload []byte) {
 		}
 		// RFC 6455 5.5.1: the code is echoed; 1005 makes an empty frame.
 		code, _, _ := frame.ParseClose(payload)
-		s.push(private{frame: frame.AppendClose(nil, code, ""), kind: farewell})
+		s.push(private{frame: frame.AppendClose(nil, code, ""), kind: closeFrame})
 	}
 	s.enter(over)
 }
@@ -82,7 +82,7 @@ func (s *Session) fail(err error) {
 		if e := (*frame.Error)(nil); errors.As(err, &e) {
 			reason = e.Reason
 		}
-		s.push(private{frame: frame.AppendClose(nil, frame.CloseCode(err), reason), kind: farewell})
+		s.push(private{frame: frame.AppendClose(nil, frame.CloseCode(err), reason), kind: closeFrame})
 	}
 	s.enter(finishing)
 }
@@ -121,13 +121,13 @@ func (s *Session) respond(why Reason, response []byte) {
 // cut gives up the Log and what has a place in its order, but for the rest of
 // the frame that the session is in the middle of.
 func (s *Session) cut() {
-	half := s.cursor.Rest()
+	partial := s.cursor.Rest()
 	s.cursor = broadcast.Cursor{}
 	if s.out != nil {
 		s.out.dropPlaced()
 	}
-	if half != nil {
-		s.outbound().pushRest(half)
+	if partial != nil {
+		s.outbound().pushRest(partial)
 	}
 	s.dropOut()
 }
@@ -198,7 +198,7 @@ func (s *Session) Closed(error) {
 func (s *Session) forget() {
 	h := s.shard.hub
 	h.connections.Add(-1)
-	if s.speaks != 0 {
+	if s.dialect != 0 {
 		h.upgraded.Add(-1)
 		h.addresses.disconnect(s.from)
 		s.from = 0

@@ -18,7 +18,7 @@ const (
 
 // soon has a join or resume looked at: now, or later where too many codes are
 // guessed.
-func (s *Session) soon(e entering) *fault {
+func (s *Session) soon(e joinRequest) *fault {
 	if _, ok := parseCode(e.code); !ok || !s.crowded() {
 		return s.lookAt(e)
 	}
@@ -30,7 +30,7 @@ func (s *Session) soon(e entering) *fault {
 }
 
 // later has a join or resume looked at after searchWait.
-func (s *Session) later(e entering) {
+func (s *Session) later(e joinRequest) {
 	s.wait(func(finished func()) { time.AfterFunc(searchWait, finished) }, func(there bool) {
 		if !there {
 			return
@@ -43,10 +43,10 @@ func (s *Session) later(e entering) {
 }
 
 // lookAt looks at a join or resume, when its room is there.
-func (s *Session) lookAt(e entering) *fault {
+func (s *Session) lookAt(e joinRequest) *fault {
 	var f *fault
 	if e.hosts {
-		f = s.takeSeat(e)
+		f = s.resumeHost(e)
 	} else {
 		f = s.letIn(e)
 	}
@@ -61,10 +61,10 @@ func (s *Session) lookAt(e entering) *fault {
 func (s *Session) crowded() bool {
 	h := s.shard.hub
 	now := h.uptime()
-	if h.Config().HexCodes || leaky(h.guesses.searched.Load()).level(now) < searchDepth/2 {
+	if h.Config().HexCodes || leaky(h.attempts.searched.Load()).level(now) < searchDepth/2 {
 		return false // as nearly always
 	}
-	return h.guesses.over(s.address(), now)
+	return h.attempts.over(s.address(), now)
 }
 
 // answer reports a fault, and ends the connection if it was one too many.

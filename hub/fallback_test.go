@@ -58,7 +58,7 @@ func TestTheRecordAnswersForAHostThat(t *testing.T) {
 				if c.event != "" {
 					v.hears(c.event)
 				}
-				asked := v.session.room.seat.host
+				asked := v.session.room.hostSlot.host
 				v.say(`{"type":"history_request"}`)
 				if c.asked {
 					host.hears(`{"type":"history_request"}`)
@@ -67,7 +67,7 @@ func TestTheRecordAnswersForAHostThat(t *testing.T) {
 					synctest.Wait()
 				}
 				v.hears(wholeHistory)
-				if asked != nil && !c.asked && asked.room.asking.open {
+				if asked != nil && !c.asked && asked.room.historyRequest.open {
 					t.Error("the host was asked too")
 				}
 				host.reset()

@@ -36,8 +36,8 @@ const (
 	sources // how many there are
 )
 
-// asking is a room's open question to its host.
-type asking struct {
+// A historyRequest is a room's open question to its host.
+type historyRequest struct {
 	open   bool
 	put    bool          // the host was asked
 	number uint32        // of the question; those parked know theirs
@@ -45,15 +45,15 @@ type asking struct {
 	timer  *time.Timer   // until it may be asked again, or does not answer
 }
 
-func (q *asking) stop() {
+func (q *historyRequest) stop() {
 	if q.open {
 		q.timer.Stop()
 		q.open, q.put = false, false
 	}
 }
 
-// told is a history as it was lately told. It is guarded by the room's lock.
-type told struct {
+// A cachedHistory is a history as it was lately told. It is guarded by the room's lock.
+type cachedHistory struct {
 	number uint32             // counts them
 	frames [encodings]*shared // held; nil for none
 	upTo   ends               // the places up to which it tells
@@ -69,9 +69,9 @@ func (r *Room) giveHistory(s *Session) bool {
 		return r.askRecord(s)
 	}
 	r.mu.Lock()
-	knows := r.seat.host != nil && r.seat.since == 0
+	hostHasAll := r.hostSlot.host != nil && r.hostSlot.since == 0
 	r.mu.Unlock()
-	return !knows && r.askRecord(s) || r.askHost(s)
+	return !hostHasAll && r.askRecord(s) || r.askHost(s)
 }
 
 // beginAtHistory has a viewer that has just joined, and will ask for the
@@ -79,8 +79,8 @@ func (r *Room) giveHistory(s *Session) bool {
 func (r *Room) beginAtHistory(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	latest := &r.told.upTo
-	if r.told.frames[s.encoding] == nil {
+	latest := &r.cachedHistory.upTo
+	if r.cachedHistory.frames[s.encoding] == nil {
 		latest = &r.record.upTo
 	}
 	if to := latest[s.encoding]; to.log == s.log() {
@@ -93,8 +93,8 @@ func (r *Room) beginAtHistory(s *Session) {
 // has got broadcasts since.
 func (r *Room) tellAgain(s *Session) bool {
 	r.mu.Lock()
-	frame, fits := r.told.frames[s.encoding], r.told.upTo.fits(s)
-	to := r.told.upTo[s.encoding]
+	frame, fits := r.cachedHistory.frames[s.encoding], r.cachedHistory.upTo.fits(s)
+	to := r.cachedHistory.upTo[s.encoding]
 	if frame == nil || !fits {
 		r.mu.Unlock()
 		return false
@@ -108,28 +108,28 @@ func (r *Room) tellAgain(s *Session) bool {
 
 // keepLocked has a history serve those who come within freshFor.
 func (r *Room) keepLocked(frames [encodings]*shared, upTo ends) {
-	r.told.drop()
+	r.cachedHistory.drop()
 	for _, frame := range frames {
 		frame.hold()
 	}
-	r.told = told{r.told.number + 1, frames, upTo}
-	number := r.told.number
+	r.cachedHistory = cachedHistory{r.cachedHistory.number + 1, frames, upTo}
+	number := r.cachedHistory.number
 	time.AfterFunc(freshFor, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if r.told.number == number {
-			r.told.drop()
+		if r.cachedHistory.number == number {
+			r.cachedHistory.drop()
 		}
 		r.dropEndsLocked()
 	})
 }
 
 // drop gives the history's memory back.
-func (t *told) drop() {
+func (t *cachedHistory) drop() {
 	for _, frame := range t.frames {
 		frame.release()
 	}
-	*t = told{number: t.number}
+	*t = cachedHistory{number: t.number}
 }
 
 // ends are one moment's ends of a room's Logs.
@@ -167,11 +167,11 @@ func (e *ends) fits(s *Session) bool {
 // returns false if there is none.
 func (r *Room) askHost(s *Session) bool {
 	r.mu.Lock()
-	if r.seat.host == nil {
+	if r.hostSlot.host == nil {
 		r.mu.Unlock()
 		return false
 	}
-	q := &r.asking
+	q := &r.historyRequest
 	if !q.open {
 		q.open = true
 		q.number++
@@ -192,13 +192,13 @@ func (r *Room) askHost(s *Session) bool {
 func (r *Room) putQuestion(question uint32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if q := &r.asking; q.open && !q.put && q.number == question && r.seat.host != nil {
+	if q := &r.historyRequest; q.open && !q.put && q.number == question && r.hostSlot.host != nil {
 		r.putQuestionLocked()
 	}
 }
 
 func (r *Room) putQuestionLocked() {
-	q := &r.asking
+	q := &r.historyRequest
 	q.put, q.at = true, r.hub.now()
 	question := q.number
 	q.timer = time.AfterFunc(min(silentAfter, r.hub.Config().HistoryTimeout), func() { r.hostLate(question) })
@@ -207,22 +207,22 @@ func (r *Room) putQuestionLocked() {
 
 // askHostLocked puts the open question to the present host.
 func (r *Room) askHostLocked() {
-	host := r.seat.host
-	r.tell(host, 0, func() { host.tell(historyRequest) })
+	host := r.hostSlot.host
+	r.tell(host, 0, func() { host.tell(historyRequestText) })
 }
 
-var historyRequest = []byte(`{"type":"history_request"}`)
+var historyRequestText = []byte(`{"type":"history_request"}`)
 
 // answerHistory gives the host's history, as it is, to those who wait for it.
 // It is dropped if nobody does. It is called by the host's worker.
 func (r *Room) answerHistory(host *Session, payload []byte) {
 	r.mu.Lock()
-	if !r.asking.put || r.seat.host != host {
+	if !r.historyRequest.put || r.hostSlot.host != host {
 		r.mu.Unlock()
 		return
 	}
-	r.asking.stop()
-	question, upTo := r.asking.number, r.takeEndsLocked()
+	r.historyRequest.stop()
+	question, upTo := r.historyRequest.number, r.takeEndsLocked()
 	r.mu.Unlock()
 
 	if !r.hub.fitsHistory(int(encodings) * len(payload)) {
@@ -279,7 +279,7 @@ const busyRetry = 2 * time.Second
 func (r *Room) hostLate(question uint32) {
 	wait := r.hub.Config().HistoryTimeout - silentAfter
 	r.mu.Lock()
-	q, oldest := &r.asking, r.log.Oldest()
+	q, oldest := &r.historyRequest, r.log.Oldest()
 	if wait > 0 && oldest.Seq() > 0 && q.put && q.number == question {
 		q.timer = time.AfterFunc(wait, func() { r.hostSilent(question) })
 		r.mu.Unlock()
@@ -309,10 +309,10 @@ func (r *Room) hostSilent(question uint32) {
 func (r *Room) endQuestion(question uint32) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.asking.open || r.asking.number != question {
+	if !r.historyRequest.open || r.historyRequest.number != question {
 		return false
 	}
-	r.asking.stop()
+	r.historyRequest.stop()
 	return true
 }
 
@@ -337,7 +337,7 @@ func (s *Session) historyUnavailable(f *fault) {
 
 // park has a viewer wait for the answer to a question.
 func (a *audience) park(s *Session, from source, question uint32) {
-	s.set(markParked)
+	s.set(flagParked)
 	if a.parked[from] == nil {
 		a.parked[from] = make(map[*Session]uint32)
 	}
@@ -376,7 +376,7 @@ func (a *audience) unpark(from source, question uint32, f func(*Session)) (more 
 			continue
 		}
 		delete(a.parked[from], s)
-		s.clear(markParked)
+		s.clear(flagParked)
 		f(s)
 		s.conn.Flush()
 		if a.shard.Spent() {

@@ -41,7 +41,7 @@ type Hub struct {
 	refusals  refusals
 	pressure  atomic.Int32 // see shrunk
 	answers   answers
-	guesses   attempts
+	attempts  attempts
 	addresses addresses
 	changes   *changes // immutable once served; nil without a store
 
@@ -75,7 +75,7 @@ func New(config Config, workers []Worker) *Hub {
 	for i, w := range workers {
 		h.shards = append(h.shards, &shard{
 			Worker: w, hub: h, index: i,
-			silent: waitingList{mark: markSilent}, begun: waitingList{mark: markBegun},
+			silent: waitingList{mark: flagSilent}, begun: waitingList{mark: flagBegun},
 		})
 	}
 	h.protocols = []Protocol{nil}
@@ -113,7 +113,7 @@ func (h *Hub) Config() *Config { return h.settings.Load() }
 func (h *Hub) NewSession(worker int, conn Conn) *Session {
 	s := &Session{shard: h.shards[worker], conn: conn}
 	now := s.shard.Now()
-	s.heard, s.took, s.since = now, now, now
+	s.lastReceived, s.lastSent, s.since = now, now, now
 	h.connections.Add(1)
 	s.admit()
 	return s

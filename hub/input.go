@@ -188,7 +188,7 @@ func (s *Session) handle(m frame.Message) {
 		// RFC 6455 5.5.1: after our close frame nothing is said any more.
 	case m.Op == ws.OpPing:
 		kind := urgent
-		if s.has(markBlocked) || s.out != nil && len(s.out.items) >= maxPongs {
+		if s.has(flagBlocked) || s.out != nil && len(s.out.items) >= maxPongs {
 			kind = pong
 		}
 		s.push(private{frame: frame.AppendFrame(nil, ws.OpPong, m.Payload), kind: kind})

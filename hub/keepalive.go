@@ -22,14 +22,14 @@ func (c *Config) pingEvery() time.Duration {
 // and again. Nobody is closed as idle who was not asked, and given time to
 // answer, whatever the limits were before.
 func (s *Session) keepAlive(config *Config) {
-	unanswered := s.has(markPinged) && s.past(s.since, config.pingEvery())
+	unanswered := s.has(flagPinged) && s.past(s.since, config.pingEvery())
 	switch {
-	case unanswered && s.past(s.heard, config.IdleTimeout):
+	case unanswered && s.past(s.lastReceived, config.IdleTimeout):
 		s.end(ReasonIdle)
-	case !s.past(s.heard, config.PingAfter) && !s.past(s.took, config.PingAfter):
-	case unanswered && s.has(markBlocked): // the ping before waits for the socket too
-	case unanswered || !s.has(markPinged):
-		s.set(markPinged)
+	case !s.past(s.lastReceived, config.PingAfter) && !s.past(s.lastSent, config.PingAfter):
+	case unanswered && s.has(flagBlocked): // the ping before waits for the socket too
+	case unanswered || !s.has(flagPinged):
+		s.set(flagPinged)
 		s.since = s.shard.Now()
 		s.push(private{frame: pingFrame, kind: urgent})
 	}

@@ -30,7 +30,7 @@ type Slow struct{ Closed, Skipped uint64 }
 // host is spared, as long as it speaks its room goes on: what may wait for it is
 // bounded, and it is not read from while that is too much.
 func (s *Session) stalls(limit time.Duration) bool {
-	return s.has(markBlocked) && !s.has(markHost) && s.past(s.took, limit)
+	return s.has(flagBlocked) && !s.has(flagHost) && s.past(s.lastSent, limit)
 }
 
 // lags reports whether the session is too far behind the live stream, whatever it
@@ -71,7 +71,7 @@ func (s *Session) stopWaiting() {
 	for from := range a.parked {
 		delete(a.parked[from], s)
 	}
-	s.clear(markParked)
+	s.clear(flagParked)
 	s.historyUnavailable(noHistory("the host did not answer before too much else was said"))
 }
 
@@ -80,23 +80,23 @@ func (s *Session) stopWaiting() {
 // nothing after another stall timeout is closed as idle.
 func (s *Session) tooSlow(why Cause) {
 	count := &s.shard.counters.slow[why]
-	if s.room == nil || s.has(markHost) || !s.room.options.skips {
+	if s.room == nil || s.has(flagHost) || !s.room.options.skips {
 		count.closed.Add(1)
 		s.end(ReasonTooSlow)
 		return
 	}
-	s.took = s.shard.Now()
-	if s.has(markParked) || s.behind() == 0 {
+	s.lastSent = s.shard.Now()
+	if s.has(flagParked) || s.behind() == 0 {
 		return
 	}
 	count.skipped.Add(1)
-	half := s.cursor.Rest()
-	s.cursor.Advance(len(half)) // the frame that it is in the middle of still comes
+	partial := s.cursor.Rest()
+	s.cursor.Advance(len(partial)) // the frame that it is in the middle of still comes
 	last, end := s.cursor.Seq(), s.log().End()
 	s.cursor = end
 	s.shard.counters.skipped.Add(end.Seq() - last)
 	s.pushText(skipped(end.Seq()-last, end.Seq()), end.Position())
-	if half != nil {
-		s.out.pushRest(half)
+	if partial != nil {
+		s.out.pushRest(partial)
 	}
 }

@@ -123,7 +123,7 @@ func TestNobodyEscapesTheLagLimit(t *testing.T) {
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				host.relay.pass(time.Minute)
-				v.session.heard, v.session.took = v.session.shard.Now(), v.session.shard.Now()
+				v.session.lastReceived, v.session.lastSent = v.session.shard.Now(), v.session.shard.Now()
 				v.say(`{"type":"history_request"}`)
 				host.relay.run()
 			}

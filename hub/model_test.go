@@ -74,7 +74,7 @@ func TestEveryStreamIsTheHosts(t *testing.T) {
 		}
 		answer := func(m *modelRoom) {
 			for _, text := range m.host.frames() {
-				if text == string(historyRequest) && !m.closed {
+				if text == string(historyRequestText) && !m.closed {
 					m.host.say(fmt.Sprintf(`{"type":"history","commands":[],"covers":%d}`, m.sent))
 				}
 			}

@@ -17,16 +17,16 @@ func (s *Session) open(chunk []byte) {
 		return
 	}
 	m := s.extra()
-	if m.shake == nil {
-		m.shake = &frame.Handshake{MaxHead: h.Config().MaxHead, Subprotocol: subprotocol}
+	if m.handshake == nil {
+		m.handshake = &frame.Handshake{MaxHead: h.Config().MaxHead, Subprotocol: subprotocol}
 	}
-	shake := m.shake
+	shake := m.handshake
 	kept := shake.Buffered()
 	verdict := shake.Feed(chunk)
 	h.budget.Add(budget.Heads, int64(shake.Buffered()-kept))
 	switch verdict {
 	case frame.Pending:
-		if !s.has(markBegun) {
+		if !s.has(flagBegun) {
 			s.shard.begun.add(s)
 		}
 	case frame.Refused:
@@ -40,9 +40,9 @@ func (s *Session) open(chunk []byte) {
 
 // dropHead gives up what was kept of the request's head.
 func (s *Session) dropHead() {
-	if m := s.more; m != nil && m.shake != nil {
-		s.shard.hub.budget.Add(budget.Heads, -int64(m.shake.Buffered()))
-		m.shake = nil
+	if m := s.more; m != nil && m.handshake != nil {
+		s.shard.hub.budget.Add(budget.Heads, -int64(m.handshake.Buffered()))
+		m.handshake = nil
 	}
 }
 
@@ -60,7 +60,7 @@ func (s *Session) upgrade(shake *frame.Handshake) {
 	if !allowed {
 		speaks = h.turnedAway
 	}
-	s.speaks = speaks
+	s.dialect = speaks
 	h.Answered(101)
 	s.push(private{frame: shake.Reply(), kind: urgent})
 	s.dropHead()

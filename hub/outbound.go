@@ -85,18 +85,18 @@ func (o *outbound) count(p *private, sign int) {
 type privateKind uint8
 
 const (
-	ordered  privateKind = iota // has a place in the room's order
-	bulky                       // a history: the same, and to be taken in time
-	farewell                    // the close frame: ordered, and nothing comes after it
-	urgent                      // may overtake
-	pong                        // urgent, and only the latest counts (RFC 6455 5.5.3)
+	ordered    privateKind = iota // has a place in the room's order
+	bulky                         // a history: the same, and to be taken in time
+	closeFrame                    // the close frame: ordered, and nothing comes after it
+	urgent                        // may overtake
+	pong                          // urgent, and only the latest counts (RFC 6455 5.5.3)
 )
 
 // due returns the rest of the first item if it may go out when the Log was
 // sent up to position, and the position to send up to first otherwise.
 func (o *outbound) due(position uint64) (frame []byte, until uint64) {
 	first := &o.items[0]
-	if o.sent > 0 || first.kind > farewell || first.place <= position {
+	if o.sent > 0 || first.kind > closeFrame || first.place <= position {
 		return first.frame[o.sent:], 0
 	}
 	return nil, first.place
@@ -105,9 +105,9 @@ func (o *outbound) due(position uint64) (frame []byte, until uint64) {
 // push queues p at its place.
 func (o *outbound) push(p private) {
 	at := len(o.items)
-	if p.kind > farewell {
+	if p.kind > closeFrame {
 		first := min(o.started(), at)
-		for at > first && o.items[at-1].kind <= farewell {
+		for at > first && o.items[at-1].kind <= closeFrame {
 			at--
 		}
 		if last := at - 1; p.kind == pong && last >= first && o.items[last].kind == pong {
@@ -127,13 +127,13 @@ func (o *outbound) push(p private) {
 // room counts the buffers: it has closed, or is about to, with all its viewers.
 func (o *outbound) settle(from broadcast.Cursor, end uint64, ofLog bool) {
 	ordered := o.started()
-	for ordered < len(o.items) && o.items[ordered].kind > farewell {
+	for ordered < len(o.items) && o.items[ordered].kind > closeFrame {
 		ordered++
 	}
 	later := slices.Clone(o.items[ordered:])
 	o.items = o.items[:ordered]
-	if half := from.Rest(); half != nil {
-		o.insert(0, private{frame: half, kind: urgent, messages: uint32(from.Advance(len(half))), ofLog: ofLog})
+	if partial := from.Rest(); partial != nil {
+		o.insert(0, private{frame: partial, kind: urgent, messages: uint32(from.Advance(len(partial))), ofLog: ofLog})
 	}
 	owe := func(until uint64) {
 		for from.Position() < until {
@@ -153,7 +153,7 @@ func (o *outbound) settle(from broadcast.Cursor, end uint64, ofLog bool) {
 // splice queues p before what comes later in the room's order.
 func (o *outbound) splice(p private) {
 	at := len(o.items)
-	for at > o.started() && o.items[at-1].kind <= farewell && o.items[at-1].place > p.place {
+	for at > o.started() && o.items[at-1].kind <= closeFrame && o.items[at-1].place > p.place {
 		at--
 	}
 	o.insert(at, p)
@@ -201,7 +201,7 @@ func (o *outbound) dropPlaced() {
 	n := o.started()
 	kept := o.items[:n]
 	for _, p := range o.items[n:] {
-		if p.kind == farewell || p.kind < farewell && p.place > 0 {
+		if p.kind == closeFrame || p.kind < closeFrame && p.place > 0 {
 			o.count(&p, -1)
 		} else {
 			kept = append(kept, p)
@@ -221,5 +221,5 @@ func (o *outbound) dropAll() {
 
 // parting reports whether the close frame is half-sent.
 func (o *outbound) parting() bool {
-	return o.sent > 0 && o.items[0].kind == farewell
+	return o.sent > 0 && o.items[0].kind == closeFrame
 }

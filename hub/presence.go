@@ -65,7 +65,7 @@ func (p *presence) hostLocked(r *Room) {
 // changedLocked has the host told, at once or when its time has come.
 func (p *presence) changedLocked(r *Room) {
 	p.due = true
-	if r.closed || p.timer != nil || r.seat.host == nil {
+	if r.closed || p.timer != nil || r.hostSlot.host == nil {
 		return
 	}
 	wait := max(0, presenceEvery-time.Since(p.told))
@@ -84,7 +84,7 @@ func (p *presence) stop() {
 // is left out.
 func (r *Room) tellPresence() {
 	r.mu.Lock()
-	host := r.seat.host
+	host := r.hostSlot.host
 	r.mu.Unlock()
 	if host == nil {
 		return
@@ -92,7 +92,7 @@ func (r *Room) tellPresence() {
 	r.tell(host, 0, func() {
 		r.mu.Lock()
 		p := &r.presence
-		if r.seat.host != host {
+		if r.hostSlot.host != host {
 			r.mu.Unlock()
 			return
 		}

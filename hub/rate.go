@@ -51,7 +51,7 @@ const (
 // tellsError counts an error, and reports whether it is told.
 func (s *Session) tellsError() bool {
 	rate, burst := &s.extra().rate, errorBurst
-	if s.has(markHost) {
+	if s.has(flagHost) {
 		burst = hostErrorBurst
 	}
 	if rate.omitted > 0 || !rate.errors.allow(s.shard.Now(), burst, errorEvery) {
@@ -68,15 +68,15 @@ const (
 	pageEvery = time.Second
 )
 
-// talksTooFast counts a message, and reports whether it is one too many in this
+// overRate counts a message, and reports whether it is one too many in this
 // second.
-func (s *Session) talksTooFast() bool {
+func (s *Session) overRate() bool {
 	return s.isOver(&s.extra().rate.messages, s.shard.hub.Config().ViewerRate)
 }
 
-// hostTalksTooFast does the same for a host. Broadcasts and everything else have
+// hostOverRate does the same for a host. Broadcasts and everything else have
 // limits of their own.
-func (s *Session) hostTalksTooFast(kind string) bool {
+func (s *Session) hostOverRate(kind string) bool {
 	limits, rate := s.shard.hub.Config(), &s.extra().rate
 	if isBroadcast(kind) {
 		return s.isOver(&rate.messages, limits.HostRate)

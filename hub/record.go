@@ -116,12 +116,12 @@ func (r *Room) encodeRecord() {
 // spliceHistory queues a history and moves the session to the place up to which
 // it tells, once the frame that it is in the middle of has gone out.
 func (s *Session) spliceHistory(history *shared, upTo broadcast.Cursor) {
-	half := s.cursor.Rest()
+	partial := s.cursor.Rest()
 	s.outbound().splice(private{frame: history.frame, shared: history.hold(), place: upTo.Position(), kind: bulky})
 	s.out.since = s.shard.Now()
 	s.cursor = upTo
-	if half != nil {
-		s.out.pushRest(half)
+	if partial != nil {
+		s.out.pushRest(partial)
 	}
 	s.allowLag()
 }

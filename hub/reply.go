@@ -167,15 +167,15 @@ func skipped(messages, seq uint64) []byte {
 
 func kicked(id uint32) []byte { return fmt.Appendf(nil, `{"type":"kicked","id":%d}`, id) }
 
-// mailFrom is a message as the other side gets it; from is "host" in JSON, or an
+// directFrom is a message as the other side gets it; from is "host" in JSON, or an
 // id.
-func mailFrom(from string, data json.RawMessage) []byte {
+func directFrom(from string, data json.RawMessage) []byte {
 	b := append([]byte(`{"type":"message","from":`), from...)
 	b = append(append(b, `,"data":`...), data...)
 	return append(b, '}')
 }
 
-// viewerFrom is a viewer's id as mailFrom wants it.
+// viewerFrom is a viewer's id as directFrom wants it.
 func viewerFrom(id uint32) string { return strconv.FormatUint(uint64(id), 10) }
 
 // presenceEvent tells who came and went; cut that there were more.

@@ -32,9 +32,9 @@ func (r *Room) keepOnlyLocked(keep broadcast.Retention) {
 		return
 	}
 	// The latest history holds what has been said since.
-	if to := &r.told.upTo[verbatim]; to.log != nil {
+	if to := &r.cachedHistory.upTo[verbatim]; to.log != nil {
 		if end := r.log.End(); end.Position()-to.end.Position() > uint64(r.hub.Config().LagLimit) {
-			r.told.drop()
+			r.cachedHistory.drop()
 		}
 	}
 	r.log.Trim(keep)

@@ -51,7 +51,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 	}
 	// Each is done by whoever may, now and then by somebody else.
 	for name, f := range map[string]struct {
-		by  standing
+		by  requiredRole
 		act func(*rapid.T, *client)
 	}{
 		"create": {outside, w.create}, "join": {outside, w.joinOne}, "join more": {outside, w.joinOne}, "come back": {outside, w.comeBack},
@@ -108,7 +108,7 @@ func (w *world) connect(t *rapid.T) *client {
 }
 
 // client returns one that stands there, once in so many times.
-func (w *world) client(t *rapid.T, by standing, times int) *client {
+func (w *world) client(t *rapid.T, by requiredRole, times int) *client {
 	rare(t, times)
 	var some []int
 	for i, c := range w.clients {
@@ -154,7 +154,7 @@ func (w *world) lesson(t *rapid.T) *lesson {
 
 // says has a client say something, and reports whether the model goes on: it
 // may say so where it is.
-func (w *world) says(c *client, by standing, kind, fields string) bool {
+func (w *world) says(c *client, by requiredRole, kind, fields string) bool {
 	c.say(`{"type":"` + kind + `"` + fields + `}`)
 	isHost := c.lesson != nil && c.id == 0
 	switch {
@@ -321,7 +321,7 @@ func (w *world) join(_ *rapid.T, c *client, code string, p *proofs) {
 			}
 		}
 		if id == 0 {
-			w.guessed(c, l, "bad_token", "join")
+			w.failedAttempt(c, l, "bad_token", "join")
 			return
 		}
 	case l.secret == "" && w.shut(c):
@@ -331,7 +331,7 @@ func (w *world) join(_ *rapid.T, c *client, code string, p *proofs) {
 		c.wrongly("secret_required", "join")
 		return
 	case l.secret != "" && *p.secret != l.secret:
-		w.guessed(c, l, "wrong_secret", "join")
+		w.failedAttempt(c, l, "wrong_secret", "join")
 		return
 	}
 	older := l.viewers[id]

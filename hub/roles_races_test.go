@@ -58,7 +58,7 @@ func TestRacesLeaveTheRoomWhole(t *testing.T) {
 		host1 := func(text func(t *rapid.T) string) func(*rapid.T) { // or who thinks so
 			return func(t *rapid.T) {
 				for _, p := range c.racers {
-					if p.session.has(markHost) && rapid.Bool().Draw(t, "this one") {
+					if p.session.has(flagHost) && rapid.Bool().Draw(t, "this one") {
 						c.says(p, text(t))
 						return
 					}
@@ -90,12 +90,12 @@ func TestRacesLeaveTheRoomWhole(t *testing.T) {
 				}
 				return `{"type":"join","code":"` + c.room.code.String() + `","token":"` + token + `"}`
 			}),
-			"resume":  anyone(func(*rapid.T) string { return c.resume(c.known[c.room.seat.token]) }),
-			"resume2": anyone(func(*rapid.T) string { return c.resume(c.known[c.room.seat.granted]) }),
+			"resume":  anyone(func(*rapid.T) string { return c.resume(c.known[c.room.hostSlot.token]) }),
+			"resume2": anyone(func(*rapid.T) string { return c.resume(c.known[c.room.hostSlot.newToken]) }),
 			"leave":   anyone(fixed(`{"type":"leave"}`)),
 			"host leaves and resumes": func(t *rapid.T) {
 				host1(fixed(`{"type":"leave"}`))(t)
-				anyone(func(*rapid.T) string { return c.resume(c.known[c.room.seat.token]) })(t)
+				anyone(func(*rapid.T) string { return c.resume(c.known[c.room.hostSlot.token]) })(t)
 			},
 			"broadcast": host1(func(*rapid.T) string { n++; return fmt.Sprintf(`{"type":"command","data":%d}`, n) }),
 			"kick":      host1(onID(`{"type":"kick","id":%d}`)),
@@ -136,7 +136,7 @@ func (c *race) dial(t *rapid.T) {
 // says has a racer say something. Whether a broadcast is taken is clear at
 // once.
 func (c *race) says(p *racer, text string) {
-	if strings.HasPrefix(text, `{"type":"command"`) && c.room.seats(p.session) && p.session.phase == open {
+	if strings.HasPrefix(text, `{"type":"command"`) && c.room.hasHost(p.session) && p.session.phase == open {
 		c.order = append(c.order, text)
 	}
 	p.say(text)
@@ -159,8 +159,8 @@ func (c *race) settle() {
 	}
 	c.room.mu.Unlock()
 	for _, p := range c.racers {
-		if s := p.session; s.room != nil && !p.gone && s.has(markHost) != c.room.seats(s) {
-			c.t.Errorf("one takes itself for the host: %t; the room does: %t", s.has(markHost), c.room.seats(s))
+		if s := p.session; s.room != nil && !p.gone && s.has(flagHost) != c.room.hasHost(s) {
+			c.t.Errorf("one takes itself for the host: %t; the room does: %t", s.has(flagHost), c.room.hasHost(s))
 		}
 	}
 	if c.r.t.Failed() {

@@ -36,7 +36,7 @@ func (w *world) finds(c *client, code, re string, proof bool) *lesson {
 }
 
 // guessed is the rule for wrong secrets and tokens.
-func (w *world) guessed(c *client, l *lesson, fault, re string) {
+func (w *world) failedAttempt(c *client, l *lesson, fault, re string) {
 	if w.shut(c) {
 		c.wrongly("too_many_attempts", re)
 		return
@@ -71,7 +71,7 @@ func (w *world) resume(t *rapid.T, c *client) {
 	case token == l.granted && token != "":
 		l.token = token
 	default:
-		w.guessed(c, l, "bad_token", "resume")
+		w.failedAttempt(c, l, "bad_token", "resume")
 		return
 	}
 	l.granted = ""

@@ -24,22 +24,22 @@ type Room struct {
 	grown  atomic.Uint64                            // frames appended, in whatever encodings
 
 	audiences []atomic.Pointer[audience] // one for each worker, made when it has viewers
-	mail      atomic.Int64               // bytes of viewers' messages on their way to the host
-	mailed    atomic.Int64               // bytes of the host's messages on their way to viewers
+	toHost    atomic.Int64               // bytes of viewers' messages on their way to the host
+	toViewers atomic.Int64               // bytes of the host's messages on their way to viewers
 	backfills [encodings]backfill        // guarded by mu
 	marked    atomic.Bool                // it is among the hub's changes
 
-	mu       sync.Mutex
-	closed   bool     // guarded by mu
-	seat     seat     // guarded by mu; the host's
-	roster   roster   // guarded by mu
-	presence presence // guarded by mu
-	asking   asking   // guarded by mu
-	record   record   // guarded by mu
-	told     told     // guarded by mu
-	tally    tally    // guarded by mu
-	pages    pages    // guarded by mu
-	returns  returns  // guarded by mu
+	mu             sync.Mutex
+	closed         bool           // guarded by mu
+	hostSlot       hostSlot       // guarded by mu; the host's
+	roster         roster         // guarded by mu
+	presence       presence       // guarded by mu
+	historyRequest historyRequest // guarded by mu
+	record         record         // guarded by mu
+	cachedHistory  cachedHistory  // guarded by mu
+	viewerCount    viewerCount    // guarded by mu
+	pages          pages          // guarded by mu
+	returns        returns        // guarded by mu
 
 	wants   [encodings]int // guarded by mu; viewers of each
 	held    int64          // guarded by mu; bytes of the Logs
@@ -66,7 +66,7 @@ func newRoom(h *Hub, rules roomRules) (*Room, hostToken) {
 	}
 	r.roster.left.total = &h.left
 	token := drawToken()
-	r.seat.token = token.hash()
+	r.hostSlot.token = token.hash()
 	return r, token
 }
 
@@ -78,12 +78,12 @@ func (r *Room) audience(s *shard) *audience { return r.audiences[s.index].Load()
 // whether that is the host still.
 func (r *Room) broadcast(from *Session, payload []byte) bool {
 	r.mu.Lock()
-	if r.seat.host != from {
+	if r.hostSlot.host != from {
 		r.mu.Unlock()
 		return false
 	}
 	r.publishLocked(payload)
-	r.seat.sent++
+	r.hostSlot.sent++
 	r.mu.Unlock()
 
 	from.shard.counters.appended.Add(1)
@@ -128,7 +128,7 @@ type welcome struct {
 // it gets a new one. When the record still has all that followed the last
 // broadcast that it has seen, it goes on from there. It is called by the viewer's
 // worker, with the encoding wanted already, which it is no longer after a fault.
-func (r *Room) join(s *Session, e entering, id uint32) (welcome, *fault) {
+func (r *Room) join(s *Session, e joinRequest, id uint32) (welcome, *fault) {
 	r.mu.Lock()
 	if f := r.refusalLocked(id); f != nil {
 		r.unwantLocked(e.encoding)
@@ -149,14 +149,14 @@ func (r *Room) join(s *Session, e entering, id uint32) (welcome, *fault) {
 // want has a viewer's encoding written from now on, and reports whether the Log
 // in it lacks what the viewer has missed, but the record does not: then it has to
 // be backfilled before the viewer joins.
-func (r *Room) want(e entering, id uint32) (lacks bool, f *fault) {
+func (r *Room) want(e joinRequest, id uint32) (needsBackfill bool, f *fault) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f := r.refusalLocked(id); f != nil {
 		return false, f
 	}
 	r.wantLocked(e.encoding)
-	return r.lacksLocked(e), nil
+	return r.needsBackfillLocked(e), nil
 }
 
 // refusalLocked returns why nobody is let in who has the id, or none with 0.
@@ -166,15 +166,15 @@ func (r *Room) refusalLocked(id uint32) *fault {
 		return roomNotFound()
 	case r.roster.voided(id):
 		return badToken()
-	case r.roster.session(id) == nil && r.roster.viewers+r.seat.moving >= r.options.maxViewers:
+	case r.roster.session(id) == nil && r.roster.viewers+r.hostSlot.moving >= r.options.maxViewers:
 		return &fault{code: "room_full", message: "the room has all the viewers it may have"}
 	}
 	return nil
 }
 
-// lacksLocked reports whether the record has what a viewer missed, but not the
+// needsBackfillLocked reports whether the record has what a viewer missed, but not the
 // Log in its encoding.
-func (r *Room) lacksLocked(e entering) bool {
+func (r *Room) needsBackfillLocked(e joinRequest) bool {
 	common, known := r.common(e.last)
 	if e.encoding == verbatim || !known {
 		return false
@@ -187,7 +187,7 @@ func (r *Room) lacksLocked(e entering) bool {
 // admitLocked enters a viewer in the roster and gives it its place in the Log in
 // its encoding, for which it is counted already. It returns its older connection
 // too, if there is one.
-func (r *Room) admitLocked(s *Session, e entering, id uint32) (w welcome, older *Session) {
+func (r *Room) admitLocked(s *Session, e joinRequest, id uint32) (w welcome, older *Session) {
 	r.pages.version++
 	if older = r.roster.session(id); older == nil {
 		var name string
@@ -208,7 +208,7 @@ func (r *Room) admitLocked(s *Session, e entering, id uint32) (w welcome, older 
 	}
 	s.encoding = e.encoding
 	r.enterLocked(s, id, from)
-	w.seq, w.viewers, w.host = s.cursor.Seq(), r.roster.viewers, r.seat.host != nil
+	w.seq, w.viewers, w.host = s.cursor.Seq(), r.roster.viewers, r.hostSlot.host != nil
 	return w, older
 }
 
@@ -227,7 +227,7 @@ func (r *Room) enterLocked(s *Session, id uint32, from broadcast.Cursor) {
 	s.cursor = from
 	s.room, s.id = r, id
 	r.changed()
-	s.clear(markHost | markParked | markGranted)
+	s.clear(flagHost | flagParked | flagNewHost)
 	s.lagAllowance = false
 }
 
@@ -271,15 +271,15 @@ func (r *Room) close(why Reason) bool {
 // closeLocked makes the room one that nobody can enter, and returns the host
 // that it had.
 func (r *Room) closeLocked() (host *Session) {
-	host = r.seat.host
+	host = r.hostSlot.host
 	r.closed = true
-	r.seat.host = nil
-	r.seat.stopWaiting()
-	r.asking.stop()
+	r.hostSlot.host = nil
+	r.hostSlot.stopWaiting()
+	r.historyRequest.stop()
 	r.presence.stop()
-	r.tally.stop()
+	r.viewerCount.stop()
 	r.roster.left.forget()
-	r.told.drop()
+	r.cachedHistory.drop()
 	r.pages.drop()
 	r.releaseLocked()
 	return host

@@ -20,12 +20,12 @@ func relay(s *Session, r request) *fault {
 
 // message passes a host's message to one viewer, or a viewer's to the host.
 func message(s *Session, r request) *fault {
-	if !s.has(markHost) {
+	if !s.has(flagHost) {
 		data, f := r.raw("data")
 		if f != nil {
 			return f
 		}
-		return s.room.mailHost(s, mailFrom(viewerFrom(s.id), data))
+		return s.room.directToHost(s, directFrom(viewerFrom(s.id), data))
 	}
 	to, f := r.id("to")
 	if f != nil {
@@ -35,11 +35,11 @@ func message(s *Session, r request) *fault {
 	if f != nil {
 		return f
 	}
-	return s.room.mailViewer(s, to, mailFrom(`"host"`, data))
+	return s.room.directToViewer(s, to, directFrom(`"host"`, data))
 }
 
 func historyRequested(s *Session, _ request) *fault {
-	if s.has(markParked) {
+	if s.has(flagParked) {
 		return &fault{code: "too_fast", message: "the history was asked for, and has not come yet"}
 	}
 	if s.asksTooSoon() || !s.room.mayAsk(s.id, s.shard.Now()) {
@@ -71,7 +71,7 @@ const (
 
 // list tells which viewers are there, in the order in which they joined.
 func list(s *Session, r request) *fault {
-	if !s.has(markHost) && !s.room.options.roster {
+	if !s.has(flagHost) && !s.room.options.roster {
 		return notHost()
 	}
 	after, f := r.number("after", 0, 1<<32-2, 0)
@@ -82,7 +82,7 @@ func list(s *Session, r request) *fault {
 	if f != nil {
 		return f
 	}
-	if s.has(markHost) && !s.room.seats(s) {
+	if s.has(flagHost) && !s.room.hasHost(s) {
 		return notHost()
 	}
 	if !s.extra().rate.pages.allow(s.shard.Now(), pageBurst, pageEvery) {
@@ -119,12 +119,12 @@ func kick(s *Session, r request) *fault {
 	return nil
 }
 
-func grantHost(s *Session, r request) *fault {
+func transferHost(s *Session, r request) *fault {
 	id, f := r.id("id")
 	if f != nil {
 		return f
 	}
-	return s.room.grant(s, id)
+	return s.room.transferHost(s, id)
 }
 
 // leave takes the session out of its room. Its connection stays.
@@ -143,7 +143,7 @@ func closeRoom(s *Session, _ request) *fault {
 		return notHost()
 	}
 	s.room = nil
-	s.clear(markHost | markGranted)
+	s.clear(flagHost | flagNewHost)
 	s.tell(s.closedEvent(ReasonHostClosed))
 	return nil
 }

@@ -86,8 +86,8 @@ func (r *Room) Snapshot() Snapshot {
 		Saved: Saved{
 			Code: r.code.String(), Birth: r.birth, Epoch: r.epoch, Older: r.older, Created: r.created,
 			Name: o.name, Secret: o.secret, MaxViewers: o.maxViewers, Roster: o.roster, RelayTells: o.relayTells, Skips: o.skips,
-			Token: r.seat.token, Granted: r.seat.granted, Hosted: r.seat.hosted, Void: r.roster.void,
-			Seq: end.Seq(), Sent: r.seat.sent, LastID: r.roster.last,
+			Token: r.hostSlot.token, Granted: r.hostSlot.newToken, Hosted: r.hostSlot.hosted, Void: r.roster.void,
+			Seq: end.Seq(), Sent: r.hostSlot.sent, LastID: r.roster.last,
 		},
 		Closed: r.closed, Oldest: r.log.Oldest(), End: end,
 	}
@@ -132,7 +132,7 @@ func (h *Hub) Restore(s Saved, messages [][]byte, how Restoring) (*Room, error) 
 	}
 	r.code, r.birth, r.epoch, r.older, r.created = c, s.Birth, s.Epoch, s.Older, s.Created
 	r.log = h.newLog(s.Seq - uint64(len(messages)))
-	r.seat.token, r.seat.granted, r.seat.hosted, r.seat.sent = s.Token, s.Granted, s.Hosted, s.Sent
+	r.hostSlot.token, r.hostSlot.newToken, r.hostSlot.hosted, r.hostSlot.sent = s.Token, s.Granted, s.Hosted, s.Sent
 	r.roster.last = s.LastID
 	r.roster.void = rangesOf(s.Void, s.VoidIDs)
 	r.mu.Lock()

@@ -288,7 +288,7 @@ func TestRestoredRoomsWait(t *testing.T) {
 					r.dial(0).gets("created", `{"type":"resume","code":"%s","token":"%s"}`, info.Code, token)
 				}
 				for _, room := range r.hub.rooms {
-					room.seat.stopWaiting()
+					room.hostSlot.stopWaiting()
 				}
 				r = r.restart(c.config, true, 0)
 				v, told := r.enters(0, info.Code, "")
@@ -333,7 +333,7 @@ func TestRoomsStayWhenTheRelayDrains(t *testing.T) {
 					}
 				}
 				for _, room := range r.hub.rooms {
-					room.seat.stopWaiting()
+					room.hostSlot.stopWaiting()
 				}
 			})
 		})

@@ -33,14 +33,14 @@ const (
 
 // The marks of a session.
 const (
-	markBlocked uint8 = 1 << iota // the socket is full
-	markParked                    // waits for a history; no broadcasts meanwhile
-	markPinged                    // a ping went out since the last sign of life
-	markFromOut                   // what Next returned came from out, not from the Log
-	markGranted                   // was made host; its first message voids the older token
-	markHost                      // is its room's host, not a viewer
-	markSilent                    // is in the opening phase and has sent nothing
-	markBegun                     // is in the opening phase and has sent half of a head
+	flagBlocked uint8 = 1 << iota // the socket is full
+	flagParked                    // waits for a history; no broadcasts meanwhile
+	flagPinged                    // a ping went out since the last sign of life
+	flagFromOut                   // what Next returned came from out, not from the Log
+	flagNewHost                   // was made host; its first message voids the older token
+	flagHost                      // is its room's host, not a viewer
+	flagSilent                    // is in the opening phase and has sent nothing
+	flagBegun                     // is in the opening phase and has sent half of a head
 )
 
 // A Session is the protocol state of one connection, without the connection.
@@ -55,27 +55,27 @@ type Session struct {
 	out  *outbound // nil unless something is due to this connection alone
 
 	// In the worker's coarse time:
-	heard uint32 // when bytes last came
-	took  uint32 // when the socket last took bytes, or began not to
-	since uint32 // when the phase began, or, once open, when the last ping was due
+	lastReceived uint32 // when bytes last came
+	lastSent     uint32 // when the socket last took bytes, or began not to
+	since        uint32 // when the phase began, or, once open, when the last ping was due
 
 	id           uint32 // a viewer's number in its room, from 1; 0 for anybody else
 	slot         int32  // place in the audience's members
 	from         uint32 // index in hub.addresses; 0 until the handshake is finished
 	phase        phase
-	marks        uint8
+	flags        uint8
 	reason       Reason
 	lagAllowance bool  // it may be further behind, until it has caught up
-	speaks       uint8 // its protocol's place in hub.protocols; 0 until the handshake is finished
+	dialect      uint8 // its protocol's place in hub.protocols; 0 until the handshake is finished
 
 	encoding encoding // of the Log that it reads
 }
 
 // more is what few sessions have at a time.
 type more struct {
-	shake *frame.Handshake // a request's head that is incomplete
-	in    *frame.Assembler // a frame or message that is incomplete
-	rate  rate
+	handshake *frame.Handshake // a request's head that is incomplete
+	in        *frame.Assembler // a frame or message that is incomplete
+	rate      rate
 
 	unread    []byte // input that has to wait
 	held      int    // bytes of input that are counted into the budget
@@ -95,7 +95,7 @@ func (s *Session) extra() *more {
 // dropExtra gives up the session's more when nothing is in it any longer. A host
 // keeps it: it will speak again.
 func (s *Session) dropExtra() {
-	if m := s.more; m != nil && !s.has(markHost) && m.shake == nil && m.in == nil && len(m.unread) == 0 && !m.offloaded && !m.retries && s.silent() {
+	if m := s.more; m != nil && !s.has(flagHost) && m.handshake == nil && m.in == nil && len(m.unread) == 0 && !m.offloaded && !m.retries && s.silent() {
 		s.more = nil
 	}
 }
@@ -104,9 +104,9 @@ func (s *Session) dropExtra() {
 // not full, before of further pings only the latest is answered.
 const maxPongs = 16
 
-func (s *Session) has(mark uint8) bool { return s.marks&mark != 0 }
-func (s *Session) set(mark uint8)      { s.marks |= mark }
-func (s *Session) clear(mark uint8)    { s.marks &^= mark }
+func (s *Session) has(mark uint8) bool { return s.flags&mark != 0 }
+func (s *Session) set(mark uint8)      { s.flags |= mark }
+func (s *Session) clear(mark uint8)    { s.flags &^= mark }
 
 // past reports whether more than limit has gone by since the coarse time then.
 func (s *Session) past(then uint32, limit time.Duration) bool {
@@ -126,8 +126,8 @@ func (s *Session) enter(p phase) {
 // Receive takes bytes from the peer, cut anywhere. The chunk is changed, and
 // not kept.
 func (s *Session) Receive(chunk []byte) {
-	s.heard = s.shard.Now()
-	s.clear(markPinged)
+	s.lastReceived = s.shard.Now()
+	s.clear(flagPinged)
 	switch s.phase {
 	case opening:
 		s.open(chunk)
@@ -138,7 +138,7 @@ func (s *Session) Receive(chunk []byte) {
 
 // protocol returns what the session speaks, nil before its handshake is
 // finished.
-func (s *Session) protocol() Protocol { return s.shard.hub.protocols[s.speaks] }
+func (s *Session) protocol() Protocol { return s.shard.hub.protocols[s.dialect] }
 
 // push queues a frame for this connection alone. Whoever pushes from outside
 // of the session's own methods flushes the connection afterwards.
@@ -198,7 +198,7 @@ func (s *Session) log() *broadcast.Log { return s.room.in(s.encoding) }
 // Next returns the bytes that are due now: private frames at a frame boundary
 // and in their order, else the Log from the cursor.
 func (s *Session) Next() []byte {
-	s.clear(markFromOut)
+	s.clear(flagFromOut)
 	if s.out != nil {
 		if !s.cursor.AtBoundary() {
 			return s.cursor.Rest()
@@ -206,16 +206,16 @@ func (s *Session) Next() []byte {
 		position := s.cursor.Position()
 		due, until := s.out.due(position)
 		if due != nil {
-			s.set(markFromOut)
+			s.set(flagFromOut)
 			return due
 		}
-		if s.has(markParked) {
+		if s.has(flagParked) {
 			return nil
 		}
 		p := s.cursor.Next()
 		return p[:min(uint64(len(p)), until-position)]
 	}
-	if s.has(markParked) {
+	if s.has(flagParked) {
 		return s.cursor.Rest()
 	}
 	p := s.cursor.Next()
@@ -228,16 +228,16 @@ func (s *Session) Next() []byte {
 // Sent moves on by n bytes of what Next returned. With full the socket takes
 // no more for now.
 func (s *Session) Sent(n int, full bool) {
-	if n > 0 || !s.has(markBlocked) {
-		s.took = s.shard.Now()
+	if n > 0 || !s.has(flagBlocked) {
+		s.lastSent = s.shard.Now()
 	}
-	if n > 0 && s.has(markBlocked) {
+	if n > 0 && s.has(flagBlocked) {
 		// Its socket was full and takes bytes again: it reads. A ping waits behind
 		// what is in the socket, and what it says may not be read now.
-		s.heard = s.took
+		s.lastReceived = s.lastSent
 	}
 	messages := 0
-	if s.has(markFromOut) {
+	if s.has(flagFromOut) {
 		messages = s.out.take(n)
 		s.dropOut()
 	} else {
@@ -246,7 +246,7 @@ func (s *Session) Sent(n int, full bool) {
 	if messages > 0 {
 		s.shard.counters.delivered.Add(uint64(messages))
 	}
-	if full != s.has(markBlocked) {
+	if full != s.has(flagBlocked) {
 		s.block(full)
 	}
 	s.resumeInput()
@@ -254,8 +254,8 @@ func (s *Session) Sent(n int, full bool) {
 
 // block notes whether the socket is full.
 func (s *Session) block(full bool) {
-	s.marks ^= markBlocked
-	if s.room != nil && !s.has(markHost) {
+	s.flags ^= flagBlocked
+	if s.room != nil && !s.has(flagHost) {
 		s.room.audience(s.shard).block(s, full)
 	}
 }
@@ -280,7 +280,7 @@ func (s *Session) Wants() (reading, writing bool) {
 func (s *Session) Tick() {
 	config := s.shard.hub.Config()
 	s.dropExtra()
-	if s.has(markHost) {
+	if s.has(flagHost) {
 		s.room.age()
 	}
 	switch s.phase {
@@ -296,7 +296,7 @@ func (s *Session) Tick() {
 		switch {
 		case s.more != nil && s.more.rate.omitted > 0:
 			s.tooManyErrors()
-		case s.has(markParked) && s.lags():
+		case s.has(flagParked) && s.lags():
 			s.stopWaiting()
 		case s.stalls(config.StallTimeout):
 			s.tooSlow(CauseStall)
@@ -305,7 +305,7 @@ func (s *Session) Tick() {
 		case s.out != nil && s.past(s.out.since, s.historyTake()) && s.out.holdsHistory():
 			s.shard.counters.slow[CauseHistory].closed.Add(1)
 			s.end(ReasonTooSlow)
-		case s.has(markBlocked) && s.lags(): // who has room in its socket waits for this relay
+		case s.has(flagBlocked) && s.lags(): // who has room in its socket waits for this relay
 			s.tooSlow(CauseLag)
 		case s.messageLate():
 			s.endNow(ReasonMessageSlow)

@@ -98,7 +98,7 @@ func (p *speech) listen(t *rapid.T) {
 	}
 	for _, text := range p.host.frames() {
 		switch {
-		case text == string(historyRequest):
+		case text == string(historyRequestText):
 			if !p.asked.IsZero() && time.Since(p.asked) < freshFor {
 				t.Fatalf("a host is asked again after %s at most", time.Since(p.asked))
 			}
@@ -229,7 +229,7 @@ func (m *relayModel) enter(t *rapid.T, s *stream, more string) {
 	s.peer = m.r.dial(drawWorker(t, m.r))
 	s.peer.room = rapid.SampledFrom([]int{0, 50, 1000, plenty, plenty, plenty}).Draw(t, "bytes")
 	s.cut = func() int {
-		if s.peer.room > 0 || !s.session.has(markBlocked) {
+		if s.peer.room > 0 || !s.session.has(flagBlocked) {
 			s.took = time.Now()
 		}
 		return 1 + m.random.IntN(1500)

@@ -230,7 +230,7 @@ func (s *stream) hearClosed(t *rapid.T, e utterance, text string) {
 
 // judge checks that a viewer that has just been closed as too slow was.
 func (s *stream) judge(t *rapid.T) {
-	if s.session.has(markParked) {
+	if s.session.has(flagParked) {
 		s.asks.waits = len(s.speech.order)
 	} else {
 		if s.asked && !s.asks.queued {

@@ -50,7 +50,7 @@ func (p *speech) answer(t *rapid.T) {
 	a := answer{told: -1}
 	a.text = fmt.Sprintf(` {"type":"history", "answer":%d,"commands":["%s"]}`, len(p.answers), filling(t, 0, 500, 1800))
 	p.room.mu.Lock()
-	open, put := p.room.asking.open, p.room.asking.put
+	open, put := p.room.historyRequest.open, p.room.historyRequest.put
 	p.room.mu.Unlock()
 	if p.questions > 0 && p.relayTells {
 		t.Fatalf("the host is asked what the relay tells")
@@ -74,7 +74,7 @@ func (p *speech) answer(t *rapid.T) {
 func (p *speech) watch(t *rapid.T) {
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()
-	c, n := &p.room.record, int(p.room.told.number)
+	c, n := &p.room.record, int(p.room.cachedHistory.number)
 	at := p.room.hub.began.Add(c.begun)
 	if c.number != p.encoded && (c.number != p.encoded+1 || p.encoded > 0 && at.Before(p.encodedAt.Add(freshFor)) || at.After(time.Now())) {
 		t.Fatalf("the record was encoded %d times, at last at %s; before that %d times, at last at %s", c.number, at, p.encoded, p.encodedAt)
@@ -90,7 +90,7 @@ func (p *speech) watch(t *rapid.T) {
 // question notes that a viewer asks, and what there is then.
 func (p *speech) question() question {
 	p.room.mu.Lock()
-	if !p.room.asking.open {
+	if !p.room.historyRequest.open {
 		p.unanswered = time.Now()
 	}
 	p.room.mu.Unlock()
@@ -106,7 +106,7 @@ func (s *stream) keeps(joins bool) {
 	}
 	last := p.tales[len(p.tales)-1]
 	// It is dropped when more has been said since than may be held for it.
-	told := &p.room.told
+	told := &p.room.cachedHistory
 	gone := told.frames[verbatim] == nil || int(told.number) != len(p.tales) // there may be another one already
 	dropped := gone && p.lag(last.place, s.numbered) > s.session.shard.hub.Config().LagLimit
 	if dropped || time.Since(last.at) >= freshFor || s.numbered && last.numbered != s.session.log() {

@@ -23,7 +23,7 @@ const (
 
 // safeTime returns the time for which a connection in its handshake is safe.
 func (s *Session) safeTime() time.Duration {
-	if s.has(markSilent) {
+	if s.has(flagSilent) {
 		return silentTime
 	}
 	return headTime

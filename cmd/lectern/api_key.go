@@ -34,10 +34,10 @@ func (a *api) authorize(r *http.Request) error {
 		return nil
 	}
 	from := a.client(r)
-	if a.hub.TooManyGuesses(from) {
+	if a.hub.TooManyWrongKeys(from) {
 		return errTooManyKeys
 	}
-	a.hub.GuessedKey(from)
+	a.hub.WrongKey(from)
 	return errWrongKey
 }
 

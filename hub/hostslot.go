@@ -2,16 +2,16 @@ package hub
 
 import "time"
 
-// A seat is a room's place for its host. It is guarded by the room's lock.
-type seat struct {
-	host    *Session // nil while nobody is there
-	since   uint64   // the last broadcast before the host took its place
-	token   secret   // proves that one is the host
-	granted secret   // the token of a host by grant, until its first message
-	sent    uint64   // broadcasts taken from hosts
-	hosted  bool     // somebody was there
-	moving  int      // places kept for older hosts, which are about to be viewers
-	waiting *time.Timer
+// A hostSlot is a room's place for its host. It is guarded by the room's lock.
+type hostSlot struct {
+	host     *Session // nil while nobody is there
+	since    uint64   // the last broadcast before the host took its place
+	token    secret   // proves that one is the host
+	newToken secret   // the token of a host by grant, until its first message
+	sent     uint64   // broadcasts taken from hosts
+	hosted   bool     // somebody was there
+	moving   int      // places kept for older hosts, which are about to be viewers
+	waiting  *time.Timer
 }
 
 // waitSteps is in how many steps a room waits for its host, and minWaitStep the
@@ -25,14 +25,14 @@ const (
 // that the time in which the relay did not run, and nobody could come, counts
 // for one step at most.
 func (r *Room) waitLocked(limit time.Duration, why Reason) {
-	r.seat.stopWaiting()
+	r.hostSlot.stopWaiting()
 	step := max(limit/waitSteps, minWaitStep)
 	left := limit - min(step, limit)
 	var timer *time.Timer
 	timer = time.AfterFunc(min(step, limit), func() {
 		r.mu.Lock()
 		// The host may have come, and gone again, at this very moment.
-		if r.closed || r.seat.host != nil || r.seat.waiting != timer || r.stays() {
+		if r.closed || r.hostSlot.host != nil || r.hostSlot.waiting != timer || r.stays() {
 			r.mu.Unlock()
 			return
 		}
@@ -46,10 +46,10 @@ func (r *Room) waitLocked(limit time.Duration, why Reason) {
 		r.mu.Unlock()
 		r.dismiss(nil, why)
 	})
-	r.seat.waiting = timer
+	r.hostSlot.waiting = timer
 }
 
-func (s *seat) stopWaiting() {
+func (s *hostSlot) stopWaiting() {
 	if s.waiting != nil {
 		s.waiting.Stop()
 		s.waiting = nil
@@ -58,10 +58,10 @@ func (s *seat) stopWaiting() {
 
 // proves reports whether a token is the host's. While a host by grant has said
 // nothing, there are two.
-func (s *seat) proves(token string) bool {
+func (s *hostSlot) proves(token string) bool {
 	// No short cut: how long it takes tells nothing.
-	mine, granted := s.token.is(token), s.granted.is(token)
-	return mine || granted && s.granted.asked()
+	mine, granted := s.token.is(token), s.newToken.is(token)
+	return mine || granted && s.newToken.asked()
 }
 
 // A resumption is what a host is told when it has come back.
@@ -78,26 +78,26 @@ func (r *Room) resume(s *Session, token string) (resumption, *fault) {
 		r.mu.Unlock()
 		return resumption{}, roomNotFound()
 	}
-	if !r.seat.proves(token) {
+	if !r.hostSlot.proves(token) {
 		r.mu.Unlock()
 		return resumption{}, badToken()
 	}
-	if r.seat.granted.is(token) {
-		r.seat.token = r.seat.granted
+	if r.hostSlot.newToken.is(token) {
+		r.hostSlot.token = r.hostSlot.newToken
 	}
-	older := r.seat.host
-	r.seat.stopWaiting()
-	r.seatLocked(s)
+	older := r.hostSlot.host
+	r.hostSlot.stopWaiting()
+	r.setHostLocked(s)
 	if older == nil {
 		r.noticeLocked([]byte(`{"type":"host_back"}`))
 	}
 	end := r.log.End()
-	back := resumption{seq: end.Seq(), sent: r.seat.sent}
+	back := resumption{seq: end.Seq(), sent: r.hostSlot.sent}
 	r.mu.Unlock()
 
 	if older != nil {
 		r.tell(older, 0, func() {
-			if !r.seats(older) { // it may have resumed meanwhile
+			if !r.hasHost(older) { // it may have resumed meanwhile
 				older.end(ReasonReplaced)
 			}
 		})
@@ -106,22 +106,22 @@ func (r *Room) resume(s *Session, token string) (resumption, *fault) {
 	return back, nil
 }
 
-// seats reports whether s is the host. An older one believes that it is until
+// hasHost reports whether s is the host. An older one believes that it is until
 // its worker has told it otherwise.
-func (r *Room) seats(s *Session) bool {
+func (r *Room) hasHost(s *Session) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.seat.host == s
+	return r.hostSlot.host == s
 }
 
-// seatLocked makes s the host, whoever was it before. s is in no room.
-func (r *Room) seatLocked(s *Session) {
+// setHostLocked makes s the host, whoever was it before. s is in no room.
+func (r *Room) setHostLocked(s *Session) {
 	end := r.log.End()
-	r.seat.host, r.seat.hosted, r.seat.since = s, true, end.Seq()
-	r.seat.granted = secret{}
+	r.hostSlot.host, r.hostSlot.hosted, r.hostSlot.since = s, true, end.Seq()
+	r.hostSlot.newToken = secret{}
 	s.room = r
-	s.set(markHost)
-	if r.asking.put {
+	s.set(flagHost)
+	if r.historyRequest.put {
 		r.askHostLocked()
 	}
 	r.presence.hostLocked(r)
@@ -144,13 +144,13 @@ func (r *Room) graceLocked() time.Duration {
 func (r *Room) hostLeft(s *Session) {
 	r.mu.Lock()
 	grace := r.graceLocked()
-	if r.seat.host != s {
+	if r.hostSlot.host != s {
 		r.mu.Unlock()
 		return
 	}
 	if r.stays() {
-		r.seat.host = nil
-		r.asking.stop()
+		r.hostSlot.host = nil
+		r.historyRequest.stop()
 		r.presence.stop()
 		r.mu.Unlock()
 		return
@@ -165,12 +165,12 @@ func (r *Room) hostLeft(s *Session) {
 		r.dismiss(nil, why)
 		return
 	}
-	r.seat.host = nil
+	r.hostSlot.host = nil
 	r.presence.stop()
 	r.noticeLocked(hostLeft(grace))
 	r.waitLocked(grace, ReasonHostGone)
-	question, late := r.asking.number, r.asking.open
-	r.asking.stop()
+	question, late := r.historyRequest.number, r.historyRequest.open
+	r.historyRequest.stop()
 	r.mu.Unlock()
 	if late {
 		r.doWithoutHost(question)
@@ -181,7 +181,7 @@ func (r *Room) hostLeft(s *Session) {
 // closeBy ends the room for its host, whose connection stays.
 func (r *Room) closeBy(s *Session) bool {
 	r.mu.Lock()
-	if r.seat.host != s {
+	if r.hostSlot.host != s {
 		r.mu.Unlock()
 		return false
 	}
@@ -196,15 +196,15 @@ func (r *Room) closeBy(s *Session) bool {
 func (r *Room) confirm(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.seat.host == s && r.seat.granted.asked() {
-		r.seat.token, r.seat.granted = r.seat.granted, secret{}
+	if r.hostSlot.host == s && r.hostSlot.newToken.asked() {
+		r.hostSlot.token, r.hostSlot.newToken = r.hostSlot.newToken, secret{}
 		r.changed()
 	}
 }
 
 // viewerLocked returns the viewer that a host means by an id.
 func (r *Room) viewerLocked(host *Session, id uint32) (*Session, *fault) {
-	if r.seat.host != host {
+	if r.hostSlot.host != host {
 		return nil, notHost() // an older one does not know yet that it was replaced
 	}
 	viewer := r.roster.session(id)
@@ -214,10 +214,10 @@ func (r *Room) viewerLocked(host *Session, id uint32) (*Session, *fault) {
 	return viewer, nil
 }
 
-// grant has the viewer with the id take the host's place. It is called by the
+// transferHost has the viewer with the id take the host's place. It is called by the
 // host's worker. The change is made by the viewer's, since it changes that
 // session; the old host then becomes a viewer on its own.
-func (r *Room) grant(host *Session, id uint32) *fault {
+func (r *Room) transferHost(host *Session, id uint32) *fault {
 	r.mu.Lock()
 	viewer, f := r.viewerLocked(host, id)
 	r.mu.Unlock()
@@ -246,13 +246,13 @@ func (r *Room) grant(host *Session, id uint32) *fault {
 // promote makes a viewer the host in place of the present one. It is called by
 // the viewer's worker; both must still be what they were.
 func (r *Room) promote(viewer, host *Session, id uint32) *fault {
-	if viewer.room != r || viewer.id != id || viewer.has(markHost) || viewer.phase != open {
+	if viewer.room != r || viewer.id != id || viewer.has(flagHost) || viewer.phase != open {
 		return noSuchViewer(id)
 	}
 	a := r.audience(viewer.shard)
 	r.mu.Lock()
 	switch {
-	case r.seat.host != host: // nor has a closed room one
+	case r.hostSlot.host != host: // nor has a closed room one
 		r.mu.Unlock()
 		return notHost()
 	case r.roster.session(id) != viewer: // it has come back, on a newer connection
@@ -267,23 +267,23 @@ func (r *Room) promote(viewer, host *Session, id uint32) *fault {
 	r.noticeLocked(hostChanged(id))
 	r.unwantLocked(viewer.encoding)
 	r.countLocked()
-	r.seatLocked(viewer)
-	r.seat.granted = token.hash()
-	r.seat.moving++
+	r.setHostLocked(viewer)
+	r.hostSlot.newToken = token.hash()
+	r.hostSlot.moving++
 	r.mu.Unlock()
 
 	a.remove(viewer)
 	viewer.id = 0
-	viewer.set(markGranted)
+	viewer.set(flagNewHost)
 	viewer.tell(nowHost(r, token))
 	host.shard.Post(func() bool {
-		if host.room == r && host.has(markHost) && host.phase == open {
+		if host.room == r && host.has(flagHost) && host.phase == open {
 			r.demote(host)
 			host.conn.Flush()
 			return false
 		}
 		r.mu.Lock()
-		r.seat.moving--
+		r.hostSlot.moving--
 		r.mu.Unlock()
 		return false
 	})
@@ -294,8 +294,8 @@ func (r *Room) promote(viewer, host *Session, id uint32) *fault {
 // its worker.
 func (r *Room) demote(host *Session) {
 	r.mu.Lock()
-	r.seat.moving--
-	if r.closed || r.seat.host == host {
+	r.hostSlot.moving--
+	if r.closed || r.hostSlot.host == host {
 		r.mu.Unlock()
 		return // it hears of the end like a host, or has resumed meanwhile
 	}
@@ -304,7 +304,7 @@ func (r *Room) demote(host *Session) {
 	r.presence.joinedLocked(r, id, "")
 	r.countLocked()
 	r.enterLocked(host, id, r.wantLocked(host.encoding).End())
-	w := welcome{seq: host.cursor.Seq(), viewers: r.roster.viewers, host: r.seat.host != nil}
+	w := welcome{seq: host.cursor.Seq(), viewers: r.roster.viewers, host: r.hostSlot.host != nil}
 	r.mu.Unlock()
 	r.audience(host.shard).add(host)
 	host.pushText(joined(r, id, w), host.cursor.Position())

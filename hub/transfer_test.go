@@ -290,14 +290,14 @@ func checkWhole(t testing.TB, r *testRelay) {
 	defer r.hub.mu.RUnlock()
 	for c, room := range r.hub.rooms {
 		room.mu.Lock()
-		if h := room.seat.host; h != nil && (h.room != room || !h.has(markHost) || h.id != 0 || h.phase != open) {
-			t.Errorf("room %s: its host is no host (room %v, id %d, marks %b, phase %d)", c, h.room == room, h.id, h.marks, h.phase)
+		if h := room.hostSlot.host; h != nil && (h.room != room || !h.has(flagHost) || h.id != 0 || h.phase != open) {
+			t.Errorf("room %s: its host is no host (room %v, id %d, marks %b, phase %d)", c, h.room == room, h.id, h.flags, h.phase)
 		}
 		viewers, members := 0, 0
 		for _, e := range slices.Concat(room.roster.chunks...) {
 			viewers++
-			if s := e.session; s.room != room || s.id != e.id || s.has(markHost) || s.phase != open {
-				t.Errorf("room %s: viewer %d is none (room %v, id %d, marks %b, phase %d)", c, e.id, s.room == room, s.id, s.marks, s.phase)
+			if s := e.session; s.room != room || s.id != e.id || s.has(flagHost) || s.phase != open {
+				t.Errorf("room %s: viewer %d is none (room %v, id %d, marks %b, phase %d)", c, e.id, s.room == room, s.id, s.flags, s.phase)
 			}
 		}
 		for i := range room.audiences {
@@ -318,10 +318,10 @@ func checkWhole(t testing.TB, r *testRelay) {
 		if viewers != room.roster.viewers || viewers != members {
 			t.Errorf("room %s: %d viewers are entered, %d counted, %d in audiences", c, viewers, room.roster.viewers, members)
 		}
-		if room.seat.moving != 0 {
-			t.Errorf("room %s: %d hosts are about to be viewers although all is quiet", c, room.seat.moving)
+		if room.hostSlot.moving != 0 {
+			t.Errorf("room %s: %d hosts are about to be viewers although all is quiet", c, room.hostSlot.moving)
 		}
-		if mail := room.mail.Load(); mail != 0 {
+		if mail := room.toHost.Load(); mail != 0 {
 			t.Errorf("room %s: %d bytes of mail are on their way although all is quiet", c, mail)
 		}
 		room.mu.Unlock()

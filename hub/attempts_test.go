@@ -80,8 +80,8 @@ func (r *testRelay) flood(from string) {
 	now := r.hub.uptime()
 	for full := false; !full; {
 		r.flooded++
-		r.hub.guesses.wrongCode(netip.MustParseAddr(from), numberedCode(r.flooded), false, now)
-		full, _ = r.hub.guesses.search(now)
+		r.hub.attempts.wrongCode(netip.MustParseAddr(from), numberedCode(r.flooded), false, now)
+		full, _ = r.hub.attempts.search(now)
 	}
 }
 

@@ -6,31 +6,31 @@ import "fmt"
 // worker and has its place in the room's order. What waits for one connection is
 // bounded: when it is full the sender hears too_fast, and nothing was passed on.
 
-// mailHost passes a viewer's message to the host. It is called by the viewer's
+// directToHost passes a viewer's message to the host. It is called by the viewer's
 // worker.
-func (r *Room) mailHost(s *Session, text []byte) *fault {
-	if f := r.hub.fitsMail(text); f != nil {
+func (r *Room) directToHost(s *Session, text []byte) *fault {
+	if f := r.hub.fitsDirect(text); f != nil {
 		return f
 	}
 	r.mu.Lock()
-	host := r.seat.host
+	host := r.hostSlot.host
 	r.mu.Unlock()
 	if host == nil {
 		return &fault{code: "host_away", message: "the host is not there"}
 	}
 	limit := int64(r.hub.Config().MaxPrivate)
-	if r.mail.Add(int64(len(text))) > limit {
-		r.mail.Add(-int64(len(text)))
+	if r.toHost.Add(int64(len(text))) > limit {
+		r.toHost.Add(-int64(len(text)))
 		return hostIsBusy()
 	}
 	id := s.id
 	host.shard.Post(func() bool {
-		r.mail.Add(-int64(len(text)))
-		if host.room != r || !host.has(markHost) || host.phase != open {
+		r.toHost.Add(-int64(len(text)))
+		if host.room != r || !host.has(flagHost) || host.phase != open {
 			r.bounce(s, id, &fault{code: "host_away", message: "the host is not there"})
 			return false
 		}
-		if !host.takesMail(text) {
+		if !host.takesDirect(text) {
 			r.bounce(s, id, hostIsBusy())
 			return false
 		}
@@ -41,10 +41,10 @@ func (r *Room) mailHost(s *Session, text []byte) *fault {
 	return nil
 }
 
-// mailViewer passes a host's message to the viewer with the id. It is called by
+// directToViewer passes a host's message to the viewer with the id. It is called by
 // the host's worker.
-func (r *Room) mailViewer(host *Session, id uint32, text []byte) *fault {
-	if f := r.hub.fitsMail(text); f != nil {
+func (r *Room) directToViewer(host *Session, id uint32, text []byte) *fault {
+	if f := r.hub.fitsDirect(text); f != nil {
 		return f
 	}
 	r.mu.Lock()
@@ -57,19 +57,19 @@ func (r *Room) mailViewer(host *Session, id uint32, text []byte) *fault {
 	end := log.End()
 	r.mu.Unlock()
 	busy := &fault{code: "too_fast", message: "too much waits for this viewer; it was not passed on"}
-	limit := int64(maxMailed * r.hub.Config().MaxPrivate)
-	if r.mailed.Add(int64(len(text))) > limit {
-		r.mailed.Add(-int64(len(text)))
+	limit := int64(maxDirectToViewers * r.hub.Config().MaxPrivate)
+	if r.toViewers.Add(int64(len(text))) > limit {
+		r.toViewers.Add(-int64(len(text)))
 		return busy
 	}
 	viewer.shard.Post(func() bool {
-		r.mailed.Add(-int64(len(text)))
+		r.toViewers.Add(-int64(len(text)))
 		switch {
 		case viewer.room != r || viewer.id != id || viewer.phase != open:
 			r.bounce(host, 0, noSuchViewer(id))
-		case !viewer.takesMail(text):
+		case !viewer.takesDirect(text):
 			r.bounce(host, 0, busy)
-		case viewer.has(markHost) || viewer.log() != log: // it has left, and come back
+		case viewer.has(flagHost) || viewer.log() != log: // it has left, and come back
 			viewer.tell(text)
 			viewer.conn.Flush()
 		default:
@@ -81,12 +81,12 @@ func (r *Room) mailViewer(host *Session, id uint32, text []byte) *fault {
 	return nil
 }
 
-// maxMailed is how many times MaxPrivate may be on its way to a room's viewers
+// maxDirectToViewers is how many times MaxPrivate may be on its way to a room's viewers
 // between the workers.
-const maxMailed = 16
+const maxDirectToViewers = 16
 
-// takesMail reports whether there is room for one more message.
-func (s *Session) takesMail(text []byte) bool {
+// takesDirect reports whether there is room for one more message.
+func (s *Session) takesDirect(text []byte) bool {
 	waits := 0
 	if s.out != nil {
 		waits = s.out.bytes
@@ -94,9 +94,9 @@ func (s *Session) takesMail(text []byte) bool {
 	return waits+len(text) <= s.shard.hub.Config().MaxPrivate
 }
 
-// fitsMail reports whether a message can be passed on to a single receiver at
+// fitsDirect reports whether a message can be passed on to a single receiver at
 // all.
-func (h *Hub) fitsMail(text []byte) *fault {
+func (h *Hub) fitsDirect(text []byte) *fault {
 	if limit := h.Config().MaxPrivate; len(text) > limit {
 		return &fault{code: "too_large", message: fmt.Sprintf("a message to a single receiver may have at most %d bytes", limit)}
 	}

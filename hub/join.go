@@ -24,13 +24,13 @@ func create(s *Session, r request) *fault {
 			"there are %d rooms from this address already (--max-rooms-per-address); close one, or try again later", limit)}
 	}
 	room, token := newRoom(h, rules)
-	room.seat.host, room.seat.hosted, room.from = s, true, s.from
+	room.hostSlot.host, room.hostSlot.hosted, room.from = s, true, s.from
 	if !h.register(room) {
 		h.addresses.closeRoom(s.from)
 		return &fault{code: "too_many_rooms", message: "the relay has all the rooms it may have; try again later"}
 	}
 	s.room, s.encoding = room, verbatim
-	s.set(markHost)
+	s.set(flagHost)
 	s.tell(created(room, token.String()))
 	return nil
 }
@@ -80,7 +80,7 @@ func (h *Hub) mayCreate(s *Session, r request) *fault {
 		return nil // however many wrong ones came from this address
 	}
 	f = &fault{code: "create_forbidden", message: `this relay asks for a "key" to create a room, and this is not it`}
-	if given != "" && h.guesses.wrongProof(keysOf(s.address()), h.uptime()) {
+	if given != "" && h.attempts.wrongProof(keysOf(s.address()), h.uptime()) {
 		f.end = ReasonTooManyAttempts
 	}
 	return f
@@ -96,11 +96,11 @@ func resume(s *Session, r request) *fault {
 	if f != nil {
 		return f
 	}
-	return s.soon(entering{kind: r.kind, ref: bytes.Clone(r.ref), code: text, token: token, hosts: true})
+	return s.soon(joinRequest{kind: r.kind, ref: bytes.Clone(r.ref), code: text, token: token, hosts: true})
 }
 
-// takeSeat makes the session the host.
-func (s *Session) takeSeat(e entering) *fault {
+// resumeHost makes the session the host.
+func (s *Session) resumeHost(e joinRequest) *fault {
 	room, c, f := s.find(e.code, true)
 	if f != nil {
 		return f
@@ -108,14 +108,14 @@ func (s *Session) takeSeat(e entering) *fault {
 	s.encoding = verbatim
 	back, f := room.resume(s, e.token)
 	if f != nil {
-		return s.guessed(f, c)
+		return s.failedAttempt(f, c)
 	}
 	s.tell(resumed(room, e.token, back))
 	return nil
 }
 
-// An entering is what somebody says who joins, or resumes.
-type entering struct {
+// A joinRequest is what somebody says who joins, or resumes.
+type joinRequest struct {
 	kind      string          // the message's type
 	ref       json.RawMessage // and ref
 	hosts     bool            // resumes: it has a code and a token only
@@ -136,8 +136,8 @@ type place struct {
 	seq   uint64
 }
 
-// readEntering reads the fields of a join.
-func readEntering(r request, c *Config) (e entering, f *fault) {
+// readJoin reads the fields of a join.
+func readJoin(r request, c *Config) (e joinRequest, f *fault) {
 	e.kind, e.ref = r.kind, bytes.Clone(r.ref) // the message is gone when it has waited
 	if e.code, f = r.str("code"); f != nil {
 		return e, f
@@ -181,7 +181,7 @@ func readEntering(r request, c *Config) (e entering, f *fault) {
 // join lets a viewer in: by code, and a secret if the room has one, or by the
 // token of a viewer that was there before.
 func join(s *Session, r request) *fault {
-	e, f := readEntering(r, s.shard.hub.Config())
+	e, f := readJoin(r, s.shard.hub.Config())
 	if f != nil {
 		return f
 	}
@@ -189,7 +189,7 @@ func join(s *Session, r request) *fault {
 }
 
 // letIn makes the session a viewer.
-func (s *Session) letIn(e entering) *fault {
+func (s *Session) letIn(e joinRequest) *fault {
 	room, c, f := s.find(e.code, e.back || e.hasSecret)
 	if f != nil {
 		return f
@@ -198,19 +198,19 @@ func (s *Session) letIn(e entering) *fault {
 	if e.back {
 		var ok bool
 		if id, ok = room.viewerOf(e.token); !ok {
-			return s.guessed(badToken(), c)
+			return s.failedAttempt(badToken(), c)
 		}
 	} else {
 		e.last = place{} // only who was there has missed anything
 		if f := room.admits(s, e.secret, e.hasSecret); f != nil {
-			return s.guessed(f, c)
+			return s.failedAttempt(f, c)
 		}
 	}
-	lacks, f := room.want(e, id)
+	needsBackfill, f := room.want(e, id)
 	if f != nil {
 		return f
 	}
-	if !lacks {
+	if !needsBackfill {
 		return s.enterRoom(room, e, id)
 	}
 	s.enterOnceEncoded(room, e, id)
@@ -218,7 +218,7 @@ func (s *Session) letIn(e entering) *fault {
 }
 
 // enterOnceEncoded lets a viewer in when its encoding has the past.
-func (s *Session) enterOnceEncoded(room *Room, e entering, id uint32) {
+func (s *Session) enterOnceEncoded(room *Room, e joinRequest, id uint32) {
 	s.wait(func(done func()) { room.backfill(e.encoding, done) }, func(there bool) {
 		if !there {
 			room.unwant(e.encoding)
@@ -232,7 +232,7 @@ func (s *Session) enterOnceEncoded(room *Room, e entering, id uint32) {
 }
 
 // enterRoom lets a viewer in whose encoding is wanted.
-func (s *Session) enterRoom(room *Room, e entering, id uint32) *fault {
+func (s *Session) enterRoom(room *Room, e joinRequest, id uint32) *fault {
 	w, f := room.join(s, e, id)
 	if f != nil {
 		return f
@@ -287,7 +287,7 @@ func (s *Session) find(text string, proof bool) (*Room, code, *fault) {
 		return nil, c, shut
 	}
 	f := roomNotFound()
-	if ok && !h.rested(c) && h.guesses.wrongCode(s.address(), c, h.Config().HexCodes, h.uptime()) {
+	if ok && !h.rested(c) && h.attempts.wrongCode(s.address(), c, h.Config().HexCodes, h.uptime()) {
 		if shut = s.shut(); h.Config().HexCodes && shut != nil {
 			return nil, c, shut // it got here at the same moment as the last that may
 		}
@@ -301,10 +301,10 @@ func (s *Session) find(text string, proof bool) (*Room, code, *fault) {
 func (s *Session) shut() *fault {
 	h := s.shard.hub
 	hexadecimal, now := h.Config().HexCodes, h.uptime()
-	if full, _ := h.guesses.search(now); !full && !hexadecimal {
+	if full, _ := h.attempts.search(now); !full && !hexadecimal {
 		return nil // as nearly always
 	}
-	shut, wait := h.guesses.shut(s.address(), hexadecimal, now)
+	shut, wait := h.attempts.shut(s.address(), hexadecimal, now)
 	if !shut {
 		return nil
 	}
@@ -320,22 +320,22 @@ func (r *Room) admits(s *Session, given string, hasSecret bool) *fault {
 	case !hasSecret:
 		return &fault{code: "secret_required", message: `this room asks for a "secret"`}
 	}
-	if shut, wait := h.guesses.secretsShut(s.address(), r.code, h.uptime()); shut {
+	if shut, wait := h.attempts.secretsShut(s.address(), r.code, h.uptime()); shut {
 		if f := s.shut(); f != nil {
 			return f // as to a code that no room has
 		}
 		return tooManyAttempts(wait)
 	}
 	if !r.options.secret.is(given) {
-		h.guesses.wrongSecret(r.code, h.uptime())
+		h.attempts.wrongSecret(r.code, h.uptime())
 		return &fault{code: "wrong_secret", message: "this is not the room's secret"}
 	}
 	return nil
 }
 
-// guessed counts a wrong secret or token, and returns what to answer. While the
+// failedAttempt counts a wrong secret or token, and returns what to answer. While the
 // relay looks at no code from the address, that is the same as to a wrong code.
-func (s *Session) guessed(f *fault, c code) *fault {
+func (s *Session) failedAttempt(f *fault, c code) *fault {
 	if f.code != "wrong_secret" && f.code != "bad_token" {
 		return f
 	}
@@ -343,7 +343,7 @@ func (s *Session) guessed(f *fault, c code) *fault {
 		return shut
 	}
 	h := s.shard.hub
-	if h.guesses.wrongProof(proofsOf(s.address(), c), h.uptime()) {
+	if h.attempts.wrongProof(proofsOf(s.address(), c), h.uptime()) {
 		f.end = ReasonTooManyAttempts
 	}
 	return f

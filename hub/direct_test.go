@@ -224,7 +224,7 @@ func TestMessagesOnTheirWayAreBounded(t *testing.T) {
 	for range 60 {
 		v.say(`{"type":"message","data":"` + strings.Repeat("x", 100) + `"}`) // no worker has run since
 	}
-	if mail := c.host.session.room.mail.Load(); mail > 2000 || mail < 1000 {
+	if mail := c.host.session.room.toHost.Load(); mail > 2000 || mail < 1000 {
 		t.Errorf("%d bytes are on their way", mail)
 	}
 	refused := len(v.frames())

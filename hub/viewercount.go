@@ -9,19 +9,19 @@ import (
 // they are.
 const viewersEvery = 5 * time.Second
 
-// A tally is how many viewers those who want to know were told of. It is
+// A viewerCount is how many viewers those who want to know were told of. It is
 // guarded by the room's lock.
-type tally struct {
-	told  int
-	at    time.Duration // when
-	timer *time.Timer   // set while the next event waits for its time
+type viewerCount struct {
+	reported int
+	at       time.Duration // when
+	timer    *time.Timer   // set while the next event waits for its time
 }
 
 // countLocked has the number of viewers told where it is wanted, at once or when
 // its time has come.
 func (r *Room) countLocked() {
-	t := &r.tally
-	if r.closed || t.timer != nil || t.told == r.roster.viewers || !r.countsLocked() {
+	t := &r.viewerCount
+	if r.closed || t.timer != nil || t.reported == r.roster.viewers || !r.countsLocked() {
 		return
 	}
 	wait := time.Duration(0)
@@ -44,14 +44,14 @@ func (r *Room) countsLocked() bool {
 // tellCount tells the number of viewers to all who want to know.
 func (r *Room) tellCount() {
 	r.mu.Lock()
-	t := &r.tally
+	t := &r.viewerCount
 	t.timer = nil
-	if r.closed || t.told == r.roster.viewers {
+	if r.closed || t.reported == r.roster.viewers {
 		r.mu.Unlock()
 		return
 	}
-	t.told, t.at = r.roster.viewers, r.hub.now()
-	text := fmt.Appendf(nil, `{"type":"viewers","viewers":%d}`, t.told)
+	t.reported, t.at = r.roster.viewers, r.hub.now()
+	text := fmt.Appendf(nil, `{"type":"viewers","viewers":%d}`, t.reported)
 	for e, n := range r.wants {
 		if n > 0 && writers[e].counted {
 			write(r.in(encoding(e)), writers[e], unnumbered, text, t.at)
@@ -62,7 +62,7 @@ func (r *Room) tellCount() {
 	r.wake()
 }
 
-func (t *tally) stop() {
+func (t *viewerCount) stop() {
 	if t.timer != nil {
 		t.timer.Stop()
 		t.timer = nil
