@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"fmt"
 	"net/netip"
 	"sync"
 )
@@ -122,7 +121,7 @@ func (s *Session) address() netip.Addr {
 
 // enterAddress counts the session for its address, and reports what is wrong if there
 // are too many of them.
-func (s *Session) enterAddress(forwardedFor string) *fault {
+func (s *Session) enterAddress(forwardedFor string) *Refusal {
 	h := s.shard.hub
 	c := h.Config()
 	at, n := h.addresses.connect(c.Client(s.conn.Peer(), forwardedFor))
@@ -131,6 +130,5 @@ func (s *Session) enterAddress(forwardedFor string) *fault {
 		return nil
 	}
 	h.Refused("connections_per_address", s.address())
-	return &fault{code: "server_full", message: fmt.Sprintf(
-		"there are %d connections from this address already (--max-connections-per-address); try again later", c.MaxConnectionsPerAddress)}
+	return &Refusal{Kind: AddressFull, Limit: c.MaxConnectionsPerAddress}
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"lectern/hub/strictjson"
+	"github.com/gobwas/ws"
 )
 
 // The registry from outside: what an HTTP API, or a program that embeds the hub,
@@ -71,14 +71,7 @@ func (h *Hub) CreateRoom(o RoomOptions) (info RoomInfo, token string, err error)
 	case !slices.Contains([]string{"", "close", "skip"}, o.Slow):
 		return RoomInfo{}, "", &FieldError{"slow", `"close" or "skip"`}
 	}
-	rules := roomRules{
-		name: o.Name, maxViewers: o.MaxViewers, roster: o.Roster,
-		relayTells: o.History != "host", skips: o.Slow == "skip",
-	}
-	if o.Secret != "" {
-		rules.secret = hashSecret(o.Secret)
-	}
-	r, hostToken := newRoom(h, rules)
+	r, hostToken := newRoom(h, h.defaultRecord(), rulesOf(o))
 	r.mu.Lock()
 	r.waitLocked(c.RoomIdle, ReasonRoomIdle)
 	r.mu.Unlock()
@@ -90,6 +83,21 @@ func (h *Hub) CreateRoom(o RoomOptions) (info RoomInfo, token string, err error)
 	}
 	return r.info(), hostToken.String(), nil
 }
+
+// rulesOf returns the options as a room has them.
+func rulesOf(o RoomOptions) roomRules {
+	rules := roomRules{
+		name: o.Name, maxViewers: o.MaxViewers, roster: o.Roster,
+		relayTells: o.History != "host", skips: o.Slow == "skip",
+	}
+	if o.Secret != "" {
+		rules.secret = hashSecret(o.Secret)
+	}
+	return rules
+}
+
+// defaultRecord returns the encoding of the record of rooms that no client opens.
+func (h *Hub) defaultRecord() encoding { return 0 }
 
 // info returns what may be told of the room.
 func (r *Room) info() RoomInfo {
@@ -176,21 +184,15 @@ func (h *Hub) DeleteRoom(code string) bool {
 	return r != nil && r.close(ReasonDeleted)
 }
 
-// Broadcast relays data, which must be valid JSON at most 300 deep, to a room's
-// viewers and its host, and returns the broadcast's number. A hub that drains
-// answers ErrShuttingDown.
-func (h *Hub) Broadcast(code string, data []byte) (seq uint64, err error) {
+// Publish relays a message of the room's own dialect to its viewers and its host, and
+// returns the broadcast's number. A hub that drains answers ErrShuttingDown.
+func (h *Hub) Publish(code string, op ws.OpCode, message []byte) (seq uint64, err error) {
 	r := h.room(code)
 	if r == nil {
 		return 0, ErrRoomNotFound
 	}
-	text := append(append([]byte(`{"type":"broadcast","data":`), data...), '}')
-	if len(text) > h.Config().MaxHostMessage {
+	if len(message) > h.Config().MaxHostMessage {
 		return 0, ErrMessageTooBig
-	}
-	// One level is that of the message around the data.
-	if strictjson.Check(text) != nil || strictjson.Check(data) != nil || !utf8.Valid(data) {
-		return 0, &FieldError{"data", "valid JSON, at most 300 deep"}
 	}
 	if !r.options.relayTells {
 		return 0, ErrHostSpeaks
@@ -205,12 +207,12 @@ func (h *Hub) Broadcast(code string, data []byte) (seq uint64, err error) {
 		return 0, ErrShuttingDown
 	}
 	before := r.log.End()
-	seq = r.publishLocked(text)
+	seq = r.publishLocked(op, message)
 	host := r.hostSlot.host
 	r.mu.Unlock()
 	if host != nil {
 		whole, _ := before.NextFrame()
-		r.tell(host, 0, func() { host.tellHost(whole) })
+		r.tell(host, 0, func() { host.tellHost(r, whole, seq) })
 	}
 	r.wake()
 	return seq, nil

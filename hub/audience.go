@@ -36,7 +36,7 @@ type audience struct {
 	scanned uint64                       // the record's end when the blocked ones were last looked at
 	parked  [sources]map[*Session]uint32 // those who wait for a history, and the question
 
-	pinned [encodings]int64 // guarded by the room's lock; bytes that viewers hold of each Log, as last scanned
+	pinned pinned // guarded by the room's lock; as last scanned
 }
 
 func newAudience(r *Room, s *shard) *audience {
@@ -104,8 +104,8 @@ func (a *audience) scan() {
 			}
 		}
 	}
-	var pinned [encodings]int64
-	note := func(s *Session) { pinned[s.encoding] = max(pinned[s.encoding], int64(s.behind())) }
+	var holds pinned
+	note := func(s *Session) { holds.note(s.encoding, int64(s.behind())) }
 	for i := len(a.members) - 1; i >= a.clear; i-- {
 		s := a.members[i]
 		if s.lags() && !a.shard.Spent() {
@@ -120,7 +120,7 @@ func (a *audience) scan() {
 			note(s)
 		}
 	}
-	a.room.pins(a, pinned)
+	a.room.pins(a, holds)
 	a.shard.noteBehind(a)
 }
 

@@ -45,7 +45,7 @@ func BenchmarkPublish(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				room.mu.Lock()
-				room.publishLocked(text)
+				room.publishLocked(ws.OpText, text)
 				room.mu.Unlock()
 			}
 		})
@@ -59,7 +59,7 @@ func BenchmarkResume(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			r, room := benchRecord(b, 1)
 			v := r.viewer(1, room.code.String())
-			come := joinRequest{last: place{room.epoch, 500}, encoding: e}
+			come := JoinRequest{Last: Place{room.epoch, 500}, encoding: e}
 			id := v.session.id
 			v.reset()
 			b.ReportAllocs()
@@ -68,7 +68,7 @@ func BenchmarkResume(b *testing.B) {
 					b.Fatal(f)
 				}
 				w, f := room.join(v.session, come, id)
-				if f != nil || !w.recovered || len(v.session.cursor.Next()) == 0 {
+				if f != nil || !w.Recovered || len(v.session.cursor.Next()) == 0 {
 					b.Fatal(f, w)
 				}
 				room.leave(v.session)
@@ -87,7 +87,7 @@ func BenchmarkBackfill(b *testing.B) {
 		room.mu.Lock()
 		room.wantLocked(numbered)
 		room.mu.Unlock()
-		room.encodePast(numbered)
+		room.encodePast(room.streams.of(numbered))
 		room.mu.Lock()
 		room.unwantLocked(numbered)
 		room.mu.Unlock()
@@ -102,7 +102,7 @@ func BenchmarkHistory(b *testing.B) {
 	for b.Loop() {
 		oldest, end := room.log.Oldest(), room.log.End()
 		b.SetBytes(int64(end.Position() - oldest.Position()))
-		if len(encodeHistory(oldest, end)) < 1000 {
+		if len(room.hub.encodings[verbatim].History(oldest, end)) < 1000 {
 			b.Fatal("too short")
 		}
 	}

@@ -136,7 +136,7 @@ func TestListsAreShared(t *testing.T) {
 			viewers = append(viewers, v)
 		}
 		r.fresh(host)
-		page := len(listOf(host.ask(`{"type":"list","limit":1000}`).persons(), 300))
+		page := len(testClassroom().AppendEvent(nil, List{host.ask(`{"type":"list","limit":1000}`).persons(), 300}))
 		for _, p := range append(viewers, host) {
 			p.room = 0
 			p.bytes(chunkOf(ws.OpText, `{"type":"list","limit":1000}`))
@@ -198,7 +198,7 @@ func TestLargeMessagesAreCheckedAside(t *testing.T) {
 	r := newTestRelay(t, 2, Config{})
 	host, code := r.host(1)
 	v := r.viewer(1, code)
-	large := `{"type":"command","data":[` + strings.Repeat("0,", minOffload/2) + `0]}`
+	large := `{"type":"command","data":[` + strings.Repeat("0,", MinOffload/2) + `0]}`
 	stream := newMasked(large, `{"type":"command","data":2}`, large[:len(large)-1], `{"type":"command","data":3}`)
 	for len(stream) > 0 {
 		n := min(len(stream), 60_000)
@@ -305,7 +305,7 @@ func TestHistoriesAreCounted(t *testing.T) {
 		_, room := r.opens(0, `,"history":"relay"`)
 		say := func(n int) {
 			for range n {
-				_, _ = r.hub.Broadcast(room.Code, []byte(`"`+strings.Repeat("x", 1000)+`"`))
+				_, _ = testPublish(r.hub, room.Code, []byte(`"`+strings.Repeat("x", 1000)+`"`))
 			}
 		}
 		say(100)
@@ -409,7 +409,7 @@ func TestBroadcastsOverHTTPToAHostThatDoesNotRead(t *testing.T) {
 	host.room = 0
 	data := []byte(`"` + strings.Repeat("x", 400_000) + `"`)
 	for range 10 {
-		if _, err := r.hub.Broadcast(room.Code, data); err != nil {
+		if _, err := testPublish(r.hub, room.Code, data); err != nil {
 			t.Fatal(err)
 		}
 		r.run()

@@ -3,6 +3,8 @@ package hub
 import (
 	"fmt"
 	"testing"
+
+	"github.com/gobwas/ws"
 )
 
 // BenchmarkMark appends a broadcast of 256 bytes to a room: in memory only,
@@ -16,16 +18,16 @@ func BenchmarkMark(b *testing.B) {
 			name = fmt.Sprintf("store/%d", every)
 		}
 		b.Run(name, func(b *testing.B) {
-			h := New(Config{}, nil)
+			h := newHub(Config{}, nil)
 			if every > 0 {
 				h.Persist([32]byte{})
 			}
-			r, _ := newRoom(h, roomRules{relayTells: true})
+			r, _ := newRoom(h, verbatim, roomRules{relayTells: true})
 			b.ReportAllocs()
 			n := 0
 			for b.Loop() {
 				r.mu.Lock()
-				r.publishLocked(text)
+				r.publishLocked(ws.OpText, text)
 				r.mu.Unlock()
 				if n++; every > 0 && n%every == 0 {
 					h.Changed()

@@ -2,8 +2,6 @@ package hub
 
 import (
 	"errors"
-	"fmt"
-	"strconv"
 
 	"lectern/frame"
 	"lectern/hub/broadcast"
@@ -20,7 +18,7 @@ func (s *Session) end(why Reason) {
 		s.cut()
 	}
 	s.leave()
-	s.pushText(s.closedEvent(why), 0)
+	s.tellAt(s.closedEvent(why), 0)
 	s.push(private{frame: frame.AppendClose(nil, endings[why].code, why.String()), kind: closeFrame})
 	s.reason = why
 	s.enter(closing)
@@ -30,7 +28,7 @@ func (s *Session) end(why Reason) {
 // says how many messages were ignored.
 func (s *Session) tooManyErrors() {
 	s.shard.hub.Refused("too_many_errors", s.address())
-	s.pushUrgent(errorText(&fault{code: "too_many_errors", message: fmt.Sprintf("too many mistakes: %d more messages were ignored, and this connection is closed", s.more.rate.omitted)}))
+	s.sendUrgent(Refused{&Refusal{Kind: TooManyErrors, Limit: s.more.rate.omitted}})
 	s.endNow(ReasonTooManyErrors)
 }
 
@@ -44,14 +42,12 @@ func (s *Session) endNow(why Reason) {
 }
 
 // closedEvent is what a session is told before the relay closes it.
-func (s *Session) closedEvent(why Reason) []byte {
-	b := append([]byte(`{"type":"closed","reason":"`), why.String()...)
-	b = append(b, '"')
+func (s *Session) closedEvent(why Reason) Closed {
+	e := Closed{Why: why}
 	if why == ReasonShutdown {
-		b = append(b, `,"retry_ms":`...)
-		b = strconv.AppendInt(b, s.shard.hub.retryAfter().Milliseconds(), 10)
+		e.Retry = s.shard.hub.retryAfter()
 	}
-	return append(b, '}')
+	return e
 }
 
 // closedByPeer answers a close frame, whose payload the assembler has checked.
@@ -71,9 +67,9 @@ func (s *Session) closedByPeer(payload []byte) {
 	s.enter(over)
 }
 
-// fail ends a connection whose peer broke the protocol. What is due goes out
+// Fail ends a connection whose peer broke the protocol. What is due goes out
 // before the close frame: it answers what came before the mistake.
-func (s *Session) fail(err error) {
+func (s *Session) Fail(err error) {
 	if s.phase == open {
 		s.reason = ReasonProtocol
 		s.leave()
@@ -150,19 +146,25 @@ func (s *Session) dropAll() {
 // due, but for what is more than may wait for one connection: a room that goes on
 // would otherwise be held in memory by those that have left it.
 func (s *Session) leave() {
-	p := s.protocol()
-	if p == nil {
+	r := s.room
+	if r == nil {
 		return
 	}
 	if !s.cursor.IsZero() {
-		closed := s.room.isClosed() || s.shard.hub.Draining()
+		closed := r.isClosed() || s.shard.hub.Draining()
 		if !closed && s.behind() > uint64(s.shard.hub.Config().MaxPrivate) {
 			s.cut()
 		} else {
 			s.settle(closed)
 		}
 	}
-	p.Leave(s)
+	s.room = nil
+	if s.has(flagHost) {
+		s.clear(flagHost | flagNewHost)
+		r.hostLeft(s)
+	} else {
+		r.leave(s)
+	}
 }
 
 // settle makes what the Log owes the session its own, at the present end of the

@@ -83,10 +83,6 @@ type Config struct {
 	// TrustedProxies are the networks whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 
-	// EchoPath, if not empty, is a path at which text and binary messages are
-	// sent back, for conformance suites.
-	EchoPath string
-
 	// Crowded reports that the transport has nearly all the connections that it may
 	// have: newcomers then take places as with MaxHandshaking. It is called by
 	// workers. Default: it never has.

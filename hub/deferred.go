@@ -18,11 +18,11 @@ const (
 
 // soon has a join or resume looked at: now, or later where too many codes are
 // guessed.
-func (s *Session) soon(e joinRequest) *fault {
-	if _, ok := parseCode(e.code); !ok || !s.crowded() {
+func (s *Session) soon(e JoinRequest) *Refusal {
+	if _, ok := parseCode(e.Code); !ok || !s.crowded() {
 		return s.lookAt(e)
 	}
-	if len(e.code)+len(e.secret)+len(e.name)+len(e.token)+len(e.last.epoch) > maxWaiting {
+	if len(e.Code)+len(e.Secret)+len(e.Name)+len(e.Token)+len(e.Last.Epoch) > maxWaiting {
 		return tooManyAttempts(searchWait)
 	}
 	s.later(e)
@@ -30,21 +30,21 @@ func (s *Session) soon(e joinRequest) *fault {
 }
 
 // later has a join or resume looked at after searchWait.
-func (s *Session) later(e joinRequest) {
+func (s *Session) later(e JoinRequest) {
 	s.wait(func(finished func()) { time.AfterFunc(searchWait, finished) }, func(there bool) {
 		if !there {
 			return
 		}
 		if f := s.lookAt(e); f != nil {
-			f.re, f.ref = e.kind, e.ref
-			s.answer(f)
+			f.Tag = e.Tag
+			s.Refuse(f)
 		}
 	})
 }
 
 // lookAt looks at a join or resume, when its room is there.
-func (s *Session) lookAt(e joinRequest) *fault {
-	var f *fault
+func (s *Session) lookAt(e JoinRequest) *Refusal {
+	var f *Refusal
 	if e.hosts {
 		f = s.resumeHost(e)
 	} else {
@@ -65,12 +65,4 @@ func (s *Session) crowded() bool {
 		return false // as nearly always
 	}
 	return h.attempts.over(s.address(), now)
-}
-
-// answer reports a fault, and ends the connection if it was one too many.
-func (s *Session) answer(f *fault) {
-	s.report(f)
-	if f.end != ReasonLost {
-		s.end(f.end)
-	}
 }

@@ -68,7 +68,7 @@ func TestDeleteDuringABroadcast(t *testing.T) {
 func TestGuessingOnManyConnectionsAtOnce(t *testing.T) {
 	const workers, perWorker = 4, 60
 	busy, all := startBusyWorkers(workers)
-	r := &testRelay{t: t, hub: New(Config{ViewerRate: 1 << 30, HexCodes: true}, all)}
+	r := &testRelay{t: t, hub: newHub(Config{ViewerRate: 1 << 30, HexCodes: true}, all)}
 	var peers [workers]*peer
 	var guessing sync.WaitGroup
 	for i, w := range busy {

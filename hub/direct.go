@@ -1,6 +1,6 @@
 package hub
 
-import "fmt"
+import "lectern/frame"
 
 // Messages between the host and one viewer. Each goes through the other's
 // worker and has its place in the room's order. What waits for one connection is
@@ -8,33 +8,35 @@ import "fmt"
 
 // directToHost passes a viewer's message to the host. It is called by the viewer's
 // worker.
-func (r *Room) directToHost(s *Session, text []byte) *fault {
-	if f := r.hub.fitsDirect(text); f != nil {
+func (r *Room) directToHost(s *Session, data []byte, tag Tag) *Refusal {
+	m, f := s.direct(Direct{From: s.id, Data: data})
+	if f != nil {
 		return f
 	}
 	r.mu.Lock()
 	host := r.hostSlot.host
 	r.mu.Unlock()
 	if host == nil {
-		return &fault{code: "host_away", message: "the host is not there"}
+		return refused(HostAway)
 	}
-	limit := int64(r.hub.Config().MaxPrivate)
-	if r.toHost.Add(int64(len(text))) > limit {
-		r.toHost.Add(-int64(len(text)))
-		return hostIsBusy()
+	whole := m.inLanguageOf(host)
+	size, limit := int64(len(whole)), int64(r.hub.Config().MaxPrivate)
+	if r.toHost.Add(size) > limit {
+		r.toHost.Add(-size)
+		return refused(HostBusy)
 	}
 	id := s.id
 	host.shard.Post(func() bool {
-		r.toHost.Add(-int64(len(text)))
+		r.toHost.Add(-size)
 		if host.room != r || !host.has(flagHost) || host.phase != open {
-			r.bounce(s, id, &fault{code: "host_away", message: "the host is not there"})
+			r.bounce(s, id, tag, refused(HostAway))
 			return false
 		}
-		if !host.takesDirect(text) {
-			r.bounce(s, id, hostIsBusy())
+		if !host.takesDirect(whole) {
+			r.bounce(s, id, tag, refused(HostBusy))
 			return false
 		}
-		host.tell(text)
+		host.Send(whole)
 		host.conn.Flush()
 		return false
 	})
@@ -43,8 +45,9 @@ func (r *Room) directToHost(s *Session, text []byte) *fault {
 
 // directToViewer passes a host's message to the viewer with the id. It is called by
 // the host's worker.
-func (r *Room) directToViewer(host *Session, id uint32, text []byte) *fault {
-	if f := r.hub.fitsDirect(text); f != nil {
+func (r *Room) directToViewer(host *Session, id uint32, data []byte, tag Tag) *Refusal {
+	m, f := host.direct(Direct{Data: data})
+	if f != nil {
 		return f
 	}
 	r.mu.Lock()
@@ -56,24 +59,24 @@ func (r *Room) directToViewer(host *Session, id uint32, text []byte) *fault {
 	log := r.in(viewer.encoding)
 	end := log.End()
 	r.mu.Unlock()
-	busy := &fault{code: "too_fast", message: "too much waits for this viewer; it was not passed on"}
-	limit := int64(maxDirectToViewers * r.hub.Config().MaxPrivate)
-	if r.toViewers.Add(int64(len(text))) > limit {
-		r.toViewers.Add(-int64(len(text)))
-		return busy
+	whole := m.inLanguageOf(viewer)
+	size, limit := int64(len(whole)), int64(maxDirectToViewers*r.hub.Config().MaxPrivate)
+	if r.toViewers.Add(size) > limit {
+		r.toViewers.Add(-size)
+		return refused(ViewerBusy)
 	}
 	viewer.shard.Post(func() bool {
-		r.toViewers.Add(-int64(len(text)))
+		r.toViewers.Add(-size)
 		switch {
 		case viewer.room != r || viewer.id != id || viewer.phase != open:
-			r.bounce(host, 0, noSuchViewer(id))
-		case !viewer.takesDirect(text):
-			r.bounce(host, 0, busy)
+			r.bounce(host, 0, tag, noSuchViewer(id))
+		case !viewer.takesDirect(whole):
+			r.bounce(host, 0, tag, refused(ViewerBusy))
 		case viewer.has(flagHost) || viewer.log() != log: // it has left, and come back
-			viewer.tell(text)
+			viewer.Send(whole)
 			viewer.conn.Flush()
 		default:
-			viewer.pushText(text, end.Position())
+			viewer.push(private{frame: whole, place: end.Position()})
 			viewer.conn.Flush()
 		}
 		return false
@@ -81,32 +84,52 @@ func (r *Room) directToViewer(host *Session, id uint32, text []byte) *fault {
 	return nil
 }
 
+// A directMessage is one in its sender's language.
+type directMessage struct {
+	Direct
+	from  *Session
+	whole []byte // the frame
+}
+
+// direct encodes a message for a single receiver, or refuses it when none could take it.
+func (s *Session) direct(e Direct) (directMessage, *Refusal) {
+	whole := s.language().AppendEvent(nil, e)
+	if limit := s.Config().MaxPrivate; len(frame.Payload(whole)) > limit {
+		return directMessage{}, &Refusal{Kind: DirectTooLarge, Limit: limit}
+	}
+	return directMessage{e, s, whole}, nil
+}
+
+// inLanguageOf returns the frame for a receiver, in which nothing is of the sender's
+// memory.
+func (m directMessage) inLanguageOf(to *Session) []byte {
+	if to.dialect == m.from.dialect {
+		return m.whole
+	}
+	return to.language().AppendEvent(nil, m.Direct)
+}
+
 // maxDirectToViewers is how many times MaxPrivate may be on its way to a room's viewers
 // between the workers.
 const maxDirectToViewers = 16
 
 // takesDirect reports whether there is room for one more message.
-func (s *Session) takesDirect(text []byte) bool {
+func (s *Session) takesDirect(whole []byte) bool {
 	waits := 0
 	if s.out != nil {
 		waits = s.out.bytes
 	}
-	return waits+len(text) <= s.shard.hub.Config().MaxPrivate
-}
-
-// fitsDirect reports whether a message can be passed on to a single receiver at
-// all.
-func (h *Hub) fitsDirect(text []byte) *fault {
-	if limit := h.Config().MaxPrivate; len(text) > limit {
-		return &fault{code: "too_large", message: fmt.Sprintf("a message to a single receiver may have at most %d bytes", limit)}
-	}
-	return nil
+	return waits+len(whole) <= s.shard.hub.Config().MaxPrivate
 }
 
 // tellHost gives the host a broadcast that came over HTTP, as the Log has it. A
 // host that is too far behind with them is closed as too slow; its room waits for
 // it. It is called by the host's worker.
-func (s *Session) tellHost(whole []byte) {
+func (s *Session) tellHost(r *Room, whole []byte, seq uint64) {
+	h := r.hub
+	if mine := &h.encodings[s.encoding]; mine.dialect != h.encodings[r.recordEncoding()].dialect {
+		whole = mine.Broadcast(nil, broadcastIn(whole, seq))
+	}
 	if s.out != nil && s.out.bytes+len(whole) > s.shard.hub.shrunk(s.shard.hub.Config().LagLimit) {
 		s.tooSlow(CauseLag)
 		return
@@ -115,11 +138,7 @@ func (s *Session) tellHost(whole []byte) {
 }
 
 // bounce tells a sender that its message was not passed on.
-func (r *Room) bounce(s *Session, id uint32, f *fault) {
-	f.re = "message"
-	r.tell(s, id, func() { s.report(f) })
-}
-
-func hostIsBusy() *fault {
-	return &fault{code: "too_fast", message: "too much waits for the host; it was not passed on"}
+func (r *Room) bounce(s *Session, id uint32, tag Tag, f *Refusal) {
+	f.Tag = tag
+	r.tell(s, id, func() { s.Report(f) })
 }

@@ -252,4 +252,4 @@ func TestMailToOneThatHasComeBackOnItsConnection(t *testing.T) {
 }
 
 // viewerToken returns the token of the viewer with the id.
-func viewerToken(r *Room, id uint32) string { return string(r.appendViewerToken(nil, id)) }
+func viewerToken(r *Room, id uint32) string { return string(r.AppendViewerToken(nil, id)) }

@@ -19,7 +19,7 @@ type event struct {
 	Host, Recovered      bool
 	Truncated            bool
 	Viewers              json.RawMessage // a count, or a list of persons
-	Joined               []person
+	Joined               []Person
 	Left                 []uint32
 
 	text string
@@ -32,7 +32,7 @@ func parseEvent(text string) (e event, err error) {
 }
 
 // persons returns the viewers that a list tells.
-func (e event) persons() (all []person) {
+func (e event) persons() (all []Person) {
 	_ = json.Unmarshal(e.Viewers, &all)
 	return all
 }

@@ -1,8 +1,11 @@
 package hub
 
 import (
+	"maps"
 	"sync/atomic"
 	"time"
+
+	"github.com/gobwas/ws"
 
 	"lectern/hub/broadcast"
 	"lectern/hub/budget"
@@ -54,9 +57,10 @@ func (q *historyRequest) stop() {
 
 // A cachedHistory is a history as it was lately told. It is guarded by the room's lock.
 type cachedHistory struct {
-	number uint32             // counts them
-	frames [encodings]*shared // held; nil for none
-	upTo   ends               // the places up to which it tells
+	number uint32               // counts them
+	byHost bool                 // the host told it; else the record did
+	frames map[encoding]*shared // held; those that somebody has wanted
+	upTo   ends                 // the places up to which it tells; the record's first
 }
 
 // giveHistory has a viewer told the history, and reports whether that can be. It
@@ -79,11 +83,11 @@ func (r *Room) giveHistory(s *Session) bool {
 func (r *Room) beginAtHistory(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	latest := &r.cachedHistory.upTo
-	if r.cachedHistory.frames[s.encoding] == nil {
-		latest = &r.record.upTo
+	frame, to := r.cachedLocked(s.encoding)
+	if frame == nil {
+		to = r.record.upTo.of(s.encoding)
 	}
-	if to := latest[s.encoding]; to.log == s.log() {
+	if to.log == s.log() {
 		s.cursor = to.end
 		s.allowLag()
 	}
@@ -93,9 +97,8 @@ func (r *Room) beginAtHistory(s *Session) {
 // has got broadcasts since.
 func (r *Room) tellAgain(s *Session) bool {
 	r.mu.Lock()
-	frame, fits := r.cachedHistory.frames[s.encoding], r.cachedHistory.upTo.fits(s)
-	to := r.cachedHistory.upTo[s.encoding]
-	if frame == nil || !fits {
+	frame, to := r.cachedLocked(s.encoding)
+	if frame == nil || !to.fits(s) {
 		r.mu.Unlock()
 		return false
 	}
@@ -106,13 +109,45 @@ func (r *Room) tellAgain(s *Session) bool {
 	return true
 }
 
+// cachedLocked returns the cached history in an encoding that a viewer reads, and
+// where it ends, nil if there is none. In an encoding that nobody had wanted when it was told it is
+// made of the record's.
+func (r *Room) cachedLocked(e encoding) (frame *shared, to endOf) {
+	c := &r.cachedHistory
+	if frame, to := c.frames[e], c.upTo.of(e); frame != nil && to.log == r.in(e) {
+		return frame, to
+	}
+	if len(c.upTo) == 0 {
+		return nil, endOf{}
+	}
+	told := c.frames[c.upTo[0].encoding]
+	seq := c.upTo[0].end.Seq()
+	place, ok := r.in(e).At(seq + 1)
+	if told == nil || !ok {
+		return nil, endOf{}
+	}
+	h, mine := r.hub, &r.hub.encodings[e]
+	if c.frames[e] == nil {
+		switch {
+		case c.byHost:
+			c.frames[e] = h.newShared(mine.Broadcast(nil, broadcastIn(told.frame, seq)))
+		case mine.dialect == h.encodings[r.recordEncoding()].dialect:
+			c.frames[e] = told.hold()
+		default:
+			return nil, endOf{}
+		}
+	}
+	return c.frames[e], endOf{e, r.in(e), place}
+}
+
 // keepLocked has a history serve those who come within freshFor.
-func (r *Room) keepLocked(frames [encodings]*shared, upTo ends) {
+func (r *Room) keepLocked(byHost bool, frames map[encoding]*shared, upTo ends) {
 	r.cachedHistory.drop()
+	frames = maps.Clone(frames)
 	for _, frame := range frames {
 		frame.hold()
 	}
-	r.cachedHistory = cachedHistory{r.cachedHistory.number + 1, frames, upTo}
+	r.cachedHistory = cachedHistory{r.cachedHistory.number + 1, byHost, frames, upTo}
 	number := r.cachedHistory.number
 	time.AfterFunc(freshFor, func() {
 		r.mu.Lock()
@@ -120,7 +155,7 @@ func (r *Room) keepLocked(frames [encodings]*shared, upTo ends) {
 		if r.cachedHistory.number == number {
 			r.cachedHistory.drop()
 		}
-		r.dropEndsLocked()
+		r.dropEndsLocked(upTo)
 	})
 }
 
@@ -133,32 +168,43 @@ func (t *cachedHistory) drop() {
 }
 
 // ends are one moment's ends of a room's Logs.
-type ends [encodings]struct {
-	log *broadcast.Log
-	end broadcast.Cursor
+type ends []endOf
+
+type endOf struct {
+	encoding encoding
+	log      *broadcast.Log
+	end      broadcast.Cursor
 }
 
-// takeEndsLocked returns where the room's Logs end now. There is one in every
-// encoding until dropEndsLocked, so that whoever comes meanwhile can go on from
-// there.
+// of returns the end of the Log in an encoding; the zero one if there was none.
+func (all ends) of(e encoding) endOf {
+	for _, one := range all {
+		if one.encoding == e {
+			return one
+		}
+	}
+	return endOf{}
+}
+
+// takeEndsLocked returns where the room's Logs end now. They stay, whoever wants
+// them, until dropEndsLocked, so that those who come meanwhile can go on from there.
 func (r *Room) takeEndsLocked() (now ends) {
-	for e := range now {
-		l := r.wantLocked(encoding(e))
-		now[e].log, now[e].end = l, l.End()
+	for _, st := range *r.streams.Load() {
+		st.wants++
+		now = append(now, endOf{st.encoding, st.log, st.log.End()})
 	}
 	return now
 }
 
 // dropEndsLocked ends what takeEndsLocked began.
-func (r *Room) dropEndsLocked() {
-	for e := range encodings {
-		r.unwantLocked(e)
+func (r *Room) dropEndsLocked(taken ends) {
+	for _, one := range taken {
+		r.unwantLocked(one.encoding)
 	}
 }
 
 // fits reports whether a viewer has not got further yet.
-func (e *ends) fits(s *Session) bool {
-	to := &e[s.encoding]
+func (to endOf) fits(s *Session) bool {
 	return to.log == s.log() && to.end.Position() >= s.cursor.Position()
 }
 
@@ -208,14 +254,12 @@ func (r *Room) putQuestionLocked() {
 // askHostLocked puts the open question to the present host.
 func (r *Room) askHostLocked() {
 	host := r.hostSlot.host
-	r.tell(host, 0, func() { host.tell(historyRequestText) })
+	r.tell(host, 0, func() { host.tell(HistoryRequest{}) })
 }
-
-var historyRequestText = []byte(`{"type":"history_request"}`)
 
 // answerHistory gives the host's history, as it is, to those who wait for it.
 // It is dropped if nobody does. It is called by the host's worker.
-func (r *Room) answerHistory(host *Session, payload []byte) {
+func (r *Room) answerHistory(host *Session, op ws.OpCode, payload []byte) {
 	r.mu.Lock()
 	if !r.historyRequest.put || r.hostSlot.host != host {
 		r.mu.Unlock()
@@ -225,23 +269,24 @@ func (r *Room) answerHistory(host *Session, payload []byte) {
 	question, upTo := r.historyRequest.number, r.takeEndsLocked()
 	r.mu.Unlock()
 
-	if !r.hub.fitsHistory(int(encodings) * len(payload)) {
+	if !r.hub.fitsHistory(len(upTo) * len(payload)) {
 		r.mu.Lock()
-		r.dropEndsLocked()
+		r.dropEndsLocked(upTo)
 		r.mu.Unlock()
 		r.unpark(fromHost, question, func(s *Session) { s.historyUnavailable(relayBusy()) }, nil)
 		return
 	}
 	// Once in each encoding, with the number of the last broadcast that it covers.
-	var frames [encodings]*shared
-	for e := range upTo {
-		frames[e] = r.hub.newShared(writers[e].append(nil, upTo[e].end.Seq(), payload))
+	frames := make(map[encoding]*shared)
+	for _, to := range upTo {
+		told := Broadcast{to.end.Seq(), op, payload}
+		frames[to.encoding] = r.hub.newShared(r.hub.encodings[to.encoding].Broadcast(nil, told))
 	}
 	r.mu.Lock()
-	r.keepLocked(frames, upTo)
+	r.keepLocked(true, frames, upTo)
 	r.mu.Unlock()
 	r.unpark(fromHost, question, func(s *Session) {
-		s.spliceHistory(frames[s.encoding], upTo[s.encoding].end)
+		s.spliceHistory(frames[s.encoding], upTo.of(s.encoding).end)
 	}, func() {
 		for _, frame := range frames {
 			frame.release()
@@ -265,15 +310,6 @@ const hastyHistory = 5 * time.Second
 // histories.
 func (h *Hub) fitsHistory(bytes int) bool { return h.budget.LevelWith(int64(bytes)) < budget.Tight }
 
-// relayBusy is told instead of a history, or a page of a list, for which there is
-// no memory, or which too many others wait for.
-func relayBusy() *fault {
-	return &fault{code: "busy", message: "the relay is too busy for this now; ask again after retry_ms", retry: busyRetry}
-}
-
-// busyRetry is when to ask again.
-const busyRetry = 2 * time.Second
-
 // hostLate has the record answer for a host that takes its time, if it can. Else
 // the host has the rest of its time.
 func (r *Room) hostLate(question uint32) {
@@ -289,7 +325,7 @@ func (r *Room) hostLate(question uint32) {
 	if r.endQuestion(question) {
 		r.unpark(fromHost, question, func(s *Session) {
 			if !r.askRecord(s) && !r.askHost(s) { // the record has just been trimmed
-				s.historyUnavailable(noHistory("the host is not there"))
+				s.historyUnavailable(refused(HistoryWithoutHost))
 			}
 		}, nil)
 	}
@@ -320,19 +356,17 @@ func (r *Room) endQuestion(question uint32) bool {
 func (r *Room) doWithoutHost(question uint32) {
 	r.unpark(fromHost, question, func(s *Session) {
 		if !r.askRecord(s) {
-			s.historyUnavailable(noHistory("the host did not answer in time"))
+			s.historyUnavailable(refused(HistoryUnanswered))
 		}
 	}, nil)
 }
 
-func noHistory(message string) *fault { return &fault{code: "history_unavailable", message: message} }
-
 // historyUnavailable ends a viewer's wait in vain. What came meanwhile is a
 // backlog to catch up with, not a lag.
-func (s *Session) historyUnavailable(f *fault) {
+func (s *Session) historyUnavailable(f *Refusal) {
 	s.allowLag()
-	f.re = "history_request"
-	s.report(f)
+	f.History = true
+	s.Report(f)
 }
 
 // park has a viewer wait for the answer to a question.

@@ -160,7 +160,7 @@ func TestALateTimerEndsItsOwnQuestionOnly(t *testing.T) {
 func TestComingBackDoesNotEvadeHistoryEvery(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
 	_, room := r.opens(0, `,"history":"relay"`)
-	_, _ = r.hub.Broadcast(room.Code, []byte(`1`))
+	_, _ = testPublish(r.hub, room.Code, []byte(`1`))
 	_, me := r.enters(0, room.Code, "")
 	back := func() string {
 		p := r.dial(0)

@@ -72,15 +72,15 @@ type resumption struct {
 
 // resume seats a host that proves who it is. From then on nothing is accepted
 // from an older one. It is called by the new host's worker; s is in no room.
-func (r *Room) resume(s *Session, token string) (resumption, *fault) {
+func (r *Room) resume(s *Session, token string) (resumption, *Refusal) {
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
-		return resumption{}, roomNotFound()
+		return resumption{}, refused(RoomNotFound)
 	}
 	if !r.hostSlot.proves(token) {
 		r.mu.Unlock()
-		return resumption{}, badToken()
+		return resumption{}, refused(BadToken)
 	}
 	if r.hostSlot.newToken.is(token) {
 		r.hostSlot.token = r.hostSlot.newToken
@@ -89,7 +89,7 @@ func (r *Room) resume(s *Session, token string) (resumption, *fault) {
 	r.hostSlot.stopWaiting()
 	r.setHostLocked(s)
 	if older == nil {
-		r.noticeLocked([]byte(`{"type":"host_back"}`))
+		r.noticeLocked(HostBack{})
 	}
 	end := r.log.End()
 	back := resumption{seq: end.Seq(), sent: r.hostSlot.sent}
@@ -167,7 +167,7 @@ func (r *Room) hostLeft(s *Session) {
 	}
 	r.hostSlot.host = nil
 	r.presence.stop()
-	r.noticeLocked(hostLeft(grace))
+	r.noticeLocked(HostLeft{grace})
 	r.waitLocked(grace, ReasonHostGone)
 	question, late := r.historyRequest.number, r.historyRequest.open
 	r.historyRequest.stop()
@@ -203,9 +203,9 @@ func (r *Room) confirm(s *Session) {
 }
 
 // viewerLocked returns the viewer that a host means by an id.
-func (r *Room) viewerLocked(host *Session, id uint32) (*Session, *fault) {
+func (r *Room) viewerLocked(host *Session, id uint32) (*Session, *Refusal) {
 	if r.hostSlot.host != host {
-		return nil, notHost() // an older one does not know yet that it was replaced
+		return nil, refused(NotHost) // an older one does not know yet that it was replaced
 	}
 	viewer := r.roster.session(id)
 	if viewer == nil {
@@ -217,7 +217,7 @@ func (r *Room) viewerLocked(host *Session, id uint32) (*Session, *fault) {
 // transferHost has the viewer with the id take the host's place. It is called by the
 // host's worker. The change is made by the viewer's, since it changes that
 // session; the old host then becomes a viewer on its own.
-func (r *Room) transferHost(host *Session, id uint32) *fault {
+func (r *Room) transferHost(host *Session, id uint32, tag Tag) *Refusal {
 	r.mu.Lock()
 	viewer, f := r.viewerLocked(host, id)
 	r.mu.Unlock()
@@ -226,10 +226,10 @@ func (r *Room) transferHost(host *Session, id uint32) *fault {
 	}
 	viewer.shard.Post(func() bool {
 		if f := r.promote(viewer, host, id); f != nil {
-			f.re = "grant_host"
+			f.Tag = tag
 			host.shard.Post(func() bool {
 				if host.phase == open { // whatever it is by now
-					host.report(f)
+					host.Report(f)
 					host.conn.Flush()
 				}
 				return false
@@ -245,7 +245,7 @@ func (r *Room) transferHost(host *Session, id uint32) *fault {
 
 // promote makes a viewer the host in place of the present one. It is called by
 // the viewer's worker; both must still be what they were.
-func (r *Room) promote(viewer, host *Session, id uint32) *fault {
+func (r *Room) promote(viewer, host *Session, id uint32) *Refusal {
 	if viewer.room != r || viewer.id != id || viewer.has(flagHost) || viewer.phase != open {
 		return noSuchViewer(id)
 	}
@@ -254,7 +254,7 @@ func (r *Room) promote(viewer, host *Session, id uint32) *fault {
 	switch {
 	case r.hostSlot.host != host: // nor has a closed room one
 		r.mu.Unlock()
-		return notHost()
+		return refused(NotHost)
 	case r.roster.session(id) != viewer: // it has come back, on a newer connection
 		r.mu.Unlock()
 		return noSuchViewer(id)
@@ -264,7 +264,7 @@ func (r *Room) promote(viewer, host *Session, id uint32) *fault {
 	r.roster.remove(id)
 	a.count.Add(-1)
 	token := drawToken()
-	r.noticeLocked(hostChanged(id))
+	r.noticeLocked(HostChanged{id})
 	r.unwantLocked(viewer.encoding)
 	r.countLocked()
 	r.setHostLocked(viewer)
@@ -275,7 +275,7 @@ func (r *Room) promote(viewer, host *Session, id uint32) *fault {
 	a.remove(viewer)
 	viewer.id = 0
 	viewer.set(flagNewHost)
-	viewer.tell(nowHost(r, token))
+	viewer.tell(BecameHost{r.code.String(), token.String(), r.epoch})
 	host.shard.Post(func() bool {
 		if host.room == r && host.has(flagHost) && host.phase == open {
 			r.demote(host)
@@ -304,8 +304,8 @@ func (r *Room) demote(host *Session) {
 	r.presence.joinedLocked(r, id, "")
 	r.countLocked()
 	r.enterLocked(host, id, r.wantLocked(host.encoding).End())
-	w := welcome{seq: host.cursor.Seq(), viewers: r.roster.viewers, host: r.hostSlot.host != nil}
+	w := Joined{Room: r, ID: id, Seq: host.cursor.Seq(), Viewers: r.roster.viewers, Host: r.hostSlot.host != nil}
 	r.mu.Unlock()
 	r.audience(host.shard).add(host)
-	host.pushText(joined(r, id, w), host.cursor.Position())
+	host.tellAt(w, host.cursor.Position())
 }

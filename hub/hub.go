@@ -23,10 +23,9 @@ type Hub struct {
 	key       [32]byte                        // immutable once served; what viewers' tokens are made with
 	macs      sync.Pool                       // of *viewerHash, with that key
 	shards    []*shard                        // immutable; one for each worker
-	protocols []Protocol                      // immutable; the first is nil
-	paths     map[string]uint8                // immutable; URL paths, and the protocols spoken there
-
-	turnedAway uint8 // immutable; place in protocols of what pages may say that are not allowed
+	dialects  []served                        // immutable once served; the first is nobody's
+	encodings []registered                    // immutable once served; of all dialects
+	paths     map[string]uint8                // immutable once served; URL paths, and places in dialects
 
 	connections atomic.Int64 // all of them, whatever their phase
 	handshaking atomic.Int64 // of them, in the opening phase
@@ -63,7 +62,7 @@ func New(config Config, workers []Worker) *Hub {
 	h := &Hub{
 		began: time.Now(),
 		aside: func(f func()) { go f() }, newLog: broadcast.New,
-		paths: make(map[string]uint8),
+		paths: make(map[string]uint8), dialects: make([]served, 1),
 		rooms: make(map[code]*Room), sleeping: make(map[code]*sleeper), resting: make(map[code]time.Time),
 	}
 	aside := func(f func()) { h.aside(f) } // tests replace it
@@ -78,25 +77,10 @@ func New(config Config, workers []Worker) *Hub {
 			silent: waitingList{mark: flagSilent}, begun: waitingList{mark: flagBegun},
 		})
 	}
-	h.protocols = []Protocol{nil}
-	h.serve(classroom{}, "/", "/v1/websocket")
-	if config.EchoPath != "" {
-		h.serve(echo{}, config.EchoPath)
-	}
-	h.turnedAway = uint8(len(h.protocols))
-	h.serve(turnedAway{}) // at no path
 	return h
 }
 
-// serve has a protocol spoken at URL paths.
-func (h *Hub) serve(p Protocol, paths ...string) {
-	for _, path := range paths {
-		h.paths[path] = uint8(len(h.protocols))
-	}
-	h.protocols = append(h.protocols, p)
-}
-
-// Configure replaces the configuration, all but EchoPath, while the hub runs.
+// Configure replaces the configuration, while the hub runs.
 // What was accepted under the one before stays.
 func (h *Hub) Configure(config Config) {
 	config = config.withDefaults()

@@ -79,8 +79,8 @@ func TestVoidIDsOfAnOlderRelay(t *testing.T) {
 // TestSnapshotOfManyKicks takes as long for a room with as many void ids as there
 // may be as for any other: it copies nothing.
 func TestSnapshotOfManyKicks(t *testing.T) {
-	h := New(Config{}, nil)
-	r, _ := newRoom(h, roomRules{})
+	h := newHub(Config{}, nil)
+	r, _ := newRoom(h, verbatim, roomRules{})
 	for id := range uint32(10_000) {
 		r.roster.kick(3 * id)
 	}

@@ -92,8 +92,8 @@ func (s *Session) feed(chunk []byte) (rest []byte, later bool) {
 		m.in = assemblers.Get().(*frame.Assembler)
 		m.began = s.shard.Now()
 	}
-	in, protocol := m.in, s.protocol()
-	in.Limit = protocol.Limit(s)
+	in, dialect := m.in, s.language()
+	in.Limit = dialect.Limit(s)
 	for message := range in.Feed(chunk) {
 		s.handle(message)
 		if !message.Op.IsControl() {
@@ -113,14 +113,14 @@ func (s *Session) feed(chunk []byte) (rest []byte, later bool) {
 				break
 			}
 		}
-		in.Limit = protocol.Limit(s)
+		in.Limit = dialect.Limit(s)
 	}
 	if s.phase == open && m.rate.omitted > 0 {
 		s.tooManyErrors()
 		return nil, false // the assembler has been given back
 	}
 	if err := in.Err(); err != nil && s.listens() {
-		s.fail(err)
+		s.Fail(err)
 	}
 	if s.listens() {
 		rest = in.Rest()
@@ -195,7 +195,11 @@ func (s *Session) handle(m frame.Message) {
 	case m.Op == ws.OpPong:
 	default:
 		s.shard.counters.received.Add(1)
-		s.protocol().Message(s, m)
+		if rate := &s.extra().rate; rate.omitted > 0 {
+			rate.omitted++ // the connection is closed at the end of the chunk
+			return
+		}
+		s.language().Message(s, m)
 	}
 }
 
@@ -219,10 +223,10 @@ func (s *Session) messageLate() bool {
 // hastyMessage is how long a message may take while the budget is used up.
 const hastyMessage = 2 * time.Second
 
-// minOffload is from how many bytes on a message is checked aside from the
+// MinOffload is from how many bytes on a message is checked aside from the
 // worker, which it would hold for too long. Such a message has a buffer of its
 // own: it did not come in one chunk.
-const minOffload = 128 << 10
+const MinOffload = 128 << 10
 
 // offload has work done aside from the workers, at most so much at a time as the
 // hub allows, and then done as wait does.

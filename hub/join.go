@@ -1,77 +1,33 @@
 package hub
 
-import (
-	"bytes"
-	"encoding/json"
-	"fmt"
-)
+// How a session gets into a room.
 
-// The rules for those who are in no room.
-
-// create opens a room, whose host is the one who says so.
-func create(s *Session, r request) *fault {
+// Create opens a room, whose host is the session. The key is the one that the
+// client gave, see Config.CreateKey.
+func (s *Session) Create(o RoomOptions, key string) *Refusal {
 	h := s.shard.hub
-	rules, f := readRules(r, h.Config())
-	if f != nil {
-		return f
-	}
-	if f := h.mayCreate(s, r); f != nil {
+	if f := h.mayCreate(s, key); f != nil {
 		return f
 	}
 	if limit := h.Config().MaxRoomsPerAddress; !h.addresses.openRoom(s.from, limit) {
 		h.Refused("rooms_per_address", s.address())
-		return &fault{code: "too_many_rooms", message: fmt.Sprintf(
-			"there are %d rooms from this address already (--max-rooms-per-address); close one, or try again later", limit)}
+		return &Refusal{Kind: TooManyRoomsFromAddress, Limit: limit}
 	}
-	room, token := newRoom(h, rules)
+	record := h.dialects[s.dialect].first
+	room, token := newRoom(h, record, rulesOf(o))
 	room.hostSlot.host, room.hostSlot.hosted, room.from = s, true, s.from
 	if !h.register(room) {
 		h.addresses.closeRoom(s.from)
-		return &fault{code: "too_many_rooms", message: "the relay has all the rooms it may have; try again later"}
+		return refused(TooManyRooms)
 	}
-	s.room, s.encoding = room, verbatim
+	s.room, s.encoding = room, record
 	s.set(flagHost)
-	s.tell(created(room, token.String()))
+	s.tell(Created{room.code.String(), token.String(), room.epoch})
 	return nil
 }
 
-// readRules reads what whoever creates a room may choose.
-func readRules(r request, c *Config) (rules roomRules, f *fault) {
-	text, given, f := r.optional("secret")
-	if f != nil {
-		return rules, f
-	}
-	if given && text == "" {
-		return rules, r.wrong("secret", "a string that is not empty")
-	}
-	if given {
-		rules.secret = hashSecret(text)
-	}
-	if rules.name, f = r.label("name", c.MaxName); f != nil {
-		return rules, f
-	}
-	if rules.maxViewers, f = r.number("max_viewers", 1, c.MaxViewers, c.MaxViewers); f != nil {
-		return rules, f
-	}
-	history, f := r.oneOf("history", "host", "relay")
-	if f != nil {
-		return rules, f
-	}
-	slow, f := r.oneOf("slow", "close", "skip")
-	if f != nil {
-		return rules, f
-	}
-	rules.relayTells, rules.skips = history == "relay", slow == "skip"
-	rules.roster, f = r.flag("roster")
-	return rules, f
-}
-
 // mayCreate checks the create key.
-func (h *Hub) mayCreate(s *Session, r request) *fault {
-	given, _, f := r.optional("key")
-	if f != nil {
-		return f
-	}
+func (h *Hub) mayCreate(s *Session, given string) *Refusal {
 	key := h.Config().CreateKey
 	if key == "" {
 		return nil
@@ -79,130 +35,86 @@ func (h *Hub) mayCreate(s *Session, r request) *fault {
 	if hashSecret(key).is(given) {
 		return nil // however many wrong ones came from this address
 	}
-	f = &fault{code: "create_forbidden", message: `this relay asks for a "key" to create a room, and this is not it`}
+	f := refused(CreateForbidden)
 	if given != "" && h.attempts.wrongProof(keysOf(s.address()), h.uptime()) {
-		f.end = ReasonTooManyAttempts
+		f.End = ReasonTooManyAttempts
 	}
 	return f
 }
 
-// resume seats a host that has come back.
-func resume(s *Session, r request) *fault {
-	text, f := r.str("code")
-	if f != nil {
-		return f
-	}
-	token, f := r.str("token")
-	if f != nil {
-		return f
-	}
-	return s.soon(joinRequest{kind: r.kind, ref: bytes.Clone(r.ref), code: text, token: token, hosts: true})
+// Resume gives a host that has come back its place, by the token that it was told:
+// at once, or later where the room has to be found first.
+func (s *Session) Resume(code, token string, tag Tag) *Refusal {
+	return s.soon(JoinRequest{Tag: tag, Code: code, Token: token, hosts: true})
 }
 
 // resumeHost makes the session the host.
-func (s *Session) resumeHost(e joinRequest) *fault {
-	room, c, f := s.find(e.code, true)
+func (s *Session) resumeHost(e JoinRequest) *Refusal {
+	room, c, f := s.find(e.Code, true)
 	if f != nil {
 		return f
 	}
-	s.encoding = verbatim
-	back, f := room.resume(s, e.token)
+	s.encoding = s.shard.hub.dialects[s.dialect].first
+	back, f := room.resume(s, e.Token)
 	if f != nil {
 		return s.failedAttempt(f, c)
 	}
-	s.tell(resumed(room, e.token, back))
+	s.tell(Resumed{room.code.String(), e.Token, room.epoch, back.seq, back.sent})
 	return nil
 }
 
-// A joinRequest is what somebody says who joins, or resumes.
-type joinRequest struct {
-	kind      string          // the message's type
-	ref       json.RawMessage // and ref
-	hosts     bool            // resumes: it has a code and a token only
-	code      string
-	secret    string
-	hasSecret bool
-	name      string
-	history   bool   // asks for it at once
-	token     string // of a viewer that comes back
-	back      bool
-	last      place // the last broadcast that it has seen, if it says so
-	encoding  encoding
+// A JoinRequest is what a client says who joins a room.
+type JoinRequest struct {
+	Tag       Tag
+	Code      string // as it was typed; it may have the secret behind it
+	Secret    string
+	HasSecret bool
+	Name      string // at most Config.MaxName characters
+	History   bool   // it asks for the history at once
+	Token     string // of a viewer that comes back
+	Back      bool   // it has a token
+	Last      Place  // the last broadcast that it has seen, if it comes back and says so
+	Encoding  int    // place among the dialect's encodings
+
+	encoding encoding
+	hosts    bool // a host resumes: it has a code and a token only
 }
 
-// A place is a broadcast's number in one life of a room.
-type place struct {
-	epoch string // empty for none
-	seq   uint64
+// A Place is a broadcast's number in one life of a room.
+type Place struct {
+	Epoch string // empty for none
+	Seq   uint64
 }
 
-// readJoin reads the fields of a join.
-func readJoin(r request, c *Config) (e joinRequest, f *fault) {
-	e.kind, e.ref = r.kind, bytes.Clone(r.ref) // the message is gone when it has waited
-	if e.code, f = r.str("code"); f != nil {
-		return e, f
-	}
-	if e.secret, e.hasSecret, f = r.optional("secret"); f != nil {
-		return e, f
-	}
-	if typed, secret, found := cutSecret(e.code); found {
-		e.code = typed
-		if !e.hasSecret {
-			e.secret, e.hasSecret = secret, true
+// Join lets the session into a room as a viewer, by code, and a secret if the room
+// has one, or by the token of a viewer that was there before: at once, or later where
+// the room has to be found or its past encoded first.
+func (s *Session) Join(e JoinRequest) *Refusal {
+	if typed, secret, found := cutSecret(e.Code); found {
+		e.Code = typed
+		if !e.HasSecret {
+			e.Secret, e.HasSecret = secret, true
 		}
 	}
-	if e.name, f = r.label("name", c.MaxName); f != nil {
-		return e, f
-	}
-	if e.history, f = r.flag("history"); f != nil {
-		return e, f
-	}
-	if e.token, e.back, f = r.optional("token"); f != nil {
-		return e, f
-	}
-	if e.last.epoch, _, f = r.optional("epoch"); f != nil {
-		return e, f
-	}
-	seq, f := r.number("seq", 0, 1<<53, 0)
-	if f != nil {
-		return e, f
-	}
-	e.last.seq = uint64(seq)
-	if !r.has("seq") {
-		e.last.epoch = "" // it takes both
-	}
-	yes, f := r.flag("numbered")
-	if yes {
-		e.encoding = numbered
-	}
-	return e, f
-}
-
-// join lets a viewer in: by code, and a secret if the room has one, or by the
-// token of a viewer that was there before.
-func join(s *Session, r request) *fault {
-	e, f := readJoin(r, s.shard.hub.Config())
-	if f != nil {
-		return f
-	}
+	e.encoding = s.shard.hub.dialects[s.dialect].first + encoding(e.Encoding)
 	return s.soon(e)
 }
 
 // letIn makes the session a viewer.
-func (s *Session) letIn(e joinRequest) *fault {
-	room, c, f := s.find(e.code, e.back || e.hasSecret)
+func (s *Session) letIn(e JoinRequest) *Refusal {
+	room, c, f := s.find(e.Code, e.Back || e.HasSecret)
 	if f != nil {
 		return f
 	}
 	id := uint32(0)
-	if e.back {
+	if e.Back {
 		var ok bool
-		if id, ok = room.viewerOf(e.token); !ok {
-			return s.failedAttempt(badToken(), c)
+		if id, ok = room.viewerOf(e.Token); !ok {
+			return s.failedAttempt(refused(BadToken), c)
 		}
 	} else {
-		e.last = place{} // only who was there has missed anything
-		if f := room.admits(s, e.secret, e.hasSecret); f != nil {
+		e.Last = Place{} // only who was there has missed anything
+		if f := room.admits(s, e.Secret, e.HasSecret); f != nil {
 			return s.failedAttempt(f, c)
 		}
 	}
@@ -218,43 +130,39 @@ func (s *Session) letIn(e joinRequest) *fault {
 }
 
 // enterOnceEncoded lets a viewer in when its encoding has the past.
-func (s *Session) enterOnceEncoded(room *Room, e joinRequest, id uint32) {
+func (s *Session) enterOnceEncoded(room *Room, e JoinRequest, id uint32) {
 	s.wait(func(done func()) { room.backfill(e.encoding, done) }, func(there bool) {
 		if !there {
 			room.unwant(e.encoding)
 			return
 		}
 		if f := s.enterRoom(room, e, id); f != nil {
-			f.re, f.ref = e.kind, e.ref
-			s.report(f)
+			f.Tag = e.Tag
+			s.Report(f)
 		}
 	})
 }
 
 // enterRoom lets a viewer in whose encoding is wanted.
-func (s *Session) enterRoom(room *Room, e joinRequest, id uint32) *fault {
+func (s *Session) enterRoom(room *Room, e JoinRequest, id uint32) *Refusal {
 	w, f := room.join(s, e, id)
 	if f != nil {
 		return f
 	}
-	if e.history && !w.recovered && !s.asksTooSoon() {
+	if e.History && !w.Recovered && !s.asksTooSoon() {
 		room.beginAtHistory(s)
-		w.seq = s.cursor.Seq()
+		w.Seq = s.cursor.Seq()
 	}
-	text := joined(room, s.id, w)
-	if e.last.epoch != "" {
-		s.shard.counters.back(w.recovered)
-	}
-	if e.back {
-		text = rejoined(text, w)
+	if e.Last.Epoch != "" {
+		s.shard.counters.back(w.Recovered)
 	}
 	// Its place is the cursor's, not the Log's present end: the host may have
 	// spoken since the cursor was taken.
-	s.pushText(text, s.cursor.Position())
-	if e.history {
-		if f := historyRequested(s, request{}); f != nil {
-			f.re = "history_request"
-			s.report(f) // it is in all the same
+	s.tellAt(w, s.cursor.Position())
+	if e.History {
+		if f := s.RequestHistory(); f != nil {
+			f.History = true
+			s.Report(f) // it is in all the same
 		}
 	}
 	return nil
@@ -264,7 +172,7 @@ func (s *Session) enterRoom(room *Room, e joinRequest, id uint32) *fault {
 // message wait while the room sleeps. Wrong codes are counted. With a proof, a secret
 // or a token, the caller has yet to check it: while the relay looks at no code from
 // this address, it must tell nothing but what is right.
-func (s *Session) find(text string, proof bool) (*Room, code, *fault) {
+func (s *Session) find(text string, proof bool) (*Room, code, *Refusal) {
 	h := s.shard.hub
 	c, ok := parseCode(text)
 	shut := s.shut()
@@ -278,27 +186,27 @@ func (s *Session) find(text string, proof bool) (*Room, code, *fault) {
 		}
 		if sleeps {
 			if s.retries() {
-				return nil, c, notReady()
+				return nil, c, refused(NotReady)
 			}
-			return nil, c, &fault{sleeps: true, room: c}
+			return nil, c, &Refusal{sleeps: true, room: c}
 		}
 	}
 	if shut != nil {
 		return nil, c, shut
 	}
-	f := roomNotFound()
+	f := refused(RoomNotFound)
 	if ok && !h.rested(c) && h.attempts.wrongCode(s.address(), c, h.Config().HexCodes, h.uptime()) {
 		if shut = s.shut(); h.Config().HexCodes && shut != nil {
 			return nil, c, shut // it got here at the same moment as the last that may
 		}
-		f.end = ReasonTooManyAttempts
+		f.End = ReasonTooManyAttempts
 	}
 	return nil, c, f
 }
 
 // shut returns what to answer to a code while the relay looks at none from the
 // session's address, else nil.
-func (s *Session) shut() *fault {
+func (s *Session) shut() *Refusal {
 	h := s.shard.hub
 	hexadecimal, now := h.Config().HexCodes, h.uptime()
 	if full, _ := h.attempts.search(now); !full && !hexadecimal {
@@ -312,13 +220,13 @@ func (s *Session) shut() *fault {
 }
 
 // admits checks a room's secret.
-func (r *Room) admits(s *Session, given string, hasSecret bool) *fault {
+func (r *Room) admits(s *Session, given string, hasSecret bool) *Refusal {
 	h := r.hub
 	switch {
 	case !r.options.secret.asked():
 		return s.shut() // a secret that nobody asked for proves nothing
 	case !hasSecret:
-		return &fault{code: "secret_required", message: `this room asks for a "secret"`}
+		return refused(SecretRequired)
 	}
 	if shut, wait := h.attempts.secretsShut(s.address(), r.code, h.uptime()); shut {
 		if f := s.shut(); f != nil {
@@ -328,15 +236,15 @@ func (r *Room) admits(s *Session, given string, hasSecret bool) *fault {
 	}
 	if !r.options.secret.is(given) {
 		h.attempts.wrongSecret(r.code, h.uptime())
-		return &fault{code: "wrong_secret", message: "this is not the room's secret"}
+		return refused(WrongSecret)
 	}
 	return nil
 }
 
 // failedAttempt counts a wrong secret or token, and returns what to answer. While the
 // relay looks at no code from the address, that is the same as to a wrong code.
-func (s *Session) failedAttempt(f *fault, c code) *fault {
-	if f.code != "wrong_secret" && f.code != "bad_token" {
+func (s *Session) failedAttempt(f *Refusal, c code) *Refusal {
+	if f.Kind != WrongSecret && f.Kind != BadToken {
 		return f
 	}
 	if shut := s.shut(); shut != nil {
@@ -344,7 +252,7 @@ func (s *Session) failedAttempt(f *fault, c code) *fault {
 	}
 	h := s.shard.hub
 	if h.attempts.wrongProof(proofsOf(s.address(), c), h.uptime()) {
-		f.end = ReasonTooManyAttempts
+		f.End = ReasonTooManyAttempts
 	}
 	return f
 }

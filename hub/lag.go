@@ -72,7 +72,7 @@ func (s *Session) stopWaiting() {
 		delete(a.parked[from], s)
 	}
 	s.clear(flagParked)
-	s.historyUnavailable(noHistory("the host did not answer before too much else was said"))
+	s.historyUnavailable(refused(HistoryOvertaken))
 }
 
 // tooSlow closes a viewer that is too far behind, or moves it to the newest
@@ -95,7 +95,7 @@ func (s *Session) tooSlow(why Cause) {
 	last, end := s.cursor.Seq(), s.log().End()
 	s.cursor = end
 	s.shard.counters.skipped.Add(end.Seq() - last)
-	s.pushText(skipped(end.Seq()-last, end.Seq()), end.Position())
+	s.tellAt(Skipped{Messages: end.Seq() - last, Seq: end.Seq()}, end.Position())
 	if partial != nil {
 		s.out.pushRest(partial)
 	}

@@ -19,7 +19,7 @@ const (
 // leftNames are the names of viewers that have gone, in the order in which they
 // went. It takes a microsecond to look through them.
 type leftNames struct {
-	names []person
+	names []Person
 	total *atomic.Int64 // bytes of all rooms' names
 	shut  bool          // nobody comes back any more
 }
@@ -37,13 +37,13 @@ func (l *leftNames) put(id uint32, name string) {
 		l.total.Add(-n)
 		return
 	}
-	l.names = append(l.names, person{id, name})
+	l.names = append(l.names, Person{id, name})
 }
 
 // take returns the name of a viewer that comes back, empty if there is none, and
 // forgets it.
 func (l *leftNames) take(id uint32) (name string) {
-	i := slices.IndexFunc(l.names, func(p person) bool { return p.ID == id })
+	i := slices.IndexFunc(l.names, func(p Person) bool { return p.ID == id })
 	if i < 0 {
 		return ""
 	}

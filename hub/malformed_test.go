@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"net/netip"
@@ -100,7 +101,7 @@ func TestMalformedEverything(t *testing.T) {
 		{"host", `{"type":"message","data":1FIELD}`, "to", aNumber, bad, whole(1, math.MaxUint32, "no_such_viewer")},
 		{"host", `{"type":"history"FIELD}`, "commands", anArray, bad, always("")},
 		{"host", `{"type":"list"FIELD}`, "after", aNumber, "", whole(0, math.MaxUint32-1, "")},
-		{"host", `{"type":"list"FIELD}`, "limit", aNumber, "", whole(1, maxPage, "")},
+		{"host", `{"type":"list"FIELD}`, "limit", aNumber, "", whole(1, MaxPage, "")},
 		{"host", `{"type":"kick"FIELD}`, "id", aNumber, bad, whole(1, math.MaxUint32, "no_such_viewer")},
 		{"host", `{"type":"grant_host"FIELD}`, "id", aNumber, bad, whole(1, math.MaxUint32, "no_such_viewer")},
 	}
@@ -195,7 +196,7 @@ func TestNamesAreToldAsTheyWereGiven(t *testing.T) {
 	r.dial(0).fails("bad_message", `{"type":"create","name":"0123456789x"}`)
 	names := []string{"Ada", "\x00", "a\"b\\c", "</script>", "😀😀😀😀😀😀😀😀😀😀", "\u202eمرحبا", "e\u0301", "\u2028\u2029", "\ufeff", strings.Repeat("ü", 10)}
 	for i, name := range names {
-		_, me := r.enters(0, room.Code, `,"name":`+string(encode(name)))
+		_, me := r.enters(0, room.Code, `,"name":`+quoted(t, name))
 		if me.ID != i+1 {
 			t.Errorf("joined as %s", me.text)
 		}
@@ -215,4 +216,14 @@ func TestNamesAreToldAsTheyWereGiven(t *testing.T) {
 	if info.Name != "0123456789" || info.Viewers != len(names) {
 		t.Errorf("the room is %+v", info)
 	}
+}
+
+// quoted returns a text as a JSON string.
+func quoted(t *testing.T, text string) string {
+	t.Helper()
+	b, err := json.Marshal(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

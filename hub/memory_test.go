@@ -80,7 +80,7 @@ func newTestRelay(t testing.TB, workers int, config Config) *testRelay {
 		r.workers = append(r.workers, w)
 		all = append(all, w)
 	}
-	r.hub = New(config, all)
+	r.hub = newHub(config, all)
 	r.hub.aside = func(f func()) {
 		r.workers[0].Post(func() bool { f(); return false })
 	}

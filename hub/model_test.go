@@ -74,7 +74,7 @@ func TestEveryStreamIsTheHosts(t *testing.T) {
 		}
 		answer := func(m *modelRoom) {
 			for _, text := range m.host.frames() {
-				if text == string(historyRequestText) && !m.closed {
+				if text == `{"type":"history_request"}` && !m.closed {
 					m.host.say(fmt.Sprintf(`{"type":"history","commands":[],"covers":%d}`, m.sent))
 				}
 			}
@@ -285,7 +285,7 @@ func startBusyWorkers(n int) (all []*busyWorker, workers []Worker) {
 // first of them and has heard that it is open.
 func startBusyRoom(t *testing.T, workers int, config Config, create string) (r *testRelay, busy []*busyWorker, host *peer, code string) {
 	busy, all := startBusyWorkers(workers)
-	r = &testRelay{t: t, hub: New(config, all)}
+	r = &testRelay{t: t, hub: newHub(config, all)}
 	busy[0].do(func() {
 		host = r.dial(0)
 		host.say(create)
@@ -311,7 +311,7 @@ func (w *busyWorker) do(f func()) {
 func TestRoomsComeAndGoAtOnce(t *testing.T) {
 	const rooms, hosts = 10_000, 4
 	busy, workers := startBusyWorkers(hosts)
-	r := &testRelay{t: t, hub: New(Config{ViewerRate: 1 << 30, MaxConnectionsPerAddress: 2 * rooms, HostRequestRate: 1 << 30}, workers)}
+	r := &testRelay{t: t, hub: newHub(Config{ViewerRate: 1 << 30, MaxConnectionsPerAddress: 2 * rooms, HostRequestRate: 1 << 30}, workers)}
 	codes := make(chan string, 64)
 	var all sync.WaitGroup
 	var joined atomic.Int64
@@ -376,7 +376,7 @@ func TestRoomsComeAndGoAtOnce(t *testing.T) {
 // never stops talking.
 func TestJoinedComesFirst(t *testing.T) {
 	busy, workers := startBusyWorkers(2)
-	r := &testRelay{t: t, hub: New(Config{}, workers)}
+	r := &testRelay{t: t, hub: newHub(Config{}, workers)}
 	var host *peer
 	busy[0].do(func() {
 		host = r.dial(0)

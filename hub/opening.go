@@ -50,17 +50,14 @@ func (s *Session) dropHead() {
 func (s *Session) upgrade(shake *frame.Handshake) {
 	h := s.shard.hub
 	request := shake.Request()
-	speaks, ok := h.paths[request.Path]
+	dialect, ok := h.paths[request.Path]
 	if !ok {
 		s.refuse(ReasonHandshake, 404, "no WebSocket is served at "+request.Path)
 		return
 	}
 	// Only a page needs the peer's address for this, which takes a system call.
 	allowed := request.Origin == "" || h.Config().AllowsOrigin(request.Origin, request.Host, s.conn.Peer(), request.ForwardedFor)
-	if !allowed {
-		speaks = h.turnedAway
-	}
-	s.dialect = speaks
+	s.dialect = dialect
 	h.Answered(101)
 	s.push(private{frame: shake.Reply(), kind: urgent})
 	s.dropHead()
@@ -77,10 +74,10 @@ func (s *Session) upgrade(shake *frame.Handshake) {
 		return
 	}
 	if n > int64(h.Config().MaxConnections) {
-		f = &fault{code: "server_full", message: "the relay has all the connections it may have; try again later"}
+		f = refused(ServerFull)
 	}
 	if f != nil {
-		s.report(f)
+		s.Report(f)
 		s.end(ReasonServerFull)
 		return
 	}

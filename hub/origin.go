@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-
-	"lectern/frame"
 )
 
 // AllowsOrigin reports whether a request with the given Origin header, empty
@@ -67,28 +65,18 @@ func isLoopbackOrigin(origin string) bool {
 	return err == nil && ip.IsLoopback() && ip.Zone() == "" && bracketed == closed && bracketed == ip.Is6()
 }
 
-// A turnedAway is what a page of an origin that is not allowed may say: nothing.
-// The relay speaks with it only because a script sees no more of a refused
-// handshake than the close code 1006.
-type turnedAway struct{}
-
-func (turnedAway) Message(*Session, frame.Message) {}
-func (turnedAway) Limit(s *Session) int            { return s.shard.hub.Config().MaxViewerMessage }
-func (turnedAway) Leave(*Session)                  {}
-
 // maxOrigin is how many bytes of an origin an error repeats.
 const maxOrigin = 200
 
-// turnAwayPage tells a page that its origin is not allowed, and closes.
+// turnAwayPage tells a page that its origin is not allowed, and closes. The handshake
+// was accepted for it, because a script sees no more of a refused one than the close
+// code 1006.
 func (s *Session) turnAwayPage(origin string) {
 	s.shard.hub.Refused("origin", s.address())
 	if len(origin) > maxOrigin {
 		origin = origin[:maxOrigin] + "..."
 	}
-	s.pushUrgent(errorText(&fault{
-		code:    "origin_not_allowed",
-		message: "pages of the origin " + origin + " may not connect to this relay, unless it is told --allow-origin " + origin,
-	}))
+	s.sendUrgent(Refused{&Refusal{Kind: OriginNotAllowed, Text: origin}})
 	s.end(ReasonOrigin)
 }
 

@@ -111,7 +111,7 @@ func TestAForwardedPageIsNotOnThisMachine(t *testing.T) {
 
 // TestAPageThatIsTurnedAwayCanDoNothing but read why.
 func TestAPageThatIsTurnedAwayCanDoNothing(t *testing.T) {
-	r := newTestRelay(t, 1, Config{EchoPath: "/echo"})
+	r := newTestRelay(t, 1, Config{})
 	p, _ := r.page("https://evil.example", "192.0.2.7", "test")
 	p.say(`{"type":"create"}`)
 	p.say(strings.Repeat("x", 100))

@@ -35,8 +35,9 @@ type page struct {
 
 // A pageKey is what a page is of.
 type pageKey struct {
-	after uint32
-	limit int
+	after   uint32
+	limit   int
+	dialect uint8 // place in hub.dialects
 }
 
 // drop gives the pages' memory back.
@@ -52,7 +53,7 @@ func (p *pages) drop() {
 
 // page returns a page of the room's list, which the caller then holds, or a fault
 // if the room has encoded too many, or there is no memory for it.
-func (r *Room) page(key pageKey) (*shared, *fault) {
+func (r *Room) page(key pageKey) (*shared, *Refusal) {
 	r.mu.Lock()
 	p := &r.pages
 	busy := p.encoded >= maxPages || r.hub.budget.Level() >= budget.Tight
@@ -75,11 +76,11 @@ func (r *Room) page(key pageKey) (*shared, *fault) {
 	}
 	p.encoded++
 	version, total := p.version, r.roster.viewers
-	viewers := []person{}
-	r.roster.page(key.after, key.limit, func(id uint32, name string) { viewers = append(viewers, person{id, name}) })
+	var viewers []Person
+	r.roster.page(key.after, key.limit, func(id uint32, name string) { viewers = append(viewers, Person{id, name}) })
 	r.mu.Unlock()
 
-	made := page{r.hub.newShared(textFrame(listOf(viewers, total))), version}
+	made := page{r.hub.newShared(r.hub.dialects[key.dialect].AppendEvent(nil, List{viewers, total})), version}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p.frames != nil { // else its time is over already

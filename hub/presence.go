@@ -15,7 +15,7 @@ const (
 // A presence gathers who came and went, for the host. It is guarded by the
 // room's lock.
 type presence struct {
-	joined []person
+	joined []Person
 	left   []uint32
 	cut    bool        // there are more than those
 	due    bool        // there is something to tell
@@ -23,19 +23,13 @@ type presence struct {
 	timer  *time.Timer // set while the next event waits for its time
 }
 
-// A person is a viewer as it is told to others.
-type person struct {
-	ID   uint32 `json:"id"`
-	Name string `json:"name,omitempty"`
-}
-
 // joinedLocked and leftLocked keep an id on one side only, the one that holds in
 // the end: an event does not tell in which order who came and went.
 func (p *presence) joinedLocked(r *Room, id uint32, name string) {
 	p.left = slices.DeleteFunc(p.left, func(left uint32) bool { return left == id })
-	p.joined = slices.DeleteFunc(p.joined, func(joined person) bool { return joined.ID == id })
+	p.joined = slices.DeleteFunc(p.joined, func(joined Person) bool { return joined.ID == id })
 	if len(p.joined) < maxPresence {
-		p.joined = append(p.joined, person{id, name})
+		p.joined = append(p.joined, Person{id, name})
 	} else {
 		p.cut = true
 	}
@@ -43,7 +37,7 @@ func (p *presence) joinedLocked(r *Room, id uint32, name string) {
 }
 
 func (p *presence) leftLocked(r *Room, id uint32) {
-	p.joined = slices.DeleteFunc(p.joined, func(joined person) bool { return joined.ID == id })
+	p.joined = slices.DeleteFunc(p.joined, func(joined Person) bool { return joined.ID == id })
 	if len(p.left) < maxPresence {
 		p.left = append(p.left, id)
 	} else {
@@ -111,7 +105,7 @@ func (r *Room) tellPresence() {
 			r.mu.Unlock()
 			return
 		}
-		event := presenceEvent(p.joined, p.left, r.roster.viewers, p.cut)
+		event := Presence{p.joined, p.left, r.roster.viewers, p.cut}
 		p.joined, p.left, p.cut, p.due = nil, nil, false, false
 		r.mu.Unlock()
 		host.tell(event)

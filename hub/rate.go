@@ -74,16 +74,6 @@ func (s *Session) overRate() bool {
 	return s.isOver(&s.extra().rate.messages, s.shard.hub.Config().ViewerRate)
 }
 
-// hostOverRate does the same for a host. Broadcasts and everything else have
-// limits of their own.
-func (s *Session) hostOverRate(kind string) bool {
-	limits, rate := s.shard.hub.Config(), &s.extra().rate
-	if isBroadcast(kind) {
-		return s.isOver(&rate.messages, limits.HostRate)
-	}
-	return s.isOver(&rate.requests, limits.HostRequestRate)
-}
-
 // isOver counts one in this second, and reports whether it is one too many; a
 // limit of 0 allows any number.
 func (s *Session) isOver(count *int, limit int) bool {

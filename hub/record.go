@@ -1,20 +1,12 @@
 package hub
 
 import (
-	"bytes"
-	"encoding/json"
-	"runtime"
-	"strconv"
 	"time"
 
-	"github.com/gobwas/ws"
-
-	"lectern/frame"
 	"lectern/hub/broadcast"
-	"lectern/hub/strictjson"
 )
 
-// The Log of the verbatim encoding is the record. The history that it tells is
+// The first of a room's streams is its record. The history that it tells is
 // encoded at most every freshFor, aside from the workers, for all who wait for it.
 
 // A record is a room's history while it is encoded. It is guarded by the room's
@@ -39,7 +31,7 @@ func (r *Room) askRecord(s *Session) bool {
 		return false
 	}
 	number := c.number
-	if !c.running || !c.upTo.fits(s) {
+	if !c.running || !c.upTo.of(s.encoding).fits(s) {
 		number++
 		r.encodeSoonLocked()
 	}
@@ -83,34 +75,63 @@ func (r *Room) encodeRecord() {
 	r.mu.Unlock()
 
 	useful := oldest.Seq() == 0 || r.options.relayTells
-	fits := r.hub.fitsHistory(historySize(oldest, upTo[verbatim].end))
-	var history *shared
+	fits := r.hub.fitsHistory(r.hub.historySize(oldest, upTo))
+	var histories map[encoding]*shared
 	if useful && fits {
-		history = r.hub.newShared(encodeHistory(oldest, upTo[verbatim].end))
+		histories = r.hub.encodeHistories(oldest, upTo)
 	}
 
 	r.mu.Lock()
 	c.running, c.upTo = false, ends{}
-	if history != nil {
-		var frames [encodings]*shared // the same in all of them: it tells its number
-		for e := range frames {
-			frames[e] = history
-		}
-		r.keepLocked(frames, upTo)
+	if histories != nil {
+		r.keepLocked(false, histories, upTo)
 	} else {
-		r.dropEndsLocked()
+		r.dropEndsLocked(upTo)
 	}
 	r.mu.Unlock()
 	r.unpark(fromRecord, number, func(s *Session) {
 		switch {
-		case history != nil:
-			s.spliceHistory(history, upTo[s.encoding].end)
+		case histories != nil:
+			s.spliceHistory(histories[s.encoding], upTo.of(s.encoding).end)
 		case !fits:
 			s.historyUnavailable(relayBusy())
 		case !r.askHost(s):
-			s.historyUnavailable(noHistory("the host is not there"))
+			s.historyUnavailable(refused(HistoryWithoutHost))
 		}
-	}, history.release)
+	}, func() {
+		for _, history := range histories {
+			history.release()
+		}
+	})
+}
+
+// encodeHistories encodes the messages of the record from a place up to its end, once
+// for each dialect: its encodings tell the same. The first of the ends is the record's.
+func (h *Hub) encodeHistories(from broadcast.Cursor, upTo ends) map[encoding]*shared {
+	histories := make(map[encoding]*shared, len(upTo))
+	made := make(map[uint8]*shared, 1)
+	for _, to := range upTo {
+		e := &h.encodings[to.encoding]
+		if history, ok := made[e.dialect]; ok {
+			histories[to.encoding] = history.hold()
+			continue
+		}
+		history := h.newShared(e.History(from, upTo[0].end))
+		made[e.dialect], histories[to.encoding] = history, history
+	}
+	return histories
+}
+
+// historySize returns how many bytes these histories have at most.
+func (h *Hub) historySize(from broadcast.Cursor, upTo ends) (size int) {
+	seen := make(map[uint8]bool, 1)
+	for _, to := range upTo {
+		if e := &h.encodings[to.encoding]; !seen[e.dialect] {
+			seen[e.dialect] = true
+			size += e.HistorySize(from, upTo[0].end)
+		}
+	}
+	return size
 }
 
 // spliceHistory queues a history and moves the session to the place up to which
@@ -126,91 +147,5 @@ func (s *Session) spliceHistory(history *shared, upTo broadcast.Cursor) {
 	s.allowLag()
 }
 
-// encodeHistory makes a history of the messages between two places, as a frame.
-func encodeHistory(from, end broadcast.Cursor) []byte {
-	// Its length is known when it is written: its header then goes right before it.
-	b := make([]byte, maxHeader, historySize(from, end))
-	b = append(b, `{"type":"history","commands":[`...)
-	b = appendList(b, from, end, func(b, text []byte) []byte {
-		kind, data := kindAndData(text)
-		if isCommand(kind) {
-			b = append(b, data...)
-		}
-		return b
-	})
-	b = append(b, `],"messages":[`...)
-	b = appendList(b, from, end, func(b, text []byte) []byte { return append(b, text...) })
-	b = strconv.AppendUint(append(b, `],"seq":`...), end.Seq(), 10)
-	if from.Seq() > 0 {
-		b = append(b, `,"truncated":true`...)
-	}
-	b = append(b, '}')
-	n := len(b) - maxHeader
-	begin := maxHeader - frame.HeaderSize(n)
-	frame.AppendHeader(b[begin:begin], ws.OpText, n)
-	return b[begin:]
-}
-
-// historySize returns how many bytes a history takes at most: each broadcast is
-// in it twice if it is a command.
-func historySize(from, end broadcast.Cursor) int {
-	return maxHeader + len(historyFrame) + 2*int(end.Position()-from.Position())
-}
-
-// historyFrame is about as long as what a history has besides what it tells.
-const historyFrame = `{"type":"history","commands":[],"messages":[],"seq":12345678901234567890,"truncated":true}`
-
-// appendList appends what f appends for each message between two places, with
-// commas between. Where it appends nothing there is no comma.
-func appendList(b []byte, from, end broadcast.Cursor, f func(b, text []byte) []byte) []byte {
-	first, n := len(b), 0
-	for from.Position() < end.Position() {
-		whole, isMessage := from.NextFrame()
-		if !isMessage {
-			continue
-		}
-		before := len(b)
-		if before > first {
-			b = append(b, ',')
-		}
-		separated := len(b)
-		if b = f(b, frame.Payload(whole)); len(b) == separated {
-			b = b[:before]
-		}
-		if n++; n%yieldEvery == 0 {
-			runtime.Gosched() // workers that were woken go first
-		}
-	}
-	return b
-}
-
-// kindAndData returns the two fields of a broadcast, as they were sent.
-func kindAndData(text []byte) (kind, data json.RawMessage) {
-	object, _ := strictjson.NewObject(text)
-	var err error // it was checked when it came
-	for m := range object.Members(&err) {
-		switch i := indexOf(m.Name); {
-		case i == 0:
-			kind = m.Value
-		case i == 1:
-			data = m.Value
-		}
-	}
-	return kind, data
-}
-
 // yieldEvery is after how many messages an encoder lets others run: some 50 us.
 const yieldEvery = 128
-
-// isCommand reports whether a message's type is "command", however it is
-// written.
-func isCommand(kind json.RawMessage) bool {
-	if string(kind) == `"command"` { // as nearly everybody writes it
-		return true
-	}
-	if !bytes.Contains(kind, []byte{'\\'}) {
-		return false
-	}
-	var text string
-	return json.Unmarshal(kind, &text) == nil && text == "command"
-}

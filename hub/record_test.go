@@ -229,23 +229,23 @@ func TestBroadcastFromOutside(t *testing.T) {
 	host.say(`{"type":"resume","code":"` + info.Code + `","token":"` + token + `"}`)
 	host.hears(`{"type":"created"*`)
 	v.hears(`{"type":"host_back"}`)
-	if seq, err := r.hub.Broadcast(info.Code, []byte(`{"a": 1}`)); seq != 1 || err != nil {
+	if seq, err := testPublish(r.hub, info.Code, []byte(`{"a": 1}`)); seq != 1 || err != nil {
 		t.Fatalf("broadcast %d, %v", seq, err)
 	}
 	for _, p := range []*peer{host, v} {
 		p.hears(`{"type":"broadcast","data":{"a": 1}}`)
 	}
 	for data, want := range map[string]string{`{`: "data", `1} {"x":2`: "data", strings.Repeat("[", 400): "data", "": "data", `1,"x":2`: "data"} {
-		if _, err := r.hub.Broadcast(info.Code, []byte(data)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := testPublish(r.hub, info.Code, []byte(data)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("broadcast of %.20q: %v", data, err)
 		}
 	}
 	own, code := r.host(0)
-	if _, err := r.hub.Broadcast(code, []byte(`1`)); err != ErrHostSpeaks {
+	if _, err := testPublish(r.hub, code, []byte(`1`)); err != ErrHostSpeaks {
 		t.Errorf("in a host's room: %v", err)
 	}
 	own.say(`{"type":"close"}`)
-	if _, err := r.hub.Broadcast(code, []byte(`1`)); err != ErrRoomNotFound {
+	if _, err := testPublish(r.hub, code, []byte(`1`)); err != ErrRoomNotFound {
 		t.Errorf("in a closed room: %v", err)
 	}
 	v.hears()

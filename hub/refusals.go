@@ -71,13 +71,13 @@ func Causes() []string {
 }
 
 // Refusals returns how many refusals there were since the start, by cause: all
-// of Causes and Errors, and others that there were.
+// of Causes and RefusalCodes, and others that there were.
 func (h *Hub) Refusals() map[string]uint64 {
 	r := &h.refusals
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	totals := make(map[string]uint64, len(r.causes))
-	for _, cause := range append(Causes(), Errors()...) {
+	for _, cause := range append(Causes(), RefusalCodes()...) {
 		totals[cause] = 0
 	}
 	for cause, c := range r.causes {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestRefusalsAreReportedByCause(t *testing.T) {
-	h := New(Config{}, nil)
+	h := newHub(Config{}, nil)
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
 	h.Refused("wrong_secret", b)
 	h.Refused("wrong_secret", a)
@@ -25,13 +25,13 @@ func TestRefusalsAreReportedByCause(t *testing.T) {
 		t.Errorf("taken twice: %v", got)
 	}
 	h.Refused("origin", a)
-	if got := h.Refusals(); got["origin"] != 2 || got["wrong_secret"] != 3 || len(got) != len(Causes())+len(Errors()) {
+	if got := h.Refusals(); got["origin"] != 2 || got["wrong_secret"] != 3 || len(got) != len(Causes())+len(RefusalCodes()) {
 		t.Errorf("totals: %v", got)
 	}
 }
 
 func TestAReportNamesAFewAddresses(t *testing.T) {
-	h := New(Config{}, nil)
+	h := newHub(Config{}, nil)
 	for i := range maxSources + 100 {
 		h.Refused("busy", netip.MustParseAddr(fmt.Sprintf("10.0.%d.%d", i/256, i%256)))
 	}

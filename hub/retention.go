@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"time"
 
 	"lectern/hub/broadcast"
@@ -32,17 +33,15 @@ func (r *Room) keepOnlyLocked(keep broadcast.Retention) {
 		return
 	}
 	// The latest history holds what has been said since.
-	if to := &r.cachedHistory.upTo[verbatim]; to.log != nil {
+	if to := r.cachedHistory.upTo.of(r.recordEncoding()); to.log != nil {
 		if end := r.log.End(); end.Position()-to.end.Position() > uint64(r.hub.Config().LagLimit) {
 			r.cachedHistory.drop()
 		}
 	}
 	r.log.Trim(keep)
 	oldest := r.log.Oldest()
-	for e := verbatim + 1; e < encodings; e++ {
-		if l := r.in(e); l != nil {
-			l.Trim(broadcast.Retention{From: oldest.Seq() + 1})
-		}
+	for _, st := range (*r.streams.Load())[1:] {
+		st.log.Trim(broadcast.Retention{From: oldest.Seq() + 1})
 	}
 	r.countBytesLocked()
 }
@@ -50,10 +49,8 @@ func (r *Room) keepOnlyLocked(keep broadcast.Retention) {
 // countBytesLocked notes how many bytes the room's Logs hold.
 func (r *Room) countBytesLocked() {
 	held := int64(0)
-	for e := range encodings {
-		if l := r.in(e); l != nil {
-			held += l.Retained()
-		}
+	for _, st := range *r.streams.Load() {
+		held += st.log.Retained()
 	}
 	if held != r.held {
 		r.hub.held.Add(held - r.held)
@@ -69,14 +66,11 @@ func (r *Room) countPinnedLocked() {
 		return // what it has counts until those who were in it are gone
 	}
 	sum := int64(0)
-	for e := range encodings {
-		most := int64(0)
-		if l := r.in(e); l != nil {
-			most = l.Retained()
-		}
+	for _, st := range *r.streams.Load() {
+		most := st.log.Retained()
 		for i := range r.audiences {
 			if a := r.audiences[i].Load(); a != nil {
-				most = max(most, a.pinned[e])
+				most = max(most, a.pinned.in(st.encoding))
 			}
 		}
 		sum += most
@@ -85,11 +79,40 @@ func (r *Room) countPinnedLocked() {
 	r.counted = sum
 }
 
+// pinned is how many bytes viewers hold of each of a room's Logs.
+type pinned []pin
+
+type pin struct {
+	encoding encoding
+	bytes    int64
+}
+
+// in returns how many bytes of the Log in an encoding.
+func (all pinned) in(e encoding) int64 {
+	for _, p := range all {
+		if p.encoding == e {
+			return p.bytes
+		}
+	}
+	return 0
+}
+
+// note notes that a viewer holds so many bytes.
+func (all *pinned) note(e encoding, bytes int64) {
+	for i := range *all {
+		if p := &(*all)[i]; p.encoding == e {
+			p.bytes = max(p.bytes, bytes)
+			return
+		}
+	}
+	*all = append(*all, pin{e, bytes})
+}
+
 // pins notes how much of the Logs an audience's viewers hold.
-func (r *Room) pins(a *audience, bytes [encodings]int64) {
+func (r *Room) pins(a *audience, bytes pinned) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if a.pinned != bytes {
+	if !slices.Equal(a.pinned, bytes) {
 		a.pinned = bytes
 		r.countPinnedLocked()
 	}
@@ -117,10 +140,8 @@ func (r *Room) releaseLocked() {
 	counted := r.counted
 	time.AfterFunc(r.hub.Config().CloseTimeout+time.Second, func() { r.hub.budget.Add(budget.Logs, -counted) })
 
-	for e := range encodings {
-		if l := r.in(e); l != nil {
-			l.Release()
-		}
+	for _, st := range *r.streams.Load() {
+		st.log.Release()
 	}
 	r.countBytesLocked()
 }

@@ -84,11 +84,11 @@ func TestWhatIsOldIsForgotten(t *testing.T) {
 		v.hears(`{"seq":31,"type":"command","data":31}`)
 		v, told := r.comesBack(0, v, 30, `,"numbered":true`)
 		v.hears(`{"seq":31,"type":"command","data":31}`)
-		if !told.recovered {
+		if !told.Recovered {
 			t.Error("who missed only what is kept is not recovered")
 		}
 		v, told = r.comesBack(0, v, 29, `,"numbered":true`)
-		if v.hears(); told.recovered {
+		if v.hears(); told.Recovered {
 			t.Error("who missed what is forgotten is recovered")
 		}
 		host.reset()

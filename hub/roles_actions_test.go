@@ -107,7 +107,18 @@ func (w *world) connect(t *rapid.T) *client {
 	return w.clients[len(w.clients)-1]
 }
 
-// client returns one that stands there, once in so many times.
+// A requiredRole is what a client must be to do something, as the model has it.
+type requiredRole uint8
+
+const (
+	anywhere requiredRole = iota
+	outside               // in no room
+	inside                // in a room
+	asHost
+	asViewer
+)
+
+// client returns one that has the role, once in so many times.
 func (w *world) client(t *rapid.T, by requiredRole, times int) *client {
 	rare(t, times)
 	var some []int

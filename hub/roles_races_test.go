@@ -217,7 +217,7 @@ func (c *race) listen(settled bool) {
 func TestEverythingAtOnce(t *testing.T) {
 	const workers, clients, steps, rooms = 4, 12, 300, 3
 	busy, all := startBusyWorkers(workers)
-	r := &testRelay{t: t, hub: New(Config{ViewerRate: 1 << 30, HostGrace: time.Hour, UnjoinedGrace: time.Hour}, all)}
+	r := &testRelay{t: t, hub: newHub(Config{ViewerRate: 1 << 30, HostGrace: time.Hour, UnjoinedGrace: time.Hour}, all)}
 	var codes, tokens [rooms]string
 	for i := range rooms {
 		info, token, err := r.hub.CreateRoom(RoomOptions{MaxViewers: 2 * clients})

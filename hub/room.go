@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"lectern/hub/broadcast"
 )
 
@@ -19,14 +21,13 @@ type Room struct {
 	created time.Time // immutable
 	from    uint32    // immutable; index in hub.addresses of who created it, 0 for nobody's
 
-	log    *broadcast.Log                           // immutable; the verbatim encoding, appended to under mu
-	others [encodings]atomic.Pointer[broadcast.Log] // changed under mu; nil where nobody wants the encoding
-	grown  atomic.Uint64                            // frames appended, in whatever encodings
+	log     *broadcast.Log // immutable; the record, appended to under mu
+	streams streams        // changed under mu; the record's first
+	grown   atomic.Uint64  // frames appended, in whatever encodings
 
 	audiences []atomic.Pointer[audience] // one for each worker, made when it has viewers
 	toHost    atomic.Int64               // bytes of viewers' messages on their way to the host
 	toViewers atomic.Int64               // bytes of the host's messages on their way to viewers
-	backfills [encodings]backfill        // guarded by mu
 	marked    atomic.Bool                // it is among the hub's changes
 
 	mu             sync.Mutex
@@ -41,10 +42,9 @@ type Room struct {
 	pages          pages          // guarded by mu
 	returns        returns        // guarded by mu
 
-	wants   [encodings]int // guarded by mu; viewers of each
-	held    int64          // guarded by mu; bytes of the Logs
-	counted int64          // guarded by mu; bytes that the budget was told of
-	aged    uint64         // guarded by mu; grown when age was last called
+	held    int64  // guarded by mu; bytes of the Logs
+	counted int64  // guarded by mu; bytes that the budget was told of
+	aged    uint64 // guarded by mu; grown when age was last called
 }
 
 // roomRules are what whoever creates a room may choose.
@@ -58,17 +58,30 @@ type roomRules struct {
 }
 
 // newRoom returns a room and its host's token.
-func newRoom(h *Hub, rules roomRules) (*Room, hostToken) {
+func newRoom(h *Hub, record encoding, rules roomRules) (*Room, hostToken) {
 	epoch := drawEpoch()
 	r := &Room{
 		hub: h, epoch: epoch, birth: epoch, options: rules, created: time.Now(),
 		log: h.newLog(0), audiences: make([]atomic.Pointer[audience], len(h.shards)),
 	}
+	r.setLog(r.log, record)
 	r.roster.left.total = &h.left
 	token := drawToken()
 	r.hostSlot.token = token.hash()
 	return r, token
 }
+
+// setLog makes a Log the room's record, before anybody is in the room.
+func (r *Room) setLog(l *broadcast.Log, in encoding) {
+	r.log = l
+	r.streams.Store(&[]*stream{{encoding: in, log: l}})
+}
+
+// AppendCode appends the room's code as it is told.
+func (r *Room) AppendCode(b []byte) []byte { return r.code.appendText(b) }
+
+// Epoch names what the room's broadcasts are numbered in.
+func (r *Room) Epoch() string { return r.epoch }
 
 // audience returns the room's viewers on one worker, which must have had some.
 func (r *Room) audience(s *shard) *audience { return r.audiences[s.index].Load() }
@@ -76,13 +89,13 @@ func (r *Room) audience(s *shard) *audience { return r.audiences[s.index].Load()
 // broadcast appends a host's message to the Log, as it is, and wakes the
 // workers that have viewers. It is called by the host's worker, and reports
 // whether that is the host still.
-func (r *Room) broadcast(from *Session, payload []byte) bool {
+func (r *Room) broadcast(from *Session, op ws.OpCode, payload []byte) bool {
 	r.mu.Lock()
 	if r.hostSlot.host != from {
 		r.mu.Unlock()
 		return false
 	}
-	r.publishLocked(payload)
+	r.publishLocked(op, payload)
 	r.hostSlot.sent++
 	r.mu.Unlock()
 
@@ -92,17 +105,13 @@ func (r *Room) broadcast(from *Session, payload []byte) bool {
 }
 
 // publishLocked appends a broadcast and returns its number.
-func (r *Room) publishLocked(payload []byte) (seq uint64) {
+func (r *Room) publishLocked(op ws.OpCode, payload []byte) (seq uint64) {
 	end := r.log.End()
 	seq = end.Seq() + 1
-	r.appendLocked(seq, payload)
+	r.appendLocked(Broadcast{seq, op, payload})
 	r.changed()
 	return seq
 }
-
-// noticeLocked gives every viewer an event at this place of the room's order.
-// The caller wakes the audiences afterwards.
-func (r *Room) noticeLocked(text []byte) { r.appendLocked(unnumbered, text) }
 
 // wake has the audiences swept.
 func (r *Room) wake() {
@@ -113,27 +122,17 @@ func (r *Room) wake() {
 	}
 }
 
-// A welcome is what a viewer is told when it is in.
-type welcome struct {
-	seq       uint64
-	viewers   int
-	host      bool
-	recovered bool
-	common    uint64 // up to which broadcast the viewer has what the room has, if parted
-	parted    bool   // it comes from an older epoch, and saw what the room does not have
-}
-
 // join lets a viewer in: it gets what is broadcast from now on. With an id of
 // its own it comes back and takes the place of its older connection, otherwise
 // it gets a new one. When the record still has all that followed the last
 // broadcast that it has seen, it goes on from there. It is called by the viewer's
 // worker, with the encoding wanted already, which it is no longer after a fault.
-func (r *Room) join(s *Session, e joinRequest, id uint32) (welcome, *fault) {
+func (r *Room) join(s *Session, e JoinRequest, id uint32) (Joined, *Refusal) {
 	r.mu.Lock()
 	if f := r.refusalLocked(id); f != nil {
 		r.unwantLocked(e.encoding)
 		r.mu.Unlock()
-		return welcome{}, f
+		return Joined{}, f
 	}
 	w, older := r.admitLocked(s, e, id)
 	r.mu.Unlock()
@@ -149,7 +148,7 @@ func (r *Room) join(s *Session, e joinRequest, id uint32) (welcome, *fault) {
 // want has a viewer's encoding written from now on, and reports whether the Log
 // in it lacks what the viewer has missed, but the record does not: then it has to
 // be backfilled before the viewer joins.
-func (r *Room) want(e joinRequest, id uint32) (needsBackfill bool, f *fault) {
+func (r *Room) want(e JoinRequest, id uint32) (needsBackfill bool, f *Refusal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f := r.refusalLocked(id); f != nil {
@@ -160,55 +159,59 @@ func (r *Room) want(e joinRequest, id uint32) (needsBackfill bool, f *fault) {
 }
 
 // refusalLocked returns why nobody is let in who has the id, or none with 0.
-func (r *Room) refusalLocked(id uint32) *fault {
+func (r *Room) refusalLocked(id uint32) *Refusal {
 	switch {
 	case r.closed:
-		return roomNotFound()
+		return refused(RoomNotFound)
 	case r.roster.voided(id):
-		return badToken()
+		return refused(BadToken)
 	case r.roster.session(id) == nil && r.roster.viewers+r.hostSlot.moving >= r.options.maxViewers:
-		return &fault{code: "room_full", message: "the room has all the viewers it may have"}
+		return refused(RoomFull)
 	}
 	return nil
 }
 
-// needsBackfillLocked reports whether the record has what a viewer missed, but not the
-// Log in its encoding.
-func (r *Room) needsBackfillLocked(e joinRequest) bool {
-	common, known := r.common(e.last)
-	if e.encoding == verbatim || !known {
+// needsBackfillLocked reports whether the record has what a viewer missed, or what
+// was said since the history that it asks for, but not the Log in its encoding.
+func (r *Room) needsBackfillLocked(e JoinRequest) bool {
+	if e.encoding == r.recordEncoding() {
 		return false
 	}
-	_, recorded := r.log.At(common + 1)
-	_, there := r.in(e.encoding).At(common + 1)
-	return recorded && !there
+	last, known := r.common(e.Last)
+	if cached := r.cachedHistory.upTo; !known && e.History && len(cached) > 0 {
+		last, known = cached[0].end.Seq(), true
+	}
+	_, recorded := r.log.At(last + 1)
+	_, there := r.in(e.encoding).At(last + 1)
+	return known && recorded && !there
 }
 
 // admitLocked enters a viewer in the roster and gives it its place in the Log in
 // its encoding, for which it is counted already. It returns its older connection
 // too, if there is one.
-func (r *Room) admitLocked(s *Session, e joinRequest, id uint32) (w welcome, older *Session) {
+func (r *Room) admitLocked(s *Session, e JoinRequest, id uint32) (w Joined, older *Session) {
 	r.pages.version++
 	if older = r.roster.session(id); older == nil {
 		var name string
-		id, name = r.roster.add(s, id, e.name)
+		id, name = r.roster.add(s, id, e.Name)
 		r.presence.joinedLocked(r, id, name)
 		r.countLocked()
-	} else if r.roster.replace(s, id, e.name) {
-		r.presence.joinedLocked(r, id, e.name) // the host hears of the new name
+	} else if r.roster.replace(s, id, e.Name) {
+		r.presence.joinedLocked(r, id, e.Name) // the host hears of the new name
 	}
 	l := r.in(e.encoding)
 	from := l.End()
-	common, known := r.common(e.last)
+	common, known := r.common(e.Last)
 	if known {
 		if c, ok := l.At(common + 1); ok {
-			from, w.recovered = c, common == e.last.seq
+			from, w.Recovered = c, common == e.Last.Seq
 		}
-		w.common, w.parted = common, e.last.epoch != r.epoch && !w.recovered
+		w.Common, w.Parted = common, e.Last.Epoch != r.epoch && !w.Recovered
 	}
 	s.encoding = e.encoding
 	r.enterLocked(s, id, from)
-	w.seq, w.viewers, w.host = s.cursor.Seq(), r.roster.viewers, r.hostSlot.host != nil
+	w.Room, w.ID, w.Back = r, id, e.Back
+	w.Seq, w.Viewers, w.Host = s.cursor.Seq(), r.roster.viewers, r.hostSlot.host != nil
 	return w, older
 }
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"lectern/hub/broadcast"
 )
 
@@ -115,7 +117,7 @@ func (h *Hub) Restore(s Saved, messages [][]byte, how Restoring) (*Room, error) 
 	if h.lookup(c) != nil {
 		return nil, fmt.Errorf("restore room %s: it is there already", s.Code)
 	}
-	r, _ := newRoom(h, roomRules{
+	r, _ := newRoom(h, h.defaultRecord(), roomRules{
 		name: s.Name, secret: s.Secret, maxViewers: s.MaxViewers, roster: s.Roster, relayTells: s.RelayTells, skips: s.Skips,
 	})
 	if how.Starts > 0 {
@@ -131,7 +133,7 @@ func (h *Hub) Restore(s Saved, messages [][]byte, how Restoring) (*Room, error) 
 		s.LastID += uint32(min(int64(how.Starts)*lostIDs, math.MaxUint32-int64(s.LastID)))
 	}
 	r.code, r.birth, r.epoch, r.older, r.created = c, s.Birth, s.Epoch, s.Older, s.Created
-	r.log = h.newLog(s.Seq - uint64(len(messages)))
+	r.setLog(h.newLog(s.Seq-uint64(len(messages))), r.recordEncoding())
 	r.hostSlot.token, r.hostSlot.newToken, r.hostSlot.hosted, r.hostSlot.sent = s.Token, s.Granted, s.Hosted, s.Sent
 	r.roster.last = s.LastID
 	r.roster.void = rangesOf(s.Void, s.VoidIDs)
@@ -153,7 +155,7 @@ func (h *Hub) Restore(s Saved, messages [][]byte, how Restoring) (*Room, error) 
 func (r *Room) refillLocked(messages [][]byte, most int64) {
 	bytes := 0
 	for _, text := range messages {
-		bytes += len(text) + maxHeader
+		bytes += len(text) + r.hub.encodings[r.recordEncoding()].Longer
 	}
 	keep := r.retention(r.hub.now())
 	if keep.Buffers == 0 || most > 0 && most < keep.Buffers {
@@ -162,7 +164,7 @@ func (r *Room) refillLocked(messages [][]byte, most int64) {
 	size := min(max(bytes/restoredSegments, broadcast.MinSegment), broadcast.MaxSegment)
 	r.log.Bound(size, size)
 	for i, text := range messages {
-		write(r.log, writers[verbatim], 0, text, r.hub.now())
+		r.hub.write(r.log, r.recordEncoding(), Broadcast{Op: ws.OpText, Payload: text}, r.hub.now())
 		if i%64 == 63 || i == len(messages)-1 {
 			r.keepOnlyLocked(keep)
 		}
@@ -173,13 +175,13 @@ func (r *Room) refillLocked(messages [][]byte, most int64) {
 
 // common returns the number up to which what the room has is what a viewer saw
 // that says it was at the place, and whether that is known.
-func (r *Room) common(p place) (seq uint64, known bool) {
-	if p.epoch == r.epoch {
-		return p.seq, true
+func (r *Room) common(p Place) (seq uint64, known bool) {
+	if p.Epoch == r.epoch {
+		return p.Seq, true
 	}
-	at := slices.IndexFunc(r.older, func(e Past) bool { return e.Epoch == p.epoch })
+	at := slices.IndexFunc(r.older, func(e Past) bool { return e.Epoch == p.Epoch })
 	if at < 0 {
 		return 0, false
 	}
-	return min(p.seq, r.older[at].Last), true
+	return min(p.Seq, r.older[at].Last), true
 }

@@ -318,7 +318,7 @@ func TestRoomsStayWhenTheRelayDrains(t *testing.T) {
 				away.reset()
 				viewer, _ := r.enters(0, first.Code, "")
 				r.hub.Drain()
-				if _, err := r.hub.Broadcast(first.Code, []byte(`1`)); err != ErrShuttingDown {
+				if _, err := testPublish(r.hub, first.Code, []byte(`1`)); err != ErrShuttingDown {
 					t.Errorf("a broadcast was answered %v", err)
 				}
 				for _, p := range []*peer{host, viewer} {

@@ -3,8 +3,6 @@ package hub
 import (
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"lectern/frame"
 	"lectern/hub/broadcast"
 )
@@ -66,7 +64,7 @@ type Session struct {
 	flags        uint8
 	reason       Reason
 	lagAllowance bool  // it may be further behind, until it has caught up
-	dialect      uint8 // its protocol's place in hub.protocols; 0 until the handshake is finished
+	dialect      uint8 // place in hub.dialects; 0 until the handshake is finished
 
 	encoding encoding // of the Log that it reads
 }
@@ -136,9 +134,9 @@ func (s *Session) Receive(chunk []byte) {
 	}
 }
 
-// protocol returns what the session speaks, nil before its handshake is
+// language returns the dialect that the session speaks. Its handshake must be
 // finished.
-func (s *Session) protocol() Protocol { return s.shard.hub.protocols[s.dialect] }
+func (s *Session) language() Dialect { return s.shard.hub.dialects[s.dialect] }
 
 // push queues a frame for this connection alone. Whoever pushes from outside
 // of the session's own methods flushes the connection afterwards.
@@ -164,23 +162,23 @@ func (s *Session) dropOut() {
 	}
 }
 
-// tell queues a text frame at its place in the room's order: after everything
-// that is published now.
-func (s *Session) tell(text []byte) {
-	s.pushText(text, s.place())
+// tell tells the client of an event at its place in the room's order: after
+// everything that is published now.
+func (s *Session) tell(e Event) { s.tellAt(e, s.place()) }
+
+// tellAt tells the client of an event at a place in the room's order.
+func (s *Session) tellAt(e Event, place uint64) {
+	if frame := s.language().AppendEvent(nil, e); len(frame) > 0 {
+		s.push(private{frame: frame, place: place})
+	}
 }
 
-// pushText queues a text frame at a place in the room's order.
-func (s *Session) pushText(text []byte, place uint64) {
-	s.push(private{frame: textFrame(text), place: place})
+// sendUrgent tells the client of an event that may overtake broadcasts.
+func (s *Session) sendUrgent(e Event) {
+	if frame := s.language().AppendEvent(nil, e); len(frame) > 0 {
+		s.SendUrgent(frame)
+	}
 }
-
-// pushUrgent queues a text frame that may overtake broadcasts.
-func (s *Session) pushUrgent(text []byte) {
-	s.push(private{frame: textFrame(text), kind: urgent})
-}
-
-func textFrame(text []byte) []byte { return frame.AppendFrame(nil, ws.OpText, text) }
 
 // place returns the present end of the room's order for this session. Without
 // a place in the Log there is nothing to wait for.

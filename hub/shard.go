@@ -37,7 +37,6 @@ type shard struct {
 	Worker               // immutable
 	hub      *Hub        // immutable
 	index    int         // immutable; place in hub.shards
-	parser   parser      // owned by the worker
 	silent   waitingList // connections that have sent nothing yet
 	begun    waitingList // and those with half of a head
 	counters counters

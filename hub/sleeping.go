@@ -143,7 +143,7 @@ func (h *Hub) awake(codes ...code) {
 
 // awaitRoom has the session wait for a room that sleeps, and then look again at
 // the join or resume that asks for it. Nothing more is looked at meanwhile.
-func (s *Session) awaitRoom(c code, e joinRequest) {
+func (s *Session) awaitRoom(c code, e JoinRequest) {
 	s.wait(func(finished func()) { s.shard.hub.await(c, finished) }, func(there bool) {
 		if !there {
 			return
@@ -154,8 +154,8 @@ func (s *Session) awaitRoom(c code, e joinRequest) {
 			s.more.retries = false
 		}
 		if f != nil {
-			f.re, f.ref = e.kind, e.ref
-			s.answer(f)
+			f.Tag = e.Tag
+			s.Refuse(f)
 		}
 	})
 }

@@ -35,7 +35,7 @@ func nextFrame(wire []byte) (op ws.OpCode, payload string, rest []byte, ok bool)
 }
 
 // listen checks what has arrived.
-func (s *stream) listen(t *rapid.T) {
+func (s *hearer) listen(t *rapid.T) {
 	s.speech.watch(t)
 	s.judge(t)
 	for {
@@ -67,13 +67,13 @@ func (s *stream) listen(t *rapid.T) {
 }
 
 // String tells where the stream is.
-func (s *stream) String() string {
+func (s *hearer) String() string {
 	m := s.speech
 	return fmt.Sprintf("viewer %d (numbered %v, asked %v, loose %v) at %d of %d, broadcast %d of %d", s.id, s.numbered, s.asked, s.loose, s.place, len(m.order), s.number, len(m.broadcasts))
 }
 
 // complete reports whether the stream is at the end of the order.
-func (s *stream) complete() bool {
+func (s *hearer) complete() bool {
 	place := s.place
 	for s.loose && place < len(s.speech.order) && s.speech.order[place].number == 0 {
 		place++
@@ -93,7 +93,7 @@ type utterance struct {
 }
 
 // hear checks one text.
-func (s *stream) hear(t *rapid.T, text string) {
+func (s *hearer) hear(t *rapid.T, text string) {
 	var e utterance
 	if err := json.Unmarshal([]byte(text), &e); err != nil {
 		t.Fatalf("%s: heard %q: %v", s, text, err)
@@ -125,7 +125,7 @@ func (s *stream) hear(t *rapid.T, text string) {
 	}
 }
 
-func (s *stream) hearJoined(t *rapid.T, e utterance) {
+func (s *hearer) hearJoined(t *rapid.T, e utterance) {
 	seq := s.number
 	if e.Seq != seq || e.Epoch != s.speech.room.epoch || (e.Recovered != nil) != s.back || s.back && *e.Recovered != s.recovers || s.id != 0 && s.id != e.ID {
 		t.Fatalf("%s: joined with %+v after %d, want recovered %v, seq %d", s, e, s.lastSeen, s.recovers, seq)
@@ -134,7 +134,7 @@ func (s *stream) hearJoined(t *rapid.T, e utterance) {
 }
 
 // hearEntry checks that an entry is the next.
-func (s *stream) hearEntry(t *rapid.T, e utterance, text string) {
+func (s *hearer) hearEntry(t *rapid.T, e utterance, text string) {
 	m := s.speech
 	isNotice := strings.HasPrefix(e.Type, "host_")
 	for s.loose && s.place < len(m.order) && m.order[s.place].number == 0 && m.order[s.place].text != text {
@@ -168,14 +168,14 @@ func (s *stream) hearEntry(t *rapid.T, e utterance, text string) {
 	s.checkKnown(t)
 }
 
-func (s *stream) checkKnown(t *rapid.T) {
+func (s *hearer) checkKnown(t *rapid.T) {
 	if s.knows && s.known != s.number {
 		t.Fatalf("%s: its client believes that it has %d", s, s.known)
 	}
 }
 
 // hearSkipped checks that a viewer that was moved on is told what it missed.
-func (s *stream) hearSkipped(t *rapid.T, e utterance, text string) {
+func (s *hearer) hearSkipped(t *rapid.T, e utterance, text string) {
 	m := s.speech
 	queued := !s.asked || e.Seq <= s.asks.said // it is not moved on while it waits
 	slow := s.lag(s.mark) > m.lagLimit || e.Seq <= s.stalled
@@ -188,14 +188,14 @@ func (s *stream) hearSkipped(t *rapid.T, e utterance, text string) {
 
 // jump moves the stream to the place after a broadcast, of which the client is
 // told.
-func (s *stream) jump(number int, told bool) {
+func (s *hearer) jump(number int, told bool) {
 	s.place, s.loose, s.number = s.speech.after(number), true, number
 	s.known, s.knows = number, told
 	s.ahead = 0
 }
 
 // hearLetter checks that a letter comes after what was said before it.
-func (s *stream) hearLetter(t *rapid.T, e utterance, text string) {
+func (s *hearer) hearLetter(t *rapid.T, e utterance, text string) {
 	if len(s.letters) == 0 || string(e.Data) != fmt.Sprint(s.letters[0].number) {
 		t.Fatalf("%s: heard %s, due are %v", s, text, s.letters)
 	}
@@ -210,7 +210,7 @@ func (s *stream) hearLetter(t *rapid.T, e utterance, text string) {
 }
 
 // hearClosed checks why a connection ends.
-func (s *stream) hearClosed(t *rapid.T, e utterance, text string) {
+func (s *hearer) hearClosed(t *rapid.T, e utterance, text string) {
 	m := s.speech
 	allowed := false
 	switch e.Reason {
@@ -229,7 +229,7 @@ func (s *stream) hearClosed(t *rapid.T, e utterance, text string) {
 }
 
 // judge checks that a viewer that has just been closed as too slow was.
-func (s *stream) judge(t *rapid.T) {
+func (s *hearer) judge(t *rapid.T) {
 	if s.session.has(flagParked) {
 		s.asks.waits = len(s.speech.order)
 	} else {
@@ -250,7 +250,7 @@ func (s *stream) judge(t *rapid.T) {
 }
 
 // tick has the relay look at the viewer's time limits.
-func (s *stream) tick(t *rapid.T) {
+func (s *hearer) tick(t *rapid.T) {
 	config := s.session.shard.hub.Config()
 	if time.Since(s.took) > config.StallTimeout {
 		s.stalled = len(s.speech.broadcasts)
@@ -265,14 +265,14 @@ func (s *stream) tick(t *rapid.T) {
 }
 
 // holds reports whether something of a type waits for the viewer.
-func (s *stream) holds(kind string) bool {
+func (s *hearer) holds(kind string) bool {
 	return s.session.out != nil && slices.ContainsFunc(s.session.out.items, func(p private) bool {
 		return bytes.Contains(p.frame, fmt.Appendf(nil, `"type":"%s"`, kind))
 	})
 }
 
 // reaches reports whether the stream has got all before a place.
-func (s *stream) reaches(place int) bool {
+func (s *hearer) reaches(place int) bool {
 	for p := s.place; p < place; p++ {
 		if !s.loose || s.speech.order[p].number > 0 {
 			return false
@@ -282,7 +282,7 @@ func (s *stream) reaches(place int) bool {
 }
 
 // lag returns how many bytes it is at most that were said from a place on.
-func (s *stream) lag(from int) (bytes int) { return s.speech.lag(from, s.numbered) }
+func (s *hearer) lag(from int) (bytes int) { return s.speech.lag(from, s.numbered) }
 
 func (p *speech) lag(from int, numbered bool) (bytes int) {
 	for _, e := range p.order[from:] {

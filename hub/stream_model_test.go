@@ -19,7 +19,7 @@ type relayModel struct {
 	r        *testRelay
 	random   *rand.Rand
 	speeches []*speech
-	streams  []*stream // of those who are there, and of those who may come back
+	streams  []*hearer // of those who are there, and of those who may come back
 	written  int       // letters
 }
 
@@ -108,7 +108,7 @@ func (m *relayModel) speech(t *rapid.T) *speech {
 }
 
 // stream draws a viewer that is in.
-func (m *relayModel) stream(t *rapid.T) *stream {
+func (m *relayModel) stream(t *rapid.T) *hearer {
 	var open []int
 	for i, s := range m.streams {
 		if s.session.room != nil {
@@ -149,7 +149,7 @@ func (m *relayModel) settle(t *rapid.T) {
 	for _, p := range m.speeches {
 		p.checkLogs(t)
 	}
-	m.streams = slices.DeleteFunc(m.streams, func(s *stream) bool {
+	m.streams = slices.DeleteFunc(m.streams, func(s *hearer) bool {
 		done := s.over && s.replaced >= 0
 		if done {
 			s.reset()

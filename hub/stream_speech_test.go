@@ -77,8 +77,8 @@ func (m *speech) record(first, last int) string {
 	return text + "}"
 }
 
-// A stream is one connection of a viewer, and what it must hear next.
-type stream struct {
+// A hearer is one connection of a viewer, and what it must hear next.
+type hearer struct {
 	*peer
 	speech   *speech
 	numbered bool

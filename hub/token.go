@@ -30,8 +30,8 @@ func (t hostToken) hash() secret { return hashSecret(t.String()) }
 // being valid in a later room with the same code.
 const viewerMACSize = 16
 
-// appendViewerToken appends the token of the viewer with the id.
-func (r *Room) appendViewerToken(b []byte, id uint32) []byte {
+// AppendViewerToken appends the token of the viewer with the id.
+func (r *Room) AppendViewerToken(b []byte, id uint32) []byte {
 	var token [4 + viewerMACSize]byte
 	binary.BigEndian.PutUint32(token[:], id)
 	mac := r.viewerMAC(id)

@@ -1,9 +1,6 @@
 package hub
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // viewersEvery is the least time between two events that tell viewers how many
 // they are.
@@ -33,8 +30,8 @@ func (r *Room) countLocked() {
 
 // countsLocked reports whether anybody wants to know.
 func (r *Room) countsLocked() bool {
-	for e, n := range r.wants {
-		if n > 0 && writers[e].counted {
+	for _, st := range *r.streams.Load() {
+		if st.wants > 0 && r.hub.encodings[st.encoding].CountsViewers {
 			return true
 		}
 	}
@@ -51,10 +48,9 @@ func (r *Room) tellCount() {
 		return
 	}
 	t.reported, t.at = r.roster.viewers, r.hub.now()
-	text := fmt.Appendf(nil, `{"type":"viewers","viewers":%d}`, t.reported)
-	for e, n := range r.wants {
-		if n > 0 && writers[e].counted {
-			write(r.in(encoding(e)), writers[e], unnumbered, text, t.at)
+	for _, st := range *r.streams.Load() {
+		if st.wants > 0 && r.hub.encodings[st.encoding].CountsViewers {
+			r.hub.writeEvent(st.log, st.encoding, ViewerCount{t.reported}, t.at)
 		}
 	}
 	r.grown.Add(1)

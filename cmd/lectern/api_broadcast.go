@@ -3,6 +3,8 @@ package main
 import (
 	"crypto/sha256"
 	"net/http"
+
+	"lectern/hub/classroom"
 )
 
 // maxIdempotencyKey is how long an Idempotency-Key may be, in bytes.
@@ -19,7 +21,7 @@ func (a *api) broadcast(c call) (status int, data any, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	speak := func() (uint64, error) { return a.hub.Broadcast(c.code(), message) }
+	speak := func() (uint64, error) { return classroom.Publish(a.hub, c.code(), message) }
 	var answer struct {
 		Seq uint64 `json:"seq"`
 	}

@@ -30,7 +30,7 @@ type apiServer struct {
 }
 
 func newAPIServer(t testing.TB, config hub.Config) *apiServer {
-	s := &apiServer{t: t, hub: hub.New(config, nil), key: testKey}
+	s := &apiServer{t: t, hub: newHub(config, nil, "/echo/"), key: testKey}
 	s.api = newAPI(s.hub, func() string { return s.key }, func() uint64 { return 4711 })
 	r := &relay{hub: s.hub}
 	s.routes, s.handler = r.routes(s.api), r.handler(s.api)

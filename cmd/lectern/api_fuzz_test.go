@@ -20,7 +20,7 @@ func FuzzDecode(f *testing.F) {
 		`{"max_viewers":-0}`, `{"data":1}x`, "{\"data\":\"\xff\"}", `{"x":1}`, `{"data":` + strings.Repeat("[", 301) + strings.Repeat("]", 301) + `}`} {
 		f.Add([]byte(seed))
 	}
-	a := newAPI(hub.New(hub.Config{}, nil), nil, nil)
+	a := newAPI(newHub(hub.Config{}, nil, ""), nil, nil)
 	allowed := append([]string{"data"}, roomFields...)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		got, err := decode(body, allowed...)

@@ -125,7 +125,7 @@ func TestPagesWhileRoomsComeAndGo(t *testing.T) {
 }
 
 func TestMethodsAndPaths(t *testing.T) {
-	s := newAPIServer(t, hub.Config{EchoPath: "/echo/"})
+	s := newAPIServer(t, hub.Config{})
 	code := s.create(`{}`)
 	allow := map[string]string{
 		"/v1/api/rooms": "GET, HEAD, POST, OPTIONS", "/v1/api/rooms/" + code: "GET, HEAD, DELETE, OPTIONS",

@@ -22,10 +22,12 @@ var borders = map[string]struct {
 	ours      []string
 	forbidden []string
 }{
-	"cmd/lectern":    {ours: []string{"bench", "frame", "hub", "hub/budget", "hub/store", "hub/strictjson", "netpoll"}},
+	"cmd/lectern":    {ours: []string{"bench", "frame", "hub", "hub/budget", "hub/classroom", "hub/echo", "hub/store", "hub/strictjson", "netpoll"}},
 	"bench":          {ours: []string{"frame", "netpoll"}},
 	"netpoll":        {},
-	"hub":            {ours: []string{"frame", "hub/broadcast", "hub/budget", "hub/strictjson"}, forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
+	"hub":            {ours: []string{"frame", "hub/broadcast", "hub/budget"}, forbidden: []string{"encoding/json", "net", "os", "syscall", "golang.org/x/sys"}},
+	"hub/classroom":  {ours: []string{"frame", "hub", "hub/broadcast", "hub/strictjson"}, forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
+	"hub/echo":       {ours: []string{"frame", "hub"}, forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
 	"hub/store":      {ours: []string{"frame", "hub", "hub/broadcast"}, forbidden: []string{"net"}},
 	"hub/budget":     {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time"}},
 	"hub/strictjson": {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync"}},
@@ -38,7 +40,7 @@ var borders = map[string]struct {
 // confined are the dependencies that only some files may import.
 var confined = map[string][]string{
 	"github.com/mailru/easygo":      {"netpoll/poller.go"},
-	"github.com/valyala/fastjson":   {"hub/request.go"},
+	"github.com/valyala/fastjson":   {"hub/classroom/request.go"},
 	"github.com/alecthomas/kong":    {"cmd/lectern/main.go"},
 	"github.com/pelletier/go-toml":  {"cmd/lectern/config_file.go", "cmd/lectern/config_print.go"},
 	"github.com/coder/websocket":    {}, // a foreign client for the tests

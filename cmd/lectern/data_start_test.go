@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"lectern/hub"
+	"lectern/hub/classroom"
 	"lectern/hub/store"
 )
 
@@ -35,7 +36,7 @@ func fillData(t *testing.T, dir string, rooms, bytes int) (codes, tokens []strin
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := hub.New(hub.Config{}, []hub.Worker{quietWorker{}})
+		h := newHub(hub.Config{}, []hub.Worker{quietWorker{}}, "")
 		if err := s.Restore(h); err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +46,7 @@ func fillData(t *testing.T, dir string, rooms, bytes int) (codes, tokens []strin
 				t.Fatal(err)
 			}
 			for range 16 {
-				if _, err := h.Broadcast(info.Code, data); err != nil {
+				if _, err := classroom.Publish(h, info.Code, data); err != nil {
 					t.Fatal(err)
 				}
 			}

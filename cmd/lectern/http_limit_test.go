@@ -143,7 +143,7 @@ func newPipeConn(t *testing.T) (c *httpConn, client net.Conn) {
 	client, server := net.Pipe()
 	t.Cleanup(func() { _ = client.Close() })
 	h := newHandover(nil, func() int { return 1 })
-	h.hub = hub.New(hub.Config{}, nil)
+	h.hub = newHub(hub.Config{}, nil, "")
 	if err := h.enter(netip.Addr{}); err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func newPipeConn(t *testing.T) (c *httpConn, client net.Conn) {
 func TestOneAddressHasAQuarterOfThePlaces(t *testing.T) {
 	const limit = 40
 	h := newHandover(nil, func() int { return limit })
-	h.hub = hub.New(hub.Config{}, nil)
+	h.hub = newHub(hub.Config{}, nil, "")
 	entered := 0
 	enter := func(address string, want error) {
 		t.Helper()

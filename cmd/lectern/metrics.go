@@ -109,7 +109,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		count(closesDesc, s.Closes[why], why.String())
 	}
 	refusals := c.hub.Refusals()
-	for _, e := range hub.Errors() {
+	for _, e := range hub.RefusalCodes() {
 		count(errorsDesc, refusals[e], e)
 		delete(refusals, e)
 	}

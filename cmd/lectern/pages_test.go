@@ -2,11 +2,9 @@ package main
 
 import (
 	"go/ast"
-	"go/parser"
 	"go/token"
 	"io"
 	"net/http"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"lectern/hub"
+	"lectern/hub/classroom"
 )
 
 // tableRows returns the rows of a page's tables by their first cell, in which
@@ -113,8 +112,8 @@ func TestReadmeTellsTheMetrics(t *testing.T) {
 	}
 }
 
-// TestProtocolPage compares the page with the sources of package hub: the rules
-// by their types, and the faults by their codes.
+// TestProtocolPage compares the page with the types that clients may send, and with the
+// codes of errors.
 func TestProtocolPage(t *testing.T) {
 	text := page(t, "PROTOCOL.md")
 	types, errors := protocolNames(t)
@@ -141,37 +140,9 @@ func TestProtocolPage(t *testing.T) {
 	}
 }
 
-// protocolNames returns the keys of the variable rules and the codes of all
-// fault literals.
-func protocolNames(t *testing.T) (types, errors []string) {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(root, "hub", "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(parsed, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.ValueSpec:
-				if n.Names[0].Name == "rules" {
-					types = append(types, literalKeys(n.Values[0])...)
-				}
-			case *ast.CompositeLit:
-				if name, ok := n.Type.(*ast.Ident); ok && name.Name == "fault" {
-					errors = append(errors, literalField(n, "code")...)
-				}
-			}
-			return true
-		})
-	}
-	return types, errors
+// protocolNames returns the types that clients may send, and the codes of all errors.
+func protocolNames(*testing.T) (types, errors []string) {
+	return classroom.Types(), append(hub.RefusalCodes(), hub.OriginNotAllowed.Code())
 }
 
 // literalKeys returns the string keys of a map literal.

@@ -15,6 +15,8 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"lectern/hub"
+	"lectern/hub/classroom"
+	"lectern/hub/echo"
 	"lectern/netpoll"
 )
 
@@ -67,7 +69,7 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 		workers[i] = w
 	}
 	r.plain = newHandover(r.listener.Addr(), r.maxHTTP)
-	r.hub = hub.New(r.hubConfig(s), workers)
+	r.hub = newHub(r.hubConfig(s), workers, s.Echo)
 	memory, err := limitMemory(s.Memory)
 	if err != nil {
 		log.Warn("no limit for the memory", "error", err)
@@ -262,4 +264,15 @@ func indexed(workers []*netpoll.Worker) map[*netpoll.Worker]int {
 		places[w] = i
 	}
 	return places
+}
+
+// newHub returns a hub that speaks the relay's dialects. Messages are sent back at
+// echoPath unless it is empty.
+func newHub(config hub.Config, workers []hub.Worker, echoPath string) *hub.Hub {
+	h := hub.New(config, workers)
+	h.Serve(classroom.New(), "/", "/v1/websocket")
+	if echoPath != "" {
+		h.Serve(echo.Dialect{}, echoPath)
+	}
+	return h
 }

@@ -148,7 +148,6 @@ func (s *settings) hubConfig() hub.Config {
 		HistoryTake:      s.HistoryTake,
 		MessageTimeout:   s.MessageTimeout,
 		CreateKey:        s.createKey.value.reveal(),
-		EchoPath:         s.Echo,
 
 		MaxConnectionsPerAddress: s.MaxConnectionsPerAddress,
 		MaxRoomsPerAddress:       s.MaxRoomsPerAddress,

@@ -158,7 +158,7 @@ func startOn(t *testing.T, dir string, log io.Writer, config hub.Config, write f
 	}
 	s.write = write
 	config.LagLimit, config.MaxHostMessage = 1<<16, 1<<10
-	r := &relay{t: t, dir: dir, store: s, hub: hub.New(config, []hub.Worker{idleWorker{}})}
+	r := &relay{t: t, dir: dir, store: s, hub: newHub(config)}
 	if err := s.Restore(r.hub); err != nil {
 		t.Fatal(err)
 	}

@@ -154,7 +154,7 @@ func TestAStoreReadsWhileItRuns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := hub.New(hub.Config{}, []hub.Worker{idleWorker{}})
+		h := newHub(hub.Config{})
 		if err := s.Restore(h); err != nil {
 			t.Fatal(err)
 		}

@@ -59,7 +59,7 @@ func BenchmarkStart(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				h := hub.New(hub.Config{}, []hub.Worker{idleWorker{}})
+				h := newHub(hub.Config{})
 				if err := s.Restore(h); err != nil {
 					b.Fatal(err)
 				}

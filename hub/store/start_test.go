@@ -19,7 +19,7 @@ func (r *relay) open() *relay {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	next := &relay{t: r.t, dir: r.dir, hub: hub.New(*r.hub.Config(), []hub.Worker{idleWorker{}}), store: s}
+	next := &relay{t: r.t, dir: r.dir, hub: newHub(*r.hub.Config()), store: s}
 	r.t.Cleanup(next.kill)
 	return next
 }

@@ -12,6 +12,7 @@ import (
 
 	"lectern/frame"
 	"lectern/hub"
+	"lectern/hub/classroom"
 )
 
 // A relay is a hub on a store, without clients: rooms are made and spoken into
@@ -26,7 +27,15 @@ type relay struct {
 // idleWorker has no sessions, and nothing to do.
 type idleWorker struct{}
 
-func (idleWorker) Post(func() bool)       {}
+func (idleWorker) Post(func() bool) {}
+
+// newHub returns a hub that speaks the classroom's dialect.
+func newHub(config hub.Config) *hub.Hub {
+	h := hub.New(config, []hub.Worker{idleWorker{}})
+	h.Serve(classroom.New(), "/")
+	return h
+}
+
 func (idleWorker) PostBehind(func() bool) {}
 func (idleWorker) PostAgain(func() bool)  {}
 func (idleWorker) Spent() bool            { return false }
@@ -48,7 +57,7 @@ func tryStart(t testing.TB, dir string, config hub.Config) (*relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{t: t, dir: dir, hub: hub.New(config, []hub.Worker{idleWorker{}}), store: s}
+	r := &relay{t: t, dir: dir, hub: newHub(config), store: s}
 	if err := s.Restore(r.hub); err != nil {
 		return nil, errors.Join(err, s.Close(context.Background()))
 	}
@@ -95,7 +104,7 @@ func (r *relay) create() (code string) {
 func (r *relay) say(code string, from, to int) {
 	r.t.Helper()
 	for i := from; i <= to; i++ {
-		if _, err := r.hub.Broadcast(code, []byte(fmt.Sprint(i))); err != nil {
+		if _, err := classroom.Publish(r.hub, code, []byte(fmt.Sprint(i))); err != nil {
 			r.t.Fatal(err)
 		}
 	}
@@ -298,7 +307,7 @@ func TestManyAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 20 {
-		if _, err := r.hub.Broadcast(info.Code, []byte(`"`+strings.Repeat(string(rune('a'+i)), large)+`"`)); err != nil {
+		if _, err := classroom.Publish(r.hub, info.Code, []byte(`"`+strings.Repeat(string(rune('a'+i)), large)+`"`)); err != nil {
 			t.Fatal(err)
 		}
 	}

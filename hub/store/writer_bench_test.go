@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"lectern/hub"
+	"lectern/hub/classroom"
 )
 
 // BenchmarkWriter writes batches of broadcasts of 256 bytes, as one interval
@@ -26,7 +27,7 @@ func BenchmarkWriter(b *testing.B) {
 				b.StopTimer()
 				for _, code := range codes {
 					for range c.batch {
-						if _, err := r.hub.Broadcast(code, data); err != nil {
+						if _, err := classroom.Publish(r.hub, code, data); err != nil {
 							b.Fatal(err)
 						}
 					}

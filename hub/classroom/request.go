@@ -1,4 +1,4 @@
-package hub
+package classroom
 
 import (
 	"encoding/json"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/valyala/fastjson"
 
+	"lectern/hub"
 	"lectern/hub/strictjson"
 )
 
@@ -22,6 +23,10 @@ type request struct {
 	text   []byte
 	parser *parser
 }
+
+// tag returns what an answer to the message repeats. It is valid as long as the
+// message.
+func (r request) tag() hub.Tag { return hub.Tag{Type: r.kind, Ref: r.ref} }
 
 // A parser reads messages. It keeps where their fields are, and no more than
 // that: what it allocates does not grow with the message.
@@ -51,14 +56,13 @@ const maxRef = 64
 
 // parse reads a message. What it accepts is valid JSON by the strict grammar,
 // because what is relayed goes to JSON.parse in every viewer.
-func (p *parser) parse(payload []byte) (request, *fault) {
-	p.values = [len(names)]json.RawMessage{}
+func (p *parser) parse(payload []byte) (request, *hub.Refusal) {
 	object, ok := strictjson.NewObject(payload)
 	if !ok {
 		if err := strictjson.Check(payload); err != nil {
 			return request{}, badJSON(err)
 		}
-		return request{}, &fault{code: "bad_message", message: "a message must be a JSON object"}
+		return request{}, badMessage("a message must be a JSON object")
 	}
 	twice := ""
 	var err error
@@ -84,15 +88,18 @@ func (p *parser) parse(payload []byte) (request, *fault) {
 	if f == nil {
 		r.kind = kind
 		if twice != "" {
-			f = &fault{code: "bad_message", message: fmt.Sprintf("%q is there more than once", twice), re: kind}
+			f = r.bad(fmt.Sprintf("%q is there more than once", twice))
 		}
 	}
 	if f != nil {
-		f.ref = r.ref
+		f.Tag.Ref = r.ref
 		return request{}, f
 	}
 	return r, nil
 }
+
+// forget gives up the message, which another may follow then.
+func (p *parser) forget() { p.values = [len(names)]json.RawMessage{} }
 
 // indexOf returns the place of a member's name in names, -1 if it is not among
 // them. The name is as it stands between the quotes.
@@ -116,11 +123,11 @@ func indexOf(name []byte) int {
 }
 
 // badJSON says what is wrong with a text that is not JSON, and where.
-func badJSON(err error) *fault {
+func badJSON(err error) *hub.Refusal {
 	if errors.Is(err, strictjson.DepthError{}) {
-		return &fault{code: "bad_json", message: "the message is " + err.Error()}
+		return &hub.Refusal{Kind: hub.BadJSON, Text: "the message is " + err.Error()}
 	}
-	return &fault{code: "bad_json", message: "not valid JSON: " + err.Error()}
+	return &hub.Refusal{Kind: hub.BadJSON, Text: "not valid JSON: " + err.Error()}
 }
 
 // value returns a field as it was sent, nil if it is not there.
@@ -142,7 +149,7 @@ func (r request) given(name string) json.RawMessage {
 }
 
 // str returns a field that must be there and be a string.
-func (r request) str(name string) (string, *fault) {
+func (r request) str(name string) (string, *hub.Refusal) {
 	v, f := r.field(name, fastjson.TypeString)
 	if f != nil {
 		return "", f
@@ -162,7 +169,7 @@ func (r request) str(name string) (string, *fault) {
 const maxParsed = 4 << 10
 
 // optional returns a string that may be missing, and whether it is there.
-func (r request) optional(name string) (text string, given bool, f *fault) {
+func (r request) optional(name string) (text string, given bool, f *hub.Refusal) {
 	if r.given(name) == nil {
 		return "", false, nil
 	}
@@ -172,7 +179,7 @@ func (r request) optional(name string) (text string, given bool, f *fault) {
 
 // label returns a string that may be missing and else has at most limit
 // characters.
-func (r request) label(name string, limit int) (string, *fault) {
+func (r request) label(name string, limit int) (string, *hub.Refusal) {
 	text, _, f := r.optional(name)
 	if f == nil && utf8.RuneCountInString(text) > limit {
 		return "", r.wrong(name, fmt.Sprintf("at most %d characters", limit))
@@ -181,7 +188,7 @@ func (r request) label(name string, limit int) (string, *fault) {
 }
 
 // flag returns a field that may be missing and else must be true or false.
-func (r request) flag(name string) (bool, *fault) {
+func (r request) flag(name string) (bool, *hub.Refusal) {
 	switch string(r.given(name)) {
 	case "true":
 		return true, nil
@@ -193,7 +200,7 @@ func (r request) flag(name string) (bool, *fault) {
 
 // number returns a whole number from low to high that may be missing, and
 // then is standard.
-func (r request) number(name string, low, high, standard int) (int, *fault) {
+func (r request) number(name string, low, high, standard int) (int, *hub.Refusal) {
 	v := r.given(name)
 	if v == nil {
 		return standard, nil
@@ -213,7 +220,7 @@ func (r request) number(name string, low, high, standard int) (int, *fault) {
 }
 
 // id returns the number of a viewer, which must be there.
-func (r request) id(name string) (uint32, *fault) {
+func (r request) id(name string) (uint32, *hub.Refusal) {
 	if _, f := r.field(name, fastjson.TypeNumber); f != nil {
 		return 0, f
 	}
@@ -223,7 +230,7 @@ func (r request) id(name string) (uint32, *fault) {
 
 // oneOf returns a string that may be missing and else must be one of those
 // allowed; the first of them is the default.
-func (r request) oneOf(name string, allowed ...string) (string, *fault) {
+func (r request) oneOf(name string, allowed ...string) (string, *hub.Refusal) {
 	text, given, f := r.optional(name)
 	switch {
 	case f != nil:
@@ -237,13 +244,13 @@ func (r request) oneOf(name string, allowed ...string) (string, *fault) {
 }
 
 // list checks a field that must be there and be an array.
-func (r request) list(name string) *fault {
+func (r request) list(name string) *hub.Refusal {
 	_, f := r.field(name, fastjson.TypeArray)
 	return f
 }
 
 // raw returns a field of any type as it was sent. It must be there.
-func (r request) raw(name string) (json.RawMessage, *fault) {
+func (r request) raw(name string) (json.RawMessage, *hub.Refusal) {
 	v := r.value(name)
 	if v == nil {
 		return nil, r.missing(name)
@@ -252,7 +259,7 @@ func (r request) raw(name string) (json.RawMessage, *fault) {
 }
 
 // field returns a field that must be there and have the type.
-func (r request) field(name string, want fastjson.Type) (json.RawMessage, *fault) {
+func (r request) field(name string, want fastjson.Type) (json.RawMessage, *hub.Refusal) {
 	v := r.value(name)
 	if v == nil {
 		return nil, r.missing(name)
@@ -282,10 +289,19 @@ func typeOf(v json.RawMessage) fastjson.Type {
 	return fastjson.TypeNumber
 }
 
-func (r request) missing(name string) *fault {
-	return &fault{code: "bad_message", message: fmt.Sprintf("%q is missing", name), re: r.kind}
+func (r request) missing(name string) *hub.Refusal {
+	return r.bad(fmt.Sprintf("%q is missing", name))
 }
 
-func (r request) wrong(name, want string) *fault {
-	return &fault{code: "bad_message", message: fmt.Sprintf("%q must be %s", name, want), re: r.kind}
+func (r request) wrong(name, want string) *hub.Refusal {
+	return r.bad(fmt.Sprintf("%q must be %s", name, want))
 }
+
+// bad refuses the message for its form.
+func (r request) bad(text string) *hub.Refusal {
+	f := badMessage(text)
+	f.Tag.Type = r.kind
+	return f
+}
+
+func badMessage(text string) *hub.Refusal { return &hub.Refusal{Kind: hub.BadMessage, Text: text} }

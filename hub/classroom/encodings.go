@@ -1,0 +1,38 @@
+package classroom
+
+import (
+	"bytes"
+	"strconv"
+
+	"lectern/frame"
+	"lectern/hub"
+)
+
+// The encodings of the stream, by their places in Encodings.
+const (
+	verbatim = iota // the very bytes that the host sent
+	numbered        // the same object with its number put first
+)
+
+// Encodings returns both.
+func (*Dialect) Encodings() []hub.Encoding {
+	return []hub.Encoding{
+		verbatim: {Broadcast: appendVerbatim, Longer: maxHeader, History: encodeHistory, HistorySize: historySize},
+		numbered: {Broadcast: appendNumbered, Longer: maxHeader + len(`{"seq":,`) + 20, History: encodeHistory, HistorySize: historySize, CountsViewers: true},
+	}
+}
+
+// maxHeader is the length of the longest header of a frame, unmasked.
+const maxHeader = 10
+
+func appendVerbatim(b []byte, m hub.Broadcast) []byte { return frame.AppendFrame(b, m.Op, m.Payload) }
+
+// appendNumbered puts the number first. A message is a JSON object that is not
+// empty: it has a type.
+func appendNumbered(b []byte, m hub.Broadcast) []byte {
+	var room [len(`{"seq":,`) + 20]byte
+	first := append(strconv.AppendUint(append(room[:0], `{"seq":`...), m.Seq, 10), ',')
+	rest := m.Payload[bytes.IndexByte(m.Payload, '{')+1:]
+	b = frame.AppendHeader(b, m.Op, len(first)+len(rest))
+	return append(append(b, first...), rest...)
+}

@@ -1,0 +1,33 @@
+package hub
+
+// What the tests speak. A test of this package cannot import a dialect, which
+// imports this package; one in hub_test can, and fills these in.
+var (
+	testClassroom func() Dialect
+	testEcho      func() Dialect
+	testPublish   func(h *Hub, code string, data []byte) (seq uint64, err error)
+)
+
+// The places of the classroom's encodings, in newHub's hubs.
+const (
+	verbatim encoding = iota
+	numbered
+	encodings
+)
+
+// maxHeader is the length of the longest header of a frame, unmasked.
+const maxHeader = 10
+
+// SpeakInTests is called by hub_test.
+func SpeakInTests(classroom, echo func() Dialect, publish func(h *Hub, code string, data []byte) (uint64, error)) {
+	testClassroom, testEcho, testPublish = classroom, echo, publish
+}
+
+// newHub returns a hub that speaks the classroom's dialect, and sends messages back at
+// /echo.
+func newHub(config Config, workers []Worker) *Hub {
+	h := New(config, workers)
+	h.Serve(testClassroom(), "/", "/v1/websocket")
+	h.Serve(testEcho(), "/echo")
+	return h
+}
