@@ -125,6 +125,7 @@ type peer struct {
 	wire     []byte     // arrived, not yet read
 	ended    bool       // the relay shut down its sending side, or closed
 	gone     bool       // Closed was called
+	compact  bool       // speaks the compact dialect
 }
 
 const plenty = 1 << 40
@@ -146,9 +147,21 @@ func (r *testRelay) dial(worker int) *peer {
 
 // dialFrom is dial from an address.
 func (r *testRelay) dialFrom(worker int, from netip.Addr) *peer {
+	return r.connect(worker).opens(from, "/")
+}
+
+// dialCompact is dialFrom for a client that speaks the compact dialect.
+func (r *testRelay) dialCompact(worker int, from netip.Addr) *peer {
 	p := r.connect(worker)
+	p.compact = true
+	return p.opens(from, "/compact")
+}
+
+// opens finishes the handshake.
+func (p *peer) opens(from netip.Addr, path string) *peer {
+	r := p.relay
 	p.from = from
-	p.bytes([]byte(testHead))
+	p.bytes([]byte(strings.Replace(testHead, " / ", " "+path+" ", 1)))
 	reply := string(p.wire)
 	if !strings.HasPrefix(reply, "HTTP/1.1 101 ") || !strings.HasSuffix(reply, "\r\n\r\n") {
 		r.t.Fatalf("handshake answered %q", reply)
@@ -201,7 +214,13 @@ func (p *peer) frame(op ws.OpCode, payload string) {
 }
 
 // say sends a text message.
-func (p *peer) say(text string) { p.frame(ws.OpText, text) }
+func (p *peer) say(text string) {
+	if p.compact {
+		p.sayCompact(text)
+		return
+	}
+	p.frame(ws.OpText, text)
+}
 
 // reset ends the connection without a word.
 func (p *peer) reset() {
@@ -232,6 +251,10 @@ func (p *peer) hostToken() string {
 		for _, item := range p.session.out.items {
 			told = append(told[:len(told):len(told)], item.frame...)
 		}
+	}
+	if p.compact {
+		heard := &peer{relay: p.relay, compact: true, wire: told}
+		told = []byte(strings.Join(heard.frames(), " "))
 	}
 	all := hostTokens.FindAllStringSubmatch(p.lastHost+string(told), -1)
 	if all == nil {
@@ -271,7 +294,11 @@ func (p *peer) frames() (all []string) {
 		}
 		payload := string(p.wire[head : head+n])
 		p.wire = p.wire[head+n:]
-		switch ws.OpCode(op & 0x0f) {
+		code := ws.OpCode(op & 0x0f)
+		if code == ws.OpBinary && p.compact {
+			code, payload = ws.OpText, p.hearCompact(payload)
+		}
+		switch code {
 		case ws.OpText:
 			if hostTokens.MatchString(payload) {
 				p.lastHost = payload

@@ -102,7 +102,11 @@ func (w *world) connect(t *rapid.T) *client {
 	if len(w.clients) >= 12 {
 		panic(idle{})
 	}
-	p := w.r.dialFrom(drawWorker(t, w.r), rapid.SampledFrom(clientAddresses).Draw(t, "address"))
+	dial := w.r.dialFrom
+	if rapid.Bool().Draw(t, "compact") {
+		dial = w.r.dialCompact
+	}
+	p := dial(drawWorker(t, w.r), rapid.SampledFrom(clientAddresses).Draw(t, "address"))
 	w.clients = append(w.clients, &client{peer: p})
 	return w.clients[len(w.clients)-1]
 }

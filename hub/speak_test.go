@@ -29,5 +29,6 @@ func newHub(config Config, workers []Worker) *Hub {
 	h := New(config, workers)
 	h.Serve(testClassroom(), "/", "/v1/websocket")
 	h.Serve(testEcho(), "/echo")
+	h.Serve(compact{testClassroom()}, "/compact")
 	return h
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strconv"
 
+	"github.com/gobwas/ws"
+
 	"lectern/frame"
 	"lectern/hub"
 )
@@ -25,7 +27,9 @@ func (*Dialect) Encodings() []hub.Encoding {
 // maxHeader is the length of the longest header of a frame, unmasked.
 const maxHeader = 10
 
-func appendVerbatim(b []byte, m hub.Broadcast) []byte { return frame.AppendFrame(b, m.Op, m.Payload) }
+func appendVerbatim(b []byte, m hub.Broadcast) []byte {
+	return frame.AppendFrame(b, ws.OpText, m.Payload)
+}
 
 // appendNumbered puts the number first. A message is a JSON object that is not
 // empty: it has a type.
@@ -33,6 +37,6 @@ func appendNumbered(b []byte, m hub.Broadcast) []byte {
 	var room [len(`{"seq":,`) + 20]byte
 	first := append(strconv.AppendUint(append(room[:0], `{"seq":`...), m.Seq, 10), ',')
 	rest := m.Payload[bytes.IndexByte(m.Payload, '{')+1:]
-	b = frame.AppendHeader(b, m.Op, len(first)+len(rest))
+	b = frame.AppendHeader(b, ws.OpText, len(first)+len(rest))
 	return append(append(b, first...), rest...)
 }
