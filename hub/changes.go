@@ -13,12 +13,29 @@ type changes struct {
 	rooms []*Room // guarded by mu; each once, with its mark set
 }
 
-// Persist has the hub note from now on which rooms change, and leave them open
-// when it drains. Viewers' tokens are made with the key. It must be called
-// before anything is served.
-func (h *Hub) Persist(key [32]byte) {
-	h.key = key
+// A Store keeps rooms beyond the life of the relay, on disk or elsewhere. It takes
+// what [Hub.Changed] returns, and gives rooms back with [Hub.Restore] and [Hub.Wake]. Who
+// is recovered from what it gives back is for the hub to decide.
+type Store interface {
+	// Key returns what viewers' tokens are made with. It is the same after every
+	// start.
+	Key() [32]byte
+	// Codes returns the codes of the rooms that the store has not given back. Each
+	// is given later, by Wake or Lost. Until then the room sleeps: it counts as open, and
+	// the hub asks for it when somebody wants to enter it.
+	Codes() []string
+	// Want asks for a room that sleeps. It may be called from anywhere, and must not
+	// block.
+	Want(code string)
+}
+
+// Persist has the hub keep its rooms in a store: it notes from now on which rooms
+// change, and leaves them open when it drains. It must be called before anything is
+// served.
+func (h *Hub) Persist(s Store) {
+	h.key = s.Key()
 	h.changes = new(changes)
+	h.sleep(s.Codes(), s.Want)
 }
 
 // Changed returns the rooms that have changed since the last call: those that

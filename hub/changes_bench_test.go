@@ -20,7 +20,7 @@ func BenchmarkMark(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			h := newHub(Config{}, nil)
 			if every > 0 {
-				h.Persist([32]byte{})
+				h.Persist(keptStore{})
 			}
 			r, _ := newRoom(h, verbatim, roomRules{relayTells: true})
 			b.ReportAllocs()

@@ -110,7 +110,7 @@ func TestTheHostIsAskedOnceInASecond(t *testing.T) {
 func TestAQuestionThatWaitsOutlivesTheHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{})
-		r.hub.Persist([32]byte{})
+		r.hub.Persist(keptStore{})
 		host, code := r.host(0)
 		first, second := r.viewer(0, code), r.viewer(0, code)
 		first.say(`{"type":"history_request"}`)

@@ -195,7 +195,7 @@ func TestALogThatNobodyWantsIsNotCounted(t *testing.T) {
 // does not answer.
 func TestAClosedRoomHoldsNothing(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
-	r.hub.Persist([32]byte{})
+	r.hub.Persist(keptStore{})
 	host, code := r.host(0)
 	v := r.numberedViewer(0, code)
 	v.room = 0

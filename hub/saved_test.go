@@ -18,7 +18,7 @@ import (
 func (r *testRelay) restart(config Config, clean bool, upTo uint64) *testRelay {
 	r.t.Helper()
 	next := newTestRelay(r.t, len(r.workers), config)
-	next.hub.Persist(r.hub.key)
+	next.hub.Persist(keptStore{key: r.hub.key})
 	for _, room := range r.hub.rooms {
 		snapshot := room.Snapshot()
 		lost := snapshot.Seq - min(upTo, snapshot.Seq)
@@ -55,7 +55,7 @@ func (r *testRelay) restart(config Config, clean bool, upTo uint64) *testRelay {
 
 func newSavingRelay(t *testing.T, workers int, config Config) *testRelay {
 	r := newTestRelay(t, workers, config)
-	r.hub.Persist([32]byte{1, 2, 3})
+	r.hub.Persist(keptStore{key: [32]byte{1, 2, 3}})
 	return r
 }
 
@@ -311,7 +311,7 @@ func TestRoomsStayWhenTheRelayDrains(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newTestRelay(t, 1, Config{})
 				if stays {
-					r.hub.Persist([32]byte{})
+					r.hub.Persist(keptStore{})
 				}
 				host, first := r.opens(0, `,"history":"relay"`)
 				away, other := r.opens(0, "")

@@ -14,11 +14,8 @@ type sleeper struct {
 	timer   *time.Timer // of the first who waits
 }
 
-// Sleep notes that there are rooms with these codes, which are given later: each
-// is woken once, by Wake or Lost. want is called when somebody asks for one, from
-// anywhere, and must not block. Codes that are none are left out. It must be called
-// before anything is served.
-func (h *Hub) Sleep(codes []string, want func(code string)) {
+// sleep notes rooms that are given later. Codes that are not valid are left out.
+func (h *Hub) sleep(codes []string, want func(code string)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.want = want

@@ -24,14 +24,13 @@ type sleepingRelay struct {
 // asleep returns the relay that is started after r, whose rooms sleep.
 func (r *testRelay) asleep(config Config) *sleepingRelay {
 	next := &sleepingRelay{testRelay: newTestRelay(r.t, len(r.workers), config), saved: make(map[string]Saved)}
-	next.hub.Persist(r.hub.key)
 	var codes []string
 	for _, room := range r.hub.rooms {
 		s := room.Snapshot().Saved
 		next.saved[s.Code] = s
 		codes = append(codes, s.Code)
 	}
-	next.hub.Sleep(codes, func(code string) { next.wanted = append(next.wanted, code) })
+	next.hub.Persist(keptStore{r.hub.key, codes, func(code string) { next.wanted = append(next.wanted, code) }})
 	return next
 }
 

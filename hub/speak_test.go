@@ -32,3 +32,18 @@ func newHub(config Config, workers []Worker) *Hub {
 	h.Serve(compact{testClassroom()}, "/compact")
 	return h
 }
+
+// A keptStore is a store that keeps nothing but a key and the codes of rooms.
+type keptStore struct {
+	key   [32]byte
+	codes []string
+	want  func(code string)
+}
+
+func (s keptStore) Key() [32]byte   { return s.key }
+func (s keptStore) Codes() []string { return s.codes }
+func (s keptStore) Want(code string) {
+	if s.want != nil {
+		s.want(code)
+	}
+}

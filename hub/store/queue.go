@@ -2,6 +2,8 @@ package store
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -29,6 +31,13 @@ func (q *queue) begin(rooms []*diskRoom) {
 	for _, r := range rooms {
 		q.waiting[r.code] = r
 	}
+}
+
+// codes returns the codes of the rooms that wait.
+func (q *queue) codes() []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Collect(maps.Keys(q.waiting))
 }
 
 // want has a room read before the others.

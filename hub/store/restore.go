@@ -47,7 +47,6 @@ func (s *Store) Restore(h *hub.Hub) error {
 	if err != nil {
 		return fmt.Errorf("keep rooms in %s: %w", s.config.Dir, err)
 	}
-	h.Persist([keySize]byte(s.relay.Key))
 	s.hub = h
 	s.rooms.Store(int64(len(rooms)))
 	s.queue.begin(rooms)
@@ -56,14 +55,19 @@ func (s *Store) Restore(h *hub.Hub) error {
 		total = min(total, memory/budgetPart)
 	}
 	s.limit = waterline(rooms, int64(h.Config().Retain)+2*broadcast.MaxSegment, total)
-	codes := make([]string, len(rooms))
-	for i, r := range rooms {
-		codes[i] = r.code
-	}
-	h.Sleep(codes, s.queue.want)
+	h.Persist(s)
 	s.ready = true
 	return nil
 }
+
+// Key returns what viewers' tokens are made with.
+func (s *Store) Key() [keySize]byte { return [keySize]byte(s.relay.Key) }
+
+// Codes returns the codes of the rooms that Run has still to read.
+func (s *Store) Codes() []string { return s.queue.codes() }
+
+// Want has Run read a room before the others.
+func (s *Store) Want(code string) { s.queue.want(code) }
 
 // begin notes on the disk that the relay runs: a stop is unclean from here on,
 // until Close has said otherwise. If the disk does not take that now the last stop
