@@ -13,22 +13,57 @@ import (
 	"syscall"
 	"time"
 
+	"lectern/cmd/lectern/internal/config"
 	"lectern/hub/store"
 	"lectern/netpoll"
 )
 
-// probeTimeout is how long a relay that has an address already may take to say
-// that it lives.
-const probeTimeout = 2 * time.Second
+type configCommand struct{ config.Options }
+
+// Run prints the configuration in the form of its file.
+func (c *configCommand) Run(line *config.CommandLine) error {
+	s, err := line.Read(&c.Options, os.Environ())
+	if err != nil {
+		return err
+	}
+	return s.Print(os.Stdout)
+}
+
+type checkCommand struct{ config.Options }
+
+// Run reports all mistakes in the configuration, and then what would keep the
+// relay from starting on this machine now.
+func (c *checkCommand) Run(line *config.CommandLine) error {
+	s, err := line.Read(&c.Options, os.Environ())
+	if err != nil {
+		return err
+	}
+	warnings, err := try(context.Background(), s)
+	warnings = append(warnings, s.Warnings(s.Addr)...)
+	for _, w := range warnings {
+		fmt.Fprintln(os.Stderr, "lectern: warning:", w)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Println("The configuration is good.")
+	return err
+}
+
+// How check asks whether a relay holds an address already.
+const (
+	probeTimeout = 2 * time.Second
+	maxProbeBody = 64 << 10 // bytes
+)
 
 // try does what serve would do first, and undoes it: it listens on both
-// addresses, writes a file where rooms are to be kept, and looks at the limit of
-// descriptors. The error is mistakes. Warnings are what serve would go on with,
-// or what is so because a relay runs already.
-func (s *settings) try(ctx context.Context) (warnings []string, err error) {
-	var wrong mistakes
+// addresses, writes a file where rooms are to be kept, and compares the limit of
+// descriptors. The error is of type config.Mistakes. A warning is about something
+// that does not keep serve from starting, or about a relay that runs already.
+func try(ctx context.Context, s *config.Settings) (warnings []string, err error) {
+	var wrong config.Mistakes
 	look := func(name, warning string, err error) {
-		place := s.setting(name).source.place
+		place := s.Place(name)
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("%s: %w", place, err))
 		}
@@ -36,7 +71,7 @@ func (s *settings) try(ctx context.Context) (warnings []string, err error) {
 			warnings = append(warnings, place+": "+warning)
 		}
 	}
-	close1, warning, err := tryAddress(ctx, s.Addr, s.socketOptions())
+	close1, warning, err := tryAddress(ctx, s.Addr, socketOptions(&s.Options))
 	look("addr", warning, err)
 	if s.AdminAddr != "" { // while the other one is open
 		close2, warning, err := tryAddress(ctx, s.AdminAddr, netpoll.SocketOptions{})
@@ -48,7 +83,7 @@ func (s *settings) try(ctx context.Context) (warnings []string, err error) {
 		look("data", "", tryDirectory(s.Data))
 	}
 	warning, err = tryDescriptors(s.MaxConnections, s.Workers)
-	if s.setting("max-connections").source.kind == fromDefault {
+	if !s.IsGiven("max-connections") {
 		warning = "" // serve takes as many as there are
 	}
 	look("max-connections", warning, err)
@@ -58,8 +93,8 @@ func (s *settings) try(ctx context.Context) (warnings []string, err error) {
 	return warnings, nil
 }
 
-// tryAddress listens on an address until the returned function is called. It is
-// no mistake that a relay has the address already.
+// tryAddress listens on an address until the returned function is called. If a
+// relay holds the address already, that is a warning and no mistake.
 func tryAddress(ctx context.Context, address string, options netpoll.SocketOptions) (closeIt func(), warning string, err error) {
 	l, err := netpoll.Listen(ctx, address, options)
 	switch {
@@ -77,7 +112,7 @@ func isLive(ctx context.Context, address string) bool {
 	if err != nil {
 		return false
 	}
-	if isUnspecified(host) {
+	if config.IsUnspecified(host) {
 		host = "localhost"
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
@@ -93,7 +128,7 @@ func isLive(ctx context.Context, address string) bool {
 	}
 	defer response.Body.Close()
 	var body struct{ Data struct{ Status string } }
-	err = json.NewDecoder(io.LimitReader(response.Body, maxRoomBody)).Decode(&body)
+	err = json.NewDecoder(io.LimitReader(response.Body, maxProbeBody)).Decode(&body)
 	return err == nil && body.Data.Status == "live"
 }
 
@@ -119,8 +154,8 @@ func tryDirectory(dir string) (err error) {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// missingDirectories returns the directory and those above it that are not there, the
-// innermost first.
+// missingDirectories returns those of the directory and its parents that do not
+// exist, the innermost first.
 func missingDirectories(dir string) (all []string) {
 	for {
 		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
@@ -135,7 +170,7 @@ func missingDirectories(dir string) (all []string) {
 	}
 }
 
-// tryDescriptors compares the connections that are asked for with the limit of
+// tryDescriptors compares the configured connections with the limit of
 // descriptors.
 func tryDescriptors(connections, workers int) (warning string, err error) {
 	limit, err := raiseDescriptors()

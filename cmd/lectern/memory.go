@@ -43,13 +43,13 @@ const (
 // limitMemory sets the collector's limit to a number of bytes or, with 0, to
 // memoryShare of what there is, and returns it; 0 if that cannot be known. A
 // GOMEMLIMIT of the environment counts instead of that share.
-func limitMemory(size memorySize) (int64, error) {
+func limitMemory(size int64) (int64, error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	if size > 0 {
-		debug.SetMemoryLimit(int64(size))
-		return int64(size), nil
+		debug.SetMemoryLimit(size)
+		return size, nil
 	}
 	limit, err := memlimit.Set(memlimit.WithRatio(memoryShare),
 		memlimit.WithProvider(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)))

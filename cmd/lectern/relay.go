@@ -8,21 +8,28 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
+	"lectern/cmd/lectern/internal/config"
+	"lectern/cmd/lectern/internal/httpapi"
+	"lectern/cmd/lectern/internal/metrics"
 	"lectern/hub"
 	"lectern/netpoll"
 )
 
+// answerTimeout bounds a plain HTTP answer, from its first byte to its last.
+const answerTimeout = 10 * time.Second
+
 // A relay is everything that runs while the process serves.
 type relay struct {
 	log      *slog.Logger
-	config   *options                 // immutable; as at the start
-	current  atomic.Pointer[settings] // what is in force
+	config   *config.Options                 // immutable; as at the start
+	current  atomic.Pointer[config.Settings] // in force
 	level    *slog.LevelVar
 	limit    int         // descriptors
 	viewers  int         // WebSockets that they are enough for
@@ -34,16 +41,16 @@ type relay struct {
 	plain    *handover    // connections on their way to web
 	web      *http.Server // plain HTTP on the relay's own port
 	admin    *http.Server // nil without an admin address
-	adminOn  *boundedListener
+	adminOn  *httpapi.AdminListener
 }
 
 // newRelay opens the listeners, and logs to w. Nothing is served before run.
-func newRelay(s *settings, w io.Writer) (*relay, error) {
+func newRelay(s *config.Settings, w io.Writer) (*relay, error) {
 	limit, err := raiseDescriptors()
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{config: s.options, level: new(slog.LevelVar), limit: limit}
+	r := &relay{config: &s.Options, level: new(slog.LevelVar), limit: limit}
 	r.current.Store(s)
 	r.level.Set(slog.Level(s.LogLevel))
 	r.log = newLogger(w, s.LogFormat, r.level)
@@ -68,7 +75,7 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 	}
 	r.plain = newHandover(r.listener.Addr(), r.maxHTTP)
 	r.hub = hub.New(r.hubConfig(s), workers)
-	memory, err := limitMemory(s.Memory)
+	memory, err := limitMemory(int64(s.Memory))
 	if err != nil {
 		log.Warn("no limit for the memory", "error", err)
 	}
@@ -78,17 +85,18 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 		return nil, errors.Join(err, r.closeListeners(), r.pool.Close())
 	}
 
-	r.web = newServer(r.publicHandler(), log)
+	site := r.newSite()
+	r.web = httpapi.NewServer(site.Public(), log)
 	r.web.SetKeepAlivesEnabled(false) // a proxy's next request on it could be an upgrade
 	if r.adminOn != nil {
-		r.admin = r.newAdminServer()
+		r.admin = httpapi.NewAdminServer(r.adminHandler(site), log)
 	}
 	viewers := r.hub.Config().MaxConnections
 	log.Info("relay listens",
 		"addr", r.listener.Addr().String(), "admin", r.adminAddr(), "version", version, "workers", len(workers),
 		"memory", humanize.IBytes(uint64(memory)), "descriptors", limit, "viewers", viewers, "drain", r.drainTime(viewers))
 	r.warnIfDrainIsCut(viewers)
-	r.warnIfOpen()
+	r.warn()
 	return r, nil
 }
 
@@ -103,17 +111,17 @@ func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 // hubConfig completes the hub's part of the settings with what only the
 // process knows. It warns when there are fewer descriptors than the connections
 // that were asked for.
-func (r *relay) hubConfig(s *settings) hub.Config {
-	config := s.hubConfig()
-	config.Plain = r.plain.take
-	config.Crowded = r.pool.Crowded
-	if fits := r.viewers; config.MaxConnections == 0 || config.MaxConnections > fits {
-		if config.MaxConnections > 0 && s.setting("max-connections").source.kind != fromDefault {
-			r.log.Warn("fewer descriptors than connections", "max_connections", config.MaxConnections, "descriptors", r.limit, "viewers", fits)
+func (r *relay) hubConfig(s *config.Settings) hub.Config {
+	c := hubConfig(s)
+	c.Plain = r.plain.take
+	c.Crowded = r.pool.Crowded
+	if fits := r.viewers; c.MaxConnections == 0 || c.MaxConnections > fits {
+		if c.MaxConnections > 0 && s.IsGiven("max-connections") {
+			r.log.Warn("fewer descriptors than connections", "max_connections", c.MaxConnections, "descriptors", r.limit, "viewers", fits)
 		}
-		config.MaxConnections = fits
+		c.MaxConnections = fits
 	}
-	return config
+	return c
 }
 
 // maxHTTP returns how many plain HTTP connections there may be at once: with few
@@ -131,7 +139,7 @@ func (r *relay) maxHTTP() int {
 func (r *relay) httpDescriptors() int {
 	open := r.plain.Open()
 	if r.adminOn != nil {
-		open += int(r.adminOn.open.Load())
+		open += r.adminOn.Open()
 	}
 	return open
 }
@@ -139,24 +147,47 @@ func (r *relay) httpDescriptors() int {
 // standardMaxHTTP is the default of --max-http.
 const standardMaxHTTP = 256
 
-// apiKey returns the key that the HTTP API asks for now, empty if the API is
-// off. It may be called from anywhere; SIGHUP may change it.
-func (r *relay) apiKey() string { return r.current.Load().apiKey.value.reveal() }
+// newSite returns what answers plain HTTP. SIGHUP may change the key and the hosts.
+func (r *relay) newSite() *httpapi.Site {
+	return httpapi.New(httpapi.Config{
+		Hub:     r.hub,
+		Key:     func() string { return r.current.Load().APIKey().Reveal() },
+		Sent:    r.sentBytes,
+		Leaving: r.leaving.Load,
+		IsAdminHost: func(name string) bool {
+			return slices.Contains(r.current.Load().AdminHost, config.Hostname(name))
+		},
+	})
+}
 
-// warnIfOpen warns when anybody who reaches this machine may create rooms.
-func (r *relay) warnIfOpen() {
-	host, _, err := net.SplitHostPort(r.listener.Addr().String())
-	if err == nil && !r.current.Load().createKey.value.isSet() && !isLoopback(host) {
-		r.log.Warn(openToAll, "addr", r.listener.Addr().String())
+func (r *relay) adminHandler(site *httpapi.Site) http.Handler {
+	figures := metrics.NewHandler(metrics.Sources{Hub: r.hub, Pool: r.pool, Data: r.data.stats, HTTP: r.httpDescriptors})
+	var debug http.Handler
+	if r.config.Pprof {
+		debug = httpapi.Profiles()
 	}
-	if err == nil && r.current.Load().Dev && !isLoopback(host) {
-		r.log.Warn("--dev lets pages of every origin connect", "addr", r.listener.Addr().String())
+	return site.Admin(figures, debug)
+}
+
+// sentBytes returns how many bytes the WebSockets' sockets took.
+func (r *relay) sentBytes() (n uint64) {
+	for _, w := range r.pool.Workers() {
+		n += w.Stats().BytesOut
+	}
+	return n
+}
+
+// warn logs what is dangerous about the settings in force.
+func (r *relay) warn() {
+	addr := r.listener.Addr().String()
+	for _, warning := range r.current.Load().Warnings(addr) {
+		r.log.Warn(warning, "addr", addr)
 	}
 }
 
 func (r *relay) listen() (err error) {
 	ctx := context.Background()
-	if r.listener, err = netpoll.Listen(ctx, r.config.Addr, r.config.socketOptions()); err != nil {
+	if r.listener, err = netpoll.Listen(ctx, r.config.Addr, socketOptions(r.config)); err != nil {
 		return fmt.Errorf("--addr: %w", err)
 	}
 	if r.config.AdminAddr == "" {
@@ -166,7 +197,7 @@ func (r *relay) listen() (err error) {
 	if err != nil {
 		return errors.Join(fmt.Errorf("--admin-addr (may be empty): %w", err), r.listener.Close())
 	}
-	r.adminOn = &boundedListener{Listener: l}
+	r.adminOn = &httpapi.AdminListener{Listener: l}
 	return nil
 }
 

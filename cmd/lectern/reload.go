@@ -2,21 +2,21 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
-	"reflect"
+
+	"lectern/cmd/lectern/internal/config"
 )
 
 // follow reads the configuration again at each hangup, until ctx ends.
-func (r *relay) follow(ctx context.Context, hangups <-chan os.Signal, again func() (*settings, error)) {
+func (r *relay) follow(ctx context.Context, hangups <-chan os.Signal, read func() (*config.Settings, error)) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hangups:
 		}
-		next, err := again()
+		next, err := read()
 		if err != nil {
 			r.log.Error("the configuration is as it was: the new one is refused", "error", err)
 			continue
@@ -25,42 +25,15 @@ func (r *relay) follow(ctx context.Context, hangups <-chan os.Signal, again func
 	}
 }
 
-// apply changes to the next settings what can be changed, and tells what it
-// was and what needs a restart.
-func (r *relay) apply(next *settings) {
-	changed, restart := next.replace(r.current.Load())
+// apply puts the next settings in force as far as that needs no restart, and logs
+// what has changed.
+func (r *relay) apply(next *config.Settings) {
+	changed, restart := next.Replace(r.current.Load())
 	r.current.Store(next)
 	r.hub.Configure(r.hubConfig(next))
 	level := slog.Level(next.LogLevel)
 	r.level.Set(min(r.level.Level(), level)) // this line is of both
 	r.log.Info("the configuration was read again", "changed", changed, "need_restart", restart)
 	r.level.Set(level)
-	r.warnIfOpen()
-}
-
-// replace tells in what next differs from the settings that are in force, by
-// name alone for keys. Options that are read at the start only are given the
-// values that are in force.
-func (next *settings) replace(old *settings) (changed, restart []string) {
-	changed, restart = []string{}, []string{} // in the log [] and not null
-	for i, set := range next.all {
-		before, after := old.all[i].target, set.target
-		if reflect.DeepEqual(before.Interface(), after.Interface()) {
-			continue
-		}
-		difference := fmt.Sprintf("%s: %v -> %v", set.name, before, after)
-		if set.restart {
-			restart = append(restart, difference)
-			after.Set(before)
-			set.source = old.all[i].source
-		} else {
-			changed = append(changed, difference)
-		}
-	}
-	for _, keys := range [][2]accessKey{{old.createKey, next.createKey}, {old.apiKey, next.apiKey}} {
-		if keys[0].value.reveal() != keys[1].value.reveal() {
-			changed = append(changed, keys[1].name)
-		}
-	}
-	return changed, restart
+	r.warn()
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// Bounds of numbers and times that have none of their own.
+// The upper bounds of numbers and times without the tag bounds.
 const (
 	maxNumber = 1 << 30
 	maxTime   = 24 * time.Hour
 )
 
-// bounds are the least and the greatest value of a number or, in nanoseconds, a
-// time, and how they are written.
+// bounds are the least and the greatest value of a number or a time, which is
+// counted in nanoseconds, and how to write them.
 type bounds struct {
 	low, high         int64
 	lowText, highText string
 }
 
-// parseBounds reads the tag bounds of an option: "1..256", or "1ms..24h". It is
-// the zero one for an option without it.
+// parseBounds reads the tag bounds of an option: "1..256", or "1ms..24h". Without
+// the tag it returns the zero bounds.
 func parseBounds(tag string) bounds {
 	low, high, ok := strings.Cut(tag, "..")
 	if !ok {
@@ -31,7 +31,7 @@ func parseBounds(tag string) bounds {
 	return bounds{bound(low), bound(high), low, high}
 }
 
-// bound reads one of the bounds. The tags are our own: a wrong one is found by
+// bound reads one of the two bounds. The tags are constants, so a wrong tag fails
 // the tests.
 func bound(text string) int64 {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
@@ -62,7 +62,7 @@ func (s *setting) limits() (b bounds, ok bool) {
 	return b, true
 }
 
-// isWithin reports whether a number or time is within its bounds, or a zero with
+// isWithin reports whether a number or time is within its bounds, or is a zero with
 // a meaning of its own.
 func (s *setting) isWithin() bool {
 	b, ok := s.limits()
@@ -73,7 +73,7 @@ func (s *setting) isWithin() bool {
 	return b.low <= n && n <= min(b.high, math.MaxInt)
 }
 
-// allowed tells the bounds of a number or time.
+// allowed describes the bounds of a number or time.
 func (s *setting) allowed() string {
 	b, _ := s.limits()
 	text := "between " + b.lowText + " and " + b.highText

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// check refuses what makes no sense although it could be read.
+// check refuses values that can be read but make no sense.
 func (b *settler) check() {
 	for _, set := range b.all {
 		if !set.isWithin() {
@@ -15,11 +15,11 @@ func (b *settler) check() {
 		}
 	}
 	if b.PingAfter >= b.IdleTimeout {
-		b.refuse("%s must be longer than --ping-after (%s), not %s: else who only listens is taken for dead",
+		b.refuse("%s must be longer than --ping-after (%s), not %s: otherwise the relay closes viewers that only listen",
 			b.setting("idle-timeout").source.place, b.PingAfter, b.IdleTimeout)
 	}
 	if b.PingAfter >= firstProbe(b.KeepAlive) && b.UserTimeout < b.KeepAlive+twoProbes {
-		b.refuse("%s must be at least %s, %s longer than --keep-alive, not %s: else the kernel gives up a silent viewer for one lost probe; or --ping-after (%s) shorter than %s, so that there are no probes",
+		b.refuse("%s must be at least %s, %s longer than --keep-alive, not %s: otherwise the kernel gives up a silent viewer after one lost probe; or set --ping-after (%s) below %s, so that there are no probes",
 			b.setting("user-timeout").source.place, b.KeepAlive+twoProbes, twoProbes, b.UserTimeout, b.PingAfter, firstProbe(b.KeepAlive))
 	}
 	if lag := b.setting("lag-limit").source; lag.kind != fromDefault && b.LagLimit < 2*b.MaxHostMessage {
@@ -40,15 +40,16 @@ func (b *settler) check() {
 	}
 }
 
-// twoProbes is the time for two of the kernel's probes, and their answers.
+// twoProbes is the time that two of the kernel's probes and their answers need.
 const twoProbes = 10 * time.Second
 
-// firstProbe returns the silence after which the kernel's first probe may come,
-// see [netpoll.SocketOptions].
+// firstProbe returns the silence after which the kernel may send its first probe:
+// the relay spreads the probes of its sockets between three fifths of --keep-alive
+// and all of it.
 func firstProbe(keepAlive time.Duration) time.Duration { return keepAlive * 3 / 5 }
 
-// checkAddress refuses what cannot be listened on. Whether a host's name can be
-// resolved, and whether the port is free, is left to the start.
+// checkAddress refuses malformed addresses. Whether the host's name resolves and
+// the port is free shows at the start.
 func (b *settler) checkAddress(name, address string) {
 	_, port, err := net.SplitHostPort(address)
 	if err == nil {
@@ -59,29 +60,41 @@ func (b *settler) checkAddress(name, address string) {
 	}
 }
 
-// isSameAddress reports whether only one of two listeners could have its
-// address, as far as that is seen without asking the system.
+// isSameAddress reports whether two listeners would collide, as far as that shows
+// without asking the system.
 func isSameAddress(one, other string) bool {
 	host, port, _ := net.SplitHostPort(one)
 	its, itsPort, _ := net.SplitHostPort(other)
 	if port != itsPort || port == "0" || port == "" {
 		return false
 	}
-	return host == its || isUnspecified(host) || isUnspecified(its)
+	return host == its || IsUnspecified(host) || IsUnspecified(its)
 }
 
-// isUnspecified reports whether the host stands for all of the machine's
-// addresses.
-func isUnspecified(host string) bool {
+// IsUnspecified reports whether the host of an address stands for all addresses of
+// the machine.
+func IsUnspecified(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "" || err == nil && ip.IsUnspecified()
 }
 
-// openToAll is what is wrong with a relay that listens to other machines and
-// has no create key.
-const openToAll = "anybody who reaches the relay may create rooms: set LECTERN_CREATE_KEY or --create-key-file"
+// Warnings returns what you should know about a relay that listens on this
+// address. They are sentences without a full stop.
+func (s *Settings) Warnings(address string) (all []string) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil || isLoopback(host) {
+		return nil
+	}
+	if !s.createKey.value.IsSet() {
+		all = append(all, "anybody who reaches the relay may create rooms: set LECTERN_CREATE_KEY or --create-key-file")
+	}
+	if s.Dev {
+		all = append(all, "--dev lets pages of every origin connect")
+	}
+	return all
+}
 
-// isLoopback reports whether only this machine reaches the host.
+// isLoopback reports whether a host is reached from this machine alone.
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback() || host == "localhost"

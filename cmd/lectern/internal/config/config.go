@@ -1,4 +1,12 @@
-package main
+// Package config reads the options of lectern serve from flags, environment
+// variables and a TOML file. A flag wins over its variable, a variable over the
+// file, and the file over the default. Read reports all mistakes at once and
+// suggests the closest name for an unknown one. Settings remember where each
+// value came from, and never print a key.
+//
+// The package does not act on the options: it opens no sockets and knows neither
+// rooms nor HTTP.
+package config
 
 import (
 	"errors"
@@ -10,13 +18,14 @@ import (
 	"time"
 )
 
+// variablePrefix begins the name of every environment variable.
 const variablePrefix = "LECTERN_"
 
 // A source is where the value of an option comes from. A later kind wins over
 // an earlier one.
 type source struct {
 	kind  sourceKind
-	place string // how messages call the option there
+	place string // how messages name the option there
 }
 
 type sourceKind int
@@ -42,33 +51,50 @@ func (s source) String() string {
 	}
 }
 
-// A setting is an option with its value. All but the value and its source is
-// immutable.
+// A setting is an option with its value. Everything but the value and its source
+// is immutable.
 type setting struct {
 	name     string
-	target   reflect.Value                                 // the field of options that holds the value
+	target   reflect.Value                                 // the field of Options that holds the value
 	standard string                                        // its default, as it would stand on the command line
-	enum     []string                                      // nil if it may have other values
-	ownZero  bool                                          // zero does not mean the default
+	enum     []string                                      // nil if any value may be given
+	ownZero  bool                                          // zero has a meaning of its own, and is not the default
 	restart  bool                                          // it is read at the start only
 	bounds   bounds                                        // of a number or time
 	decode   func(text string, target reflect.Value) error // as a flag's value
 	source   source
 }
 
-// settings are the options with what they have been set to, and by whom.
-// They are immutable once they are made.
-type settings struct {
-	*options
+// Settings are the options in force and the source of each. They are immutable
+// once they are shared.
+type Settings struct {
+	Options
 	all       []*setting // in the order of the help
 	createKey accessKey
 	apiKey    accessKey
 }
 
-// A mistakes is all that is wrong with a configuration.
-type mistakes []error
+// CreateKey returns the key that a client must give to create a room. It may not
+// be set.
+func (s *Settings) CreateKey() Secret { return s.createKey.value }
 
-func (m mistakes) Error() string {
+// APIKey returns the key of the HTTP API. It may not be set.
+func (s *Settings) APIKey() Secret { return s.apiKey.value }
+
+// IsGiven reports whether a flag, a variable or the file sets an option.
+func (s *Settings) IsGiven(name string) bool {
+	set := s.setting(name)
+	return set != nil && set.source.kind != fromDefault
+}
+
+// Place returns how a message names an option: as a flag, as a variable, or with
+// its line in the file.
+func (s *Settings) Place(name string) string { return s.setting(name).source.place }
+
+// Mistakes are all that is wrong with a configuration.
+type Mistakes []error
+
+func (m Mistakes) Error() string {
 	if len(m) == 1 {
 		return m[0].Error()
 	}
@@ -80,30 +106,22 @@ func (m mistakes) Error() string {
 	return b.String()
 }
 
-// readSettings reads the configuration of a command line that was accepted
-// before: it has the same flags, but the files may have changed.
-func readSettings(args, environ []string) (*settings, error) {
-	line, o, err := parseLine(args)
-	if err != nil {
-		return nil, err
-	}
-	return settle(line, o, environ)
-}
-
-// settle gives each option that is not on the command line its value from the
-// environment, the file or its default. The options are those of the line's
-// command. The error is mistakes.
-func settle(line *commandLine, o *options, environ []string) (*settings, error) {
-	s := &settings{options: o, all: line.settings}
-	b := &settler{settings: s, others: line.others}
+// Read takes each option that the command line does not set from the variables,
+// the file or its default. Parsed is what the command line was parsed into; Read
+// does not change it, so the same command line may be read again when the file
+// has changed. The error is of type Mistakes.
+func (l *CommandLine) Read(parsed *Options, environ []string) (*Settings, error) {
+	s := &Settings{Options: *parsed}
+	s.all = l.settings(parsed, &s.Options)
+	b := &settler{Settings: s, others: l.others}
 	for _, set := range s.all {
 		b.known = append(b.known, set.name)
 	}
 	b.known = append(b.known, createKeyName, apiKeyName)
 	b.readEnvironment(environ)
 	b.settle(s.setting("config"))
-	if o.Config != "" {
-		b.readFile(o.Config)
+	if s.Config != "" {
+		b.readFile(s.Config)
 	}
 	for _, set := range s.all {
 		if set.name != "config" {
@@ -119,14 +137,14 @@ func settle(line *commandLine, o *options, environ []string) (*settings, error) 
 	return s, nil
 }
 
-// A settler makes settings.
+// A settler makes Settings.
 type settler struct {
-	*settings
+	*Settings
 	known       []string             // names of all options
-	others      []string             // names of those that other commands have
+	others      []string             // names of the options that only other commands have
 	environment map[string]string    // by the option's name
 	file        map[string]fileEntry // by the option's name
-	wrong       mistakes
+	wrong       Mistakes
 }
 
 func (b *settler) refuse(format string, args ...any) {
@@ -134,18 +152,21 @@ func (b *settler) refuse(format string, args ...any) {
 }
 
 // setting returns the setting with the name, nil if there is none.
-func (s *settings) setting(name string) *setting { return settingNamed(s.all, name) }
-
-func settingNamed(all []*setting, name string) *setting {
-	at := slices.IndexFunc(all, func(set *setting) bool { return set.name == name })
+func (s *Settings) setting(name string) *setting {
+	at := slices.IndexFunc(s.all, func(set *setting) bool { return set.name == name })
 	if at < 0 {
 		return nil
 	}
-	return all[at]
+	return s.all[at]
 }
 
-// serviceVariable fits what Kubernetes tells every container of a service that
-// is called lectern. It is not meant for the relay.
+// variableOf returns the name of an option's environment variable.
+func variableOf(option string) string {
+	return variablePrefix + strings.ToUpper(strings.ReplaceAll(option, "-", "_"))
+}
+
+// serviceVariable matches the variables that Kubernetes sets in every container
+// beside a service called lectern. They are not options.
 var serviceVariable = regexp.MustCompile(`^LECTERN_(SERVICE_(HOST|PORT(_.*)?)|PORT(_[0-9]+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // readEnvironment takes the variables, each "NAME=value".
@@ -211,8 +232,7 @@ func (s *setting) isZero() bool {
 	}
 }
 
-// take reads the value as that of a flag is read. After an error it is what it
-// was.
+// take reads the value like that of a flag. After an error it is unchanged.
 func (s *setting) take(text string) error {
 	value := reflect.New(s.target.Type()).Elem()
 	if text != "" || value.Kind() != reflect.Slice {

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/alecthomas/kong"
 )
 
 // The keys of these tests. No output may have them.
@@ -33,13 +35,29 @@ func rewrite(t testing.TB, path, text string) {
 }
 
 // read reads the configuration of lectern serve.
-func read(t testing.TB, file string, environ []string, flags ...string) (*settings, error) {
+func read(t testing.TB, file string, environ []string, flags ...string) (*Settings, error) {
 	t.Helper()
 	args := append([]string{"serve"}, flags...)
 	if file != "" {
 		args = append(args, "--config", writeFile(t, "lectern.toml", file))
 	}
-	return readSettings(args, environ)
+	return readArgs(args, environ)
+}
+
+// readArgs reads the configuration of a whole command line.
+func readArgs(args, environ []string) (*Settings, error) {
+	var c struct {
+		Serve struct{ Options } `cmd:""`
+	}
+	k, err := kong.New(&c, KongOptions()...)
+	if err != nil {
+		return nil, err
+	}
+	ctx, err := k.Parse(args)
+	if err != nil {
+		return nil, err
+	}
+	return NewCommandLine(ctx).Read(&c.Serve.Options, environ)
 }
 
 // TestPrecedence gives options of each type in all sources, and takes one
@@ -132,19 +150,6 @@ func TestZeroMeansTheDefault(t *testing.T) {
 			t.Errorf("--%s=%s is %s, want %s", name, zero, got, want)
 		}
 	}
-	closed, err := read(t, "", nil, "--host-grace=0")
-	if err != nil || closed.hubConfig().HostGrace >= 0 {
-		t.Errorf("%v: the hub does not close a room at once", err)
-	}
-}
-
-// TestVariablesOfOtherCommands has one for the bench, which starts a relay that
-// gets it too.
-func TestVariablesOfOtherCommands(t *testing.T) {
-	t.Parallel()
-	if _, err := read(t, "", []string{"LECTERN_VIEWERS=5", "LECTERN_MAX_ROOMS=5"}); err != nil {
-		t.Error(err)
-	}
 }
 
 // TestMistakes looks at what is refused, and whether the reason helps.
@@ -209,7 +214,7 @@ func TestMistakes(t *testing.T) {
 				rewrite(t, path, c.file)
 				flags = append(flags, "--config", path)
 			}
-			_, err := readSettings(flags, c.env)
+			_, err := readArgs(flags, c.env)
 			if err == nil {
 				t.Fatal("it is accepted")
 			}

@@ -1,11 +1,10 @@
-package main
+package config
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -14,18 +13,17 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// maxConfigFile is how many bytes a configuration file, or a key's file, may
-// have.
+// maxConfigFile bounds a configuration file and a key's file, in bytes.
 const maxConfigFile = 1 << 20
 
-// A fileEntry is what the file says of one option.
+// A fileEntry is an option in the file.
 type fileEntry struct {
 	place string // file:line: name
 	text  string // as it would stand in the environment
 }
 
-// readFile reads the configuration file: TOML, of which only keys at the top
-// are used, with the names of the options.
+// readFile reads the configuration file: TOML with the names of options as keys,
+// and no tables.
 func (b *settler) readFile(path string) {
 	text, err := readBounded(path)
 	if err != nil {
@@ -37,8 +35,8 @@ func (b *settler) readFile(path string) {
 		b.refuse("%s: %w", linePlace(path, err), err)
 		return
 	}
-	// A strict reading into nothing tells each key, and the line that it is on.
-	// It is the one way that the library's stable part has to learn the lines.
+	// Decoding strictly into an empty struct reports every key as unknown, with its
+	// line. The library's stable API tells the lines in no other way.
 	var nothing struct{}
 	var keys *toml.StrictMissingError
 	err = toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&nothing)
@@ -56,7 +54,7 @@ func (b *settler) readFile(path string) {
 	}
 }
 
-// enter takes one key of the file.
+// enter takes a key of the file.
 func (b *settler) enter(name, place string, value any) {
 	wanted := b.wants(name)
 	if wanted == nil {
@@ -91,8 +89,8 @@ func (b *settler) wants(name string) any {
 	return nil
 }
 
-// textOf returns a value of the file as it would stand in the environment. It
-// must be of the TOML type that fits the option's.
+// textOf returns a value of the file as it would stand in the environment. The
+// value must be of the TOML type that the option's type corresponds to.
 func textOf(value, wanted any) (string, error) {
 	ok := false
 	must := "must be a string"
@@ -103,7 +101,7 @@ func textOf(value, wanted any) (string, error) {
 	case bool:
 		must = "must be true or false"
 		_, ok = value.(bool)
-	case []webOrigin, []trustedPeer, []adminHost:
+	case []Origin, []Network, []Hostname:
 		must = "must be a string or an array of strings"
 		if list, isList := value.([]any); isList {
 			return joined(list, must)
@@ -133,7 +131,7 @@ func joined(list []any, must string) (string, error) {
 	return strings.Join(texts, ","), nil
 }
 
-// tomlType returns what TOML calls a value that was read.
+// tomlType returns the name of a value's type in TOML.
 func tomlType(value any) string {
 	switch value.(type) {
 	case string:
@@ -153,7 +151,7 @@ func tomlType(value any) string {
 	}
 }
 
-// linePlace returns the file and line of an error of the TOML library.
+// linePlace returns the file and the line that an error of the TOML library names.
 func linePlace(path string, err error) string {
 	var at *toml.DecodeError
 	if !errors.As(err, &at) {
@@ -163,7 +161,7 @@ func linePlace(path string, err error) string {
 	return fmt.Sprintf("%s:%d", path, line)
 }
 
-// readBounded reads a file that must not be large.
+// readBounded reads a file of at most maxConfigFile bytes.
 func readBounded(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -175,41 +173,4 @@ func readBounded(path string) ([]byte, error) {
 		err = fmt.Errorf("%s has more than %d bytes", path, maxConfigFile)
 	}
 	return text, err
-}
-
-// suggestion names the known name that is nearest to a wrong one, if one is
-// near at all.
-func suggestion[V any](wrong string, known map[string]V) string {
-	nearest, least := "", len(wrong)/2+1
-	for _, name := range slices.Sorted(maps.Keys(known)) {
-		if d := distance(wrong, name); d < least {
-			nearest, least = name, d
-		}
-	}
-	if nearest == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %s?", nearest)
-}
-
-// distance returns how many letters must be added, removed or changed to make b
-// of a (Levenshtein's).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1) // of a's beginning, to each beginning of b
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// The names of the options that are keys themselves. There are no such flags: a
-// command line can be read by everybody on the machine.
+// The names of the options that are keys themselves. They have no flags, because
+// everybody on the machine can read a command line.
 const (
 	createKeyName = "create-key"
 	apiKeyName    = "api-key"
@@ -20,37 +20,43 @@ const (
 	maxKey = 1024 // bytes
 )
 
-// A secret is never shown by accident: fmt, slog and encoding/json get a mask.
-// It is behind a pointer because fmt calls no methods of unexported fields, and
-// prints what they hold.
-type secret struct{ text *string }
+// A Secret is never shown by accident: fmt, slog and encoding/json print a mask.
+// The text is behind a pointer because fmt prints unexported fields without
+// calling their methods. The zero Secret is not set.
+type Secret struct{ text *string }
 
 const secretMask = "********"
 
-func (s secret) String() string               { return secretMask }
-func (s secret) GoString() string             { return secretMask }
-func (s secret) MarshalText() ([]byte, error) { return []byte(secretMask), nil }
+// String returns a mask.
+func (s Secret) String() string { return secretMask }
 
-// reveal returns the secret itself, empty if there is none.
-func (s secret) reveal() string {
+// GoString returns a mask.
+func (s Secret) GoString() string { return secretMask }
+
+// MarshalText returns a mask.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(secretMask), nil }
+
+// Reveal returns the secret itself, empty if it is not set.
+func (s Secret) Reveal() string {
 	if s.text == nil {
 		return ""
 	}
 	return *s.text
 }
 
-func (s secret) isSet() bool { return s.text != nil }
+// IsSet reports whether there is a secret.
+func (s Secret) IsSet() bool { return s.text != nil }
 
-// An accessKey is one of the two secrets; it may not be set.
+// An accessKey is one of the two keys. It may not be set.
 type accessKey struct {
 	name   string
-	value  secret
+	value  Secret
 	source source
 }
 
-// settleKey finds a key: in the environment, in the configuration file, or in a
-// file of its own, which is named by an option that ends with -file. The same
-// source must not have both.
+// settleKey finds a key in the environment, in the configuration file or in a
+// file of its own, which the option with the suffix -file names. One source must
+// not set both.
 func (b *settler) settleKey(name string, check func(string) error) accessKey {
 	k := accessKey{name: name}
 	from, text := b.from(name)
@@ -74,11 +80,11 @@ func (b *settler) settleKey(name string, check func(string) error) accessKey {
 		b.refuse("%s: %w", from.place, err)
 		return k
 	}
-	k.value, k.source = secret{&text}, from
+	k.value, k.source = Secret{&text}, from
 	return k
 }
 
-// readKey returns what a key's file holds, without the end of its line.
+// readKey returns the content of a key's file without the line end.
 func readKey(path string) (string, error) {
 	if path == "" {
 		return "", errors.New("no file is named")
@@ -94,7 +100,7 @@ func readKey(path string) (string, error) {
 	return line, nil
 }
 
-// checkKey refuses what is no good key. Its errors do not show it.
+// checkKey refuses an unsuitable key. Its errors do not show the key.
 func checkKey(k string) error {
 	switch {
 	case k == "":
@@ -109,13 +115,14 @@ func checkKey(k string) error {
 	return nil
 }
 
-// checkBearer refuses in addition what cannot follow "Bearer" in a header.
+// checkBearer is checkKey for a key that has to fit into an Authorization header
+// after "Bearer".
 func checkBearer(k string) error {
 	if err := checkKey(k); err != nil {
 		return err
 	}
 	if strings.ContainsFunc(k, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return errors.New("the key goes into an HTTP header: only letters, digits and signs of ASCII may be in it, and no space")
+		return errors.New("the key goes into an HTTP header: it may have only printable ASCII characters and no spaces")
 	}
 	return nil
 }

@@ -1,30 +1,16 @@
-package main
+package config
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"net"
-	"os"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 )
 
-type configCommand struct{ options }
-
-// Run prints the configuration in the form of its file.
-func (c *configCommand) Run(line *commandLine) error {
-	s, err := settle(line, &c.options, os.Environ())
-	if err != nil {
-		return err
-	}
-	return s.print(os.Stdout)
-}
-
-// print writes a file that has the same effect, but for the keys, of which it
-// only tells that they are there.
-func (s *settings) print(w io.Writer) error {
+// Print writes a configuration file with the same effect, and where each value
+// came from. It masks the keys.
+func (s *Settings) Print(w io.Writer) error {
 	var b strings.Builder
 	for _, set := range s.all {
 		line, err := set.line()
@@ -35,7 +21,7 @@ func (s *settings) print(w io.Writer) error {
 	}
 	for _, k := range []accessKey{s.createKey, s.apiKey} {
 		line := "# " + k.name + " is not set"
-		if k.value.isSet() {
+		if k.value.IsSet() {
 			line = fmt.Sprintf("# %s = %q", k.name, k.value)
 		}
 		fmt.Fprintf(&b, "%-40s # %s\n", line, k.source)
@@ -52,7 +38,7 @@ func (s *setting) line() (string, error) {
 		return "# " + s.name + " is not set", nil
 	}
 	switch value.(type) {
-	case int, bool, []webOrigin, []trustedPeer, []adminHost: // TOML has them
+	case int, bool, []Origin, []Network, []Hostname: // TOML has them
 	default:
 		value = fmt.Sprint(value)
 	}
@@ -65,28 +51,4 @@ func (s *setting) line() (string, error) {
 		text = "# " + text
 	}
 	return text, nil
-}
-
-type checkCommand struct{ options }
-
-// Run tells what settle has found, all at once, and then what keeps the relay
-// from starting here and now.
-func (c *checkCommand) Run(line *commandLine) error {
-	s, err := settle(line, &c.options, os.Environ())
-	if err != nil {
-		return err
-	}
-	warnings, err := s.try(context.Background())
-	host, _, splitErr := net.SplitHostPort(s.Addr)
-	if splitErr == nil && !s.createKey.value.isSet() && !isLoopback(host) {
-		warnings = append(warnings, openToAll)
-	}
-	for _, w := range warnings {
-		fmt.Fprintln(os.Stderr, "lectern: warning:", w)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Println("The configuration is good.")
-	return err
 }

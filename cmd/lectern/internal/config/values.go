@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -13,11 +13,11 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// A webOrigin is what browsers send as Origin, or "*" for any.
-type webOrigin string
+// An Origin is the Origin header of a page that may connect, or "*" for any.
+type Origin string
 
-// UnmarshalText refuses what no browser sends: the hub compares it as a whole.
-func (o *webOrigin) UnmarshalText(text []byte) error {
+// UnmarshalText refuses what no browser sends: origins are compared as a whole.
+func (o *Origin) UnmarshalText(text []byte) error {
 	origin := string(text)
 	if origin != "*" {
 		u, err := url.Parse(origin)
@@ -28,15 +28,15 @@ func (o *webOrigin) UnmarshalText(text []byte) error {
 			return fmt.Errorf("%q has the port that %s has anyway: browsers leave it out", origin, u.Scheme)
 		}
 	}
-	*o = webOrigin(origin)
+	*o = Origin(origin)
 	return nil
 }
 
-// A trustedPeer is a network whose X-Forwarded-For is believed.
-type trustedPeer netip.Prefix
+// A Network holds the addresses of proxies whose X-Forwarded-For is believed.
+type Network netip.Prefix
 
-// UnmarshalText takes a network, or an address alone.
-func (p *trustedPeer) UnmarshalText(text []byte) error {
+// UnmarshalText takes a CIDR or a single address.
+func (p *Network) UnmarshalText(text []byte) error {
 	prefix, err := netip.ParsePrefix(string(text))
 	if err != nil {
 		address, noAddress := netip.ParseAddr(string(text))
@@ -51,14 +51,14 @@ func (p *trustedPeer) UnmarshalText(text []byte) error {
 		}
 		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96)
 	}
-	*p = trustedPeer(prefix.Masked())
+	*p = Network(prefix.Masked())
 	return nil
 }
 
 // MarshalText returns what UnmarshalText takes.
-func (p trustedPeer) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+func (p Network) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-func (p trustedPeer) String() string {
+func (p Network) String() string {
 	prefix := netip.Prefix(p)
 	if prefix.IsSingleIP() {
 		return prefix.Addr().String()
@@ -66,16 +66,16 @@ func (p trustedPeer) String() string {
 	return prefix.String()
 }
 
-// A memorySize is a number of bytes, 0 for what the relay finds out by itself.
-type memorySize int64
+// A MemorySize is a number of bytes; 0 means that the relay finds out by itself.
+type MemorySize int64
 
-// minMemory is the least that a relay can work with.
+// minMemory is the least memory that a relay can work with.
 const minMemory = 64 << 20
 
 const autoMemory = "auto"
 
 // UnmarshalText takes a size like 512MB or 1GiB, or auto.
-func (m *memorySize) UnmarshalText(text []byte) error {
+func (m *MemorySize) UnmarshalText(text []byte) error {
 	if string(text) == autoMemory {
 		*m = 0
 		return nil
@@ -87,32 +87,52 @@ func (m *memorySize) UnmarshalText(text []byte) error {
 	if bytes < minMemory {
 		return fmt.Errorf("%q is too little: the relay needs 64MiB", text)
 	}
-	*m = memorySize(bytes)
+	*m = MemorySize(bytes)
 	return nil
 }
 
-func (m memorySize) String() string {
+func (m MemorySize) String() string {
 	if m == 0 {
 		return autoMemory
 	}
 	return strconv.FormatInt(int64(m), 10) + "B"
 }
 
-// A logLevel is one of the four levels.
-type logLevel slog.Level
+// A LogLevel is the least important level that is logged.
+type LogLevel slog.Level
 
-var logLevels = map[string]slog.Level{
-	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+// UnmarshalText takes the name of a level, in upper or lower case.
+func (l *LogLevel) UnmarshalText(text []byte) error {
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+		if strings.EqualFold(string(text), level.String()) {
+			*l = LogLevel(level)
+			return nil
+		}
+	}
+	return errors.New("must be debug, info, warn or error")
 }
 
-// UnmarshalText takes a level's name, in upper or lower case.
-func (l *logLevel) UnmarshalText(text []byte) error {
-	level, ok := logLevels[strings.ToLower(string(text))]
-	if !ok {
-		return errors.New("must be debug, info, warn or error")
+func (l LogLevel) String() string { return strings.ToLower(slog.Level(l).String()) }
+
+// A Hostname is a name that the admin address answers to, in lower case.
+type Hostname string
+
+// maxHostname bounds a host's name, in bytes (RFC 1035 2.3.4).
+const maxHostname = 253
+
+// UnmarshalText refuses what cannot be the name in a Host header. A port is not
+// part of the name.
+func (h *Hostname) UnmarshalText(text []byte) error {
+	name := strings.ToLower(string(text))
+	isNoLetter := func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && !strings.ContainsRune("-._", c)
 	}
-	*l = logLevel(level)
+	switch {
+	case len(name) > maxHostname:
+		return fmt.Errorf("a host's name has at most %d bytes", maxHostname)
+	case name == "" || strings.Trim(name, ".") != name || strings.ContainsFunc(name, isNoLetter):
+		return fmt.Errorf("%q is no host's name: it must be like lectern.example.org, without a port", text)
+	}
+	*h = Hostname(name)
 	return nil
 }
-
-func (l logLevel) String() string { return strings.ToLower(slog.Level(l).String()) }

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"bufio"
@@ -47,11 +47,6 @@ func TestAdminHosts(t *testing.T) {
 	}
 	if refused == 0 {
 		t.Fatal("no Host was refused")
-	}
-	for _, name := range []string{"a:80", "http://a", "a/b", "", "*", "a..b c", ".a", strings.Repeat("a", 254)} {
-		if _, err := read(t, "", nil, "--admin-host="+name); err == nil && name != "" {
-			t.Errorf("--admin-host %q is accepted", name)
-		}
 	}
 }
 

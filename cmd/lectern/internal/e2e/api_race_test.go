@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"bufio"
@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lectern/cmd/lectern/internal/httpapi/apitest"
 )
 
 // TestDeleteDuringBroadcasts: a viewer gets every broadcast that was accepted,
@@ -18,7 +20,7 @@ func TestDeleteDuringBroadcasts(t *testing.T) {
 	t.Parallel()
 	b := startAPI(t)
 	for round := range 3 {
-		code := b.ask("POST", "/v1/api/rooms", `{}`).want(t, 201).room(t).Code
+		code := b.ask("POST", "/v1/api/rooms", `{}`).Want(t, 201).Room(t).Code
 		viewer := dial(t, b.url("/"))
 		say(t, viewer, `{"type":"join","code":"`+code+`"}`)
 		hearType(t, viewer, "joined")
@@ -35,15 +37,15 @@ func TestDeleteDuringBroadcasts(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					if a.status == http.StatusNotFound {
+					if a.Status == http.StatusNotFound {
 						return
 					}
-					if a.status != http.StatusOK {
+					if a.Status != http.StatusOK {
 						t.Errorf("a broadcast was answered %s", a)
 						return
 					}
 					mu.Lock()
-					accepted[a.seq(t)] = data
+					accepted[a.Seq(t)] = data
 					mu.Unlock()
 				}
 			})
@@ -51,7 +53,7 @@ func TestDeleteDuringBroadcasts(t *testing.T) {
 		time.Sleep(time.Duration(20+30*round) * time.Millisecond)
 		deleted := 0
 		for range 2 {
-			if b.ask("DELETE", "/v1/api/rooms/"+code, "").status == http.StatusOK {
+			if b.ask("DELETE", "/v1/api/rooms/"+code, "").Status == http.StatusOK {
 				deleted++
 			}
 		}
@@ -74,7 +76,7 @@ func TestDeleteDuringBroadcasts(t *testing.T) {
 func TestProxyReusesTheConnection(t *testing.T) {
 	t.Parallel()
 	b := startAPI(t)
-	authorized := "Host: " + b.addr + "\r\nAuthorization: Bearer " + testKey + "\r\nConnection: keep-alive\r\n"
+	authorized := "Host: " + b.addr + "\r\nAuthorization: Bearer " + apitest.Key + "\r\nConnection: keep-alive\r\n"
 	first := "GET /v1/api/rooms HTTP/1.1\r\n" + authorized + "\r\n"
 	create := "POST /v1/api/rooms HTTP/1.1\r\n" + authorized + "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 	upgrade := "GET / HTTP/1.1\r\nHost: " + b.addr + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
@@ -106,7 +108,7 @@ func TestProxyReusesTheConnection(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if a := readReply(t, response); a.status > 201 || !response.Close {
+			if a := apitest.Read(t, response); a.Status > 201 || !response.Close {
 				t.Errorf("answered %s, close %t", a, response.Close)
 			}
 			if rest, _ := io.ReadAll(all); len(rest) > 0 {
@@ -121,7 +123,7 @@ func TestProxyReusesTheConnection(t *testing.T) {
 
 func listed(t *testing.T, b *apiBinary) (page roomPage) {
 	t.Helper()
-	b.ask("GET", "/v1/api/rooms", "").want(t, 200).into(t, &page)
+	b.ask("GET", "/v1/api/rooms", "").Want(t, 200).Into(t, &page)
 	return page
 }
 
@@ -132,17 +134,17 @@ func TestLargeBodyIsRefusedWithAnAnswer(t *testing.T) {
 	b := startAPI(t)
 	huge := `{"data":"` + strings.Repeat("x", 8<<20) + `"}`
 	for name, c := range map[string]struct {
-		change change
+		change apitest.Change
 		status int
 	}{
 		"too large": {func(*http.Request) {}, 413},
 		"chunked":   {func(r *http.Request) { r.ContentLength = -1 }, 413},
-		"no key":    {noKey, 401},
-		"text":      {header("Content-Type", "text/plain"), 415},
-		"expects":   {header("Expect", "100-continue"), 413},
+		"no key":    {apitest.NoKey, 401},
+		"text":      {apitest.Header("Content-Type", "text/plain"), 415},
+		"expects":   {apitest.Header("Expect", "100-continue"), 413},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b.ask("POST", "/v1/api/rooms/A1B2C3/broadcast", huge, c.change).want(t, c.status)
+			b.ask("POST", "/v1/api/rooms/A1B2C3/broadcast", huge, c.change).Want(t, c.status)
 		})
 	}
 }

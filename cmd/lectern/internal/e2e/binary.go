@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"bufio"
@@ -17,37 +17,52 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"lectern/cmd/lectern/internal/httpapi/apitest"
 )
 
-// buildFlags are how the relay is built: with the race detector if the tests
-// are, and without asking git for a revision.
-var buildFlags = []string{"build", "-buildvcs=false"}
-
-// binaryPath is the relay that TestMain built.
+// binaryPath is the relay that Main built.
 var binaryPath string
 
-func TestMain(m *testing.M) {
-	if arguments := os.Getenv(receiversEnv); arguments != "" {
-		if err := receive(arguments); err != nil {
-			fmt.Fprintln(os.Stderr, "receivers:", err)
-			os.Exit(1)
-		}
+// Main builds the relay once, runs the tests of a package and returns the exit
+// code. A TestMain calls it. If the tests have the race detector, the relay has it,
+// too.
+func Main(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "lectern-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "lectern-test-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		binaryPath = filepath.Join(dir, "lectern")
-		if out, err := exec.Command("go", append(buildFlags, "-o", binaryPath, ".")...).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
+	defer os.RemoveAll(dir)
+	binaryPath = filepath.Join(dir, "lectern")
+	build := []string{"build", "-buildvcs=false", "-o", binaryPath}
+	if raced {
+		build = append(build, "-race")
+	}
+	if out, err := exec.Command("go", append(build, "lectern/cmd/lectern")...).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
 }
+
+// Start starts the relay for a test of another package. It ends with the test.
+// The addresses are those of the relay and of its admin listener, as host:port.
+func Start(t testing.TB, flags ...string) (addr, admin string) {
+	t.Helper()
+	b := startBinary(t, flags...)
+	return b.addr, b.admin
+}
+
+// StartAPI is Start for a relay whose HTTP API has the key apitest.Key.
+func StartAPI(t testing.TB, flags ...string) (addr, admin string) {
+	t.Helper()
+	b := startBinaryUnder(t, withKey, flags...)
+	return b.addr, b.admin
+}
+
+// withKey is the command that startBinaryUnder starts a relay with an API key by.
+var withKey = []string{"env", "LECTERN_API_KEY=" + apitest.Key}
 
 // A binary is the real relay, running as a process of its own.
 type binary struct {

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"bufio"
@@ -41,28 +41,19 @@ var kinds = []struct {
 	watch  func(t *testing.T, url, code string, numbered bool, to chan heard) // a viewer that comes back
 }{
 	{"go", func() string { return "" }, startGo, watchGo},
-	{"python", func() string { _, why := findPython(); return why }, startPython, watchPython},
+	{"python", func() string { _, why := FindPython(); return why }, startPython, watchPython},
 	{"node", absentNode, startNode, watchNode},
 }
 
 // clientsDir holds the peers that are not written in Go, and what they need.
 const clientsDir = "testdata/clients"
 
-// missing skips the test, or fails it where nothing may be skipped.
-func missing(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
-
 // TestClients has one of each kind host a room with viewers of all kinds.
 func TestClients(t *testing.T) {
 	for i, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			if why := kind.absent(); why != "" {
-				missing(t, why)
+				Missing(t, why)
 			}
 			t.Parallel()
 			b := startBinary(t, "--host-grace=0")
@@ -250,7 +241,7 @@ type process struct {
 }
 
 func startPython(t *testing.T, url string) peer {
-	python, _ := findPython()
+	python, _ := FindPython()
 	return startProcess(t, make(chan heard, 1024), python, "peer.py", url)
 }
 
@@ -340,17 +331,6 @@ func (p *process) leave() heard {
 		p.t.Fatal(err)
 	}
 	return p.hear()
-}
-
-// findPython returns a Python that has websockets. The Debian package is for
-// the system's own, which need not be the first in PATH.
-func findPython() (python, absent string) {
-	for _, python := range []string{"/usr/bin/python3", "python3"} {
-		if exec.Command(python, "-c", "import websockets").Run() == nil {
-			return python, ""
-		}
-	}
-	return "", "no python3 with websockets here (Debian: python3-websockets)"
 }
 
 func absentNode() string {

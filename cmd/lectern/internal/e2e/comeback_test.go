@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"context"
@@ -22,7 +22,7 @@ func TestViewersComeBackAfterCuts(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			if why := kind.absent(); why != "" {
-				missing(t, why)
+				Missing(t, why)
 			}
 			t.Parallel()
 			b := startBinary(t, "--retain", "33554432", "--retain-messages", "100000", "--close-timeout", "1s", "--ping-after", "1s", "--idle-timeout", "4s")
@@ -218,7 +218,7 @@ func watchGo(t *testing.T, url, code string, numbered bool, to chan heard) {
 }
 
 func watchPython(t *testing.T, url, code string, numbered bool, to chan heard) {
-	python, _ := findPython()
+	python, _ := FindPython()
 	startProcess(t, to, python, append([]string{"viewer.py", url, code}, asked(numbered)...)...)
 }
 

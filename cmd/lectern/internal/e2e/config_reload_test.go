@@ -1,11 +1,10 @@
-package main
+package e2e
 
 import (
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"os/exec"
 	"reflect"
 	"slices"
 	"strings"
@@ -222,28 +221,6 @@ func TestFewDescriptors(t *testing.T) {
 		b.wait(timeToEnd)
 		if n := strings.Count(b.logged(), "fewer descriptors than connections"); n != want {
 			t.Errorf("%s: it warns %d times, want %d", flag, n, want)
-		}
-	}
-}
-
-// TestReadmeConfiguration checks the file and the unit that the README shows.
-func TestReadmeConfiguration(t *testing.T) {
-	t.Parallel()
-	readme := page(t, "README.md")
-	_, example, _ := strings.Cut(readme, "```toml\n")
-	example, _, ok := strings.Cut(example, "```")
-	if !ok {
-		t.Fatal("the README shows no configuration file")
-	}
-	keyFile := writeFile(t, "create.key", testCreateKey)
-	s, err := read(t, strings.ReplaceAll(example, "/etc/lectern/create.key", keyFile), nil)
-	if err != nil || s.MaxRooms != 50 || len(s.AllowOrigin) != 2 {
-		t.Errorf("%v: %v", err, s)
-	}
-	if _, err := exec.LookPath("openssl"); err == nil {
-		made, err := exec.Command("openssl", "rand", "-hex", "16").Output()
-		if err != nil || checkBearer(strings.TrimSpace(string(made))) != nil {
-			t.Errorf("openssl's key %q: %v", made, err)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"bufio"
@@ -32,7 +32,7 @@ func TestFiveThousandViewers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if limit.Max < total+200 {
-		missing(t, fmt.Sprintf("only %d descriptors a process are allowed here", limit.Max))
+		Missing(t, fmt.Sprintf("only %d descriptors a process are allowed here", limit.Max))
 	}
 	b := startBinary(t)
 	if n := b.metric("lectern_viewers"); n != 0 {

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"net/http"
@@ -7,25 +7,6 @@ import (
 	"testing"
 	"time"
 )
-
-func TestDrainTimeoutByConnections(t *testing.T) {
-	for _, c := range []struct {
-		option      time.Duration
-		connections int
-		want        time.Duration
-	}{
-		{0, 0, 10 * time.Second},
-		{0, 100_000, 10 * time.Second},
-		{0, 100_001, 10*time.Second + 100*time.Microsecond},
-		{0, 1_000_000, 100 * time.Second},
-		{time.Millisecond, 1_000_000, time.Millisecond},
-		{time.Hour, 0, time.Hour},
-	} {
-		if got := drainTimeout(c.option, c.connections); got != c.want {
-			t.Errorf("--drain-timeout %s with %d connections: %s, want %s", c.option, c.connections, got, c.want)
-		}
-	}
-}
 
 // TestTheLogTellsHowLongADrainTakes at the start and at the end, and that a
 // timeout is too short for it.

@@ -1,22 +1,16 @@
-package main
+package e2e
 
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"lectern/hub"
-	"lectern/hub/budget"
 )
 
 // openAPIRequest has the largest answer that needs no key.
@@ -125,82 +119,10 @@ func TestUnreadAnswersStarveNobody(t *testing.T) {
 	}
 }
 
-// TestHTTPLimitIsAQuarterOfTheDescriptors: the rest is for WebSockets.
-func TestHTTPLimitIsAQuarterOfTheDescriptors(t *testing.T) {
-	for _, c := range []struct{ flag, descriptors, want int }{
-		{0, 20_000, 256}, {300, 20_000, 300}, {300, 1000, 250}, {256, 64, 16}, {5, 64, 5}, {5, 3, 1},
-	} {
-		r := &relay{limit: c.descriptors}
-		r.current.Store(&settings{options: &options{MaxHTTP: c.flag}})
-		if got := r.maxHTTP(); got != c.want {
-			t.Errorf("--max-http %d with %d descriptors: %d, want %d", c.flag, c.descriptors, got, c.want)
-		}
-	}
-}
-
-// A pipeConn is a hand-over's connection in memory.
-func newPipeConn(t *testing.T) (c *httpConn, client net.Conn) {
-	client, server := net.Pipe()
-	t.Cleanup(func() { _ = client.Close() })
-	h := newHandover(nil, func() int { return 1 })
-	h.hub = hub.New(hub.Config{}, nil)
-	if err := h.enter(netip.Addr{}); err != nil {
-		t.Fatal(err)
-	}
-	return &httpConn{Conn: server, handover: h}, client
-}
-
-// TestOneAddressHasAQuarterOfThePlaces, and of IPv6 a /64 counts as one.
-func TestOneAddressHasAQuarterOfThePlaces(t *testing.T) {
-	const limit = 40
-	h := newHandover(nil, func() int { return limit })
-	h.hub = hub.New(hub.Config{}, nil)
-	entered := 0
-	enter := func(address string, want error) {
-		t.Helper()
-		err := h.enter(network(netip.MustParseAddr(address)))
-		if err != want {
-			t.Errorf("connection %d, from %s: %v, want %v", entered, address, err, want)
-		}
-		if err == nil {
-			entered++
-		}
-	}
-	for range limit / perAddress {
-		enter("192.0.2.1", nil)
-		enter("2001:db8::1", nil)
-	}
-	for _, same := range []string{"192.0.2.1", "::ffff:192.0.2.1", "2001:db8::2", "2001:db8::1%eth0", "2001:db8:0:0:ffff::"} {
-		enter(same, errHTTPMany)
-	}
-	for i := range limit / perAddress {
-		enter("192.0.2.2", nil)
-		enter(fmt.Sprintf("2001:db8:0:%d::", i+1), nil)
-	}
-	enter("192.0.2.9", errHTTPFull)
-	h.leave(network(netip.MustParseAddr("192.0.2.1")))
-	enter("192.0.2.1", nil)
-	enter("192.0.2.9", errHTTPFull)
-	if used := h.hub.Budget().Used(budget.HTTP); used != limit*httpConnBytes || entered != limit+1 {
-		t.Errorf("%d entered, %d bytes are counted", entered, used)
-	}
-}
-
-// TestAnHTTPConnectionIsCountedOnce from the hand-over to the first close.
-func TestAnHTTPConnectionIsCountedOnce(t *testing.T) {
-	c, _ := newPipeConn(t)
-	for range 2 {
-		_ = c.Close()
-	}
-	if h := c.handover; h.Open() != 0 || len(h.from) != 0 || h.hub.Budget().Used(budget.HTTP) != 0 {
-		t.Errorf("%d connections of %d addresses with %d bytes are left", h.Open(), len(h.from), h.hub.Budget().Used(budget.HTTP))
-	}
-}
-
 // TestAnHTTPConnectionTakesWhatIsCounted measures one that waits for its client
 // to read.
 func TestAnHTTPConnectionTakesWhatIsCounted(t *testing.T) {
-	if slices.Contains(buildFlags, "-race") {
+	if raced {
 		t.Skip("the race detector takes memory of its own")
 	}
 	t.Parallel()
@@ -218,73 +140,6 @@ func TestAnHTTPConnectionTakesWhatIsCounted(t *testing.T) {
 	t.Logf("%.0f bytes each", each)
 	if each > httpConnBytes {
 		t.Errorf("a connection takes %.0f bytes, and %d are counted", each, httpConnBytes)
-	}
-}
-
-// A body that does not fit into the memory budget is refused before it is read.
-func TestABodyThatDoesNotFitIsNotRead(t *testing.T) {
-	const limit = 1 << 20
-	for name, length := range map[string]int64{"of known size": 400_000, "in chunks": -1} {
-		t.Run(name, func(t *testing.T) {
-			s := newAPIServer(t, hub.Config{})
-			code := s.create(`{}`)
-			s.hub.Budget().SetLimit(limit)
-			body := `{"data":"` + strings.Repeat("x", 399_989) + `"}`
-			read := 0
-			ask := func() reply {
-				return s.do(http.MethodPost, "/v1/api/rooms/"+code+"/broadcast", `{"data":""}`, func(r *http.Request) {
-					r.ContentLength = length
-					r.Body = io.NopCloser(readCounter{strings.NewReader(body), &read})
-				})
-			}
-			ask().want(t, 503, "memory")
-			if read > limit/bodyCopies || length > 0 && read > 0 {
-				t.Errorf("%d bytes were read of a body that does not fit", read)
-			}
-			if n := s.hub.Refusals()["memory"]; n != 1 {
-				t.Errorf("%d refusals for memory are counted", n)
-			}
-			s.hub.Budget().SetLimit(100 * limit)
-			ask().want(t, 200)
-			if n := s.hub.Budget().Used(budget.HTTP); n != 0 {
-				t.Errorf("%d bytes are still counted", n)
-			}
-		})
-	}
-}
-
-type readCounter struct {
-	from io.Reader
-	n    *int
-}
-
-func (r readCounter) Read(p []byte) (int, error) {
-	n, err := r.from.Read(p)
-	*r.n += n
-	return n, err
-}
-
-// TestABodysMemoryGrowsWithWhatCame: what is only declared takes no memory.
-func TestABodysMemoryGrowsWithWhatCame(t *testing.T) {
-	const declared = 64 << 20
-	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "/", bytes.NewReader([]byte(`{"data":1}`)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.ContentLength = declared
-	allocated := testing.AllocsPerRun(1, func() {}) // warms up
-	result := testing.Benchmark(func(b *testing.B) {
-		b.ReportAllocs()
-		for range b.N {
-			r.Body = io.NopCloser(strings.NewReader(`{"data":1}`))
-			if _, err := readBody(nil, r, declared, &counted{budget: new(budget.Budget)}); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	if got := result.AllocedBytesPerOp(); got > 64<<10 || allocated > 0 {
-		t.Errorf("%d bytes were allocated for a body of 10 that declares %d", got, declared)
 	}
 }
 
@@ -324,24 +179,6 @@ func TestHTTPAnswersAreInTheEnvelope(t *testing.T) {
 	}
 	if got := b.metric(`lectern_http_responses_total{code="400"}`); got != 5 {
 		t.Errorf("%v answers of 400 are counted, want 5", got)
-	}
-}
-
-// TestOwnErrorsOfNetHTTP holds inEnvelope to the very bytes that net/http writes,
-// and leaves any other answer as it is.
-func TestOwnErrorsOfNetHTTP(t *testing.T) {
-	const end = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
-	for in, want := range map[string]string{
-		"HTTP/1.1 431 Request Header Fields Too Large" + end + "431 Request Header Fields Too Large":       `{"code":431,"message":"431 Request Header Fields Too Large"}`,
-		"HTTP/1.1 400 Bad Request: malformed Host header" + end + "400 Bad Request: malformed Host header": `{"code":400,"message":"malformed Host header"}`,
-		"HTTP/1.1 505 HTTP Version Not Supported: nope" + end + "505 HTTP Version Not Supported: a: b":     `{"code":505,"message":"a: b"}`,
-		"HTTP/1.1 200 OK\r\nX: y" + end + "text":                                                           "text",
-		"HTTP/1.1 404 Not Found\r\n\r\n" + `{"code":404}`:                                                  `{"code":404}`,
-	} {
-		got := string(inEnvelope(statusOf([]byte(in)), []byte(in)))
-		if !strings.HasSuffix(got, "\r\n\r\n"+want) {
-			t.Errorf("%q became %q", in, got)
-		}
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"encoding/json"
@@ -13,7 +13,7 @@ func TestLesson(t *testing.T) {
 	for i, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			if why := kind.absent(); why != "" {
-				missing(t, why)
+				Missing(t, why)
 			}
 			l := newLesson(t)
 			next := kinds[(i+1)%len(kinds)] // who becomes the host

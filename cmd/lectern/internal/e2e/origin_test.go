@@ -1,9 +1,11 @@
-package main
+package e2e
 
 import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"lectern/cmd/lectern/internal/httpapi/apitest"
 
 	"github.com/coder/websocket"
 )
@@ -41,7 +43,7 @@ func TestAPageOfAnotherOriginLearnsWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	readReply(t, response).want(t, 403, "--allow-origin")
+	apitest.Read(t, response).Want(t, 403, "--allow-origin")
 
 	c = dialFrom(t, b, "http://localhost:3000") // on the same machine
 	say(t, c, `{"type":"ping"}`)

@@ -1,5 +1,6 @@
 //go:build race
 
-package main
+package e2e
 
-func init() { buildFlags = append(buildFlags, "-race") }
+// raced tells that the tests run with the race detector.
+const raced = true

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"bufio"
@@ -6,59 +6,18 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"lectern/hub"
+	"lectern/cmd/lectern/internal/httpapi/apitest"
 )
-
-// TestRefusedRequestsAreCounted by cause.
-func TestRefusedRequestsAreCounted(t *testing.T) {
-	const guesses = 20
-	s := newAPIServer(t, hub.Config{})
-	for range guesses {
-		s.do(http.MethodGet, "/v1/api/rooms", "", wrongKey).want(t, 401)
-	}
-	s.do(http.MethodGet, "/v1/api/rooms", "", wrongKey).want(t, 429)
-	s.do(http.MethodGet, "/v1/api/rooms", "", noKey).want(t, 401) // no guess
-	s.do(http.MethodGet, "/v1/api/rooms", "", header("Origin", "https://evil.example")).want(t, 403)
-	provoke(s, 503, http.MethodGet, "/v1/api/rooms", "").want(t, 503)
-
-	r := &relay{hub: s.hub}
-	r.current.Store(&settings{options: new(options)})
-	admin := r.knownHosts(http.NotFoundHandler())
-	admin.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://evil.example/metrics", nil))
-
-	got := s.hub.Refusals()
-	for cause, n := range map[string]uint64{"wrong_api_key": guesses, "too_many_keys": 1, "origin": 1, "http_busy": 1, "misdirected": 1} {
-		if got[cause] != n {
-			t.Errorf("%d refusals for %s are counted, want %d", got[cause], cause, n)
-		}
-	}
-	causes := []string{errHTTPFull.Cause, errHTTPMany.Cause}
-	for _, cause := range refusalCauses {
-		causes = append(causes, cause)
-	}
-	for _, cause := range causes {
-		if !slices.Contains(hub.Causes(), cause) {
-			t.Errorf("the cause %s is not counted from the start", cause)
-		}
-	}
-	for _, report := range s.hub.TakeRefusals() {
-		if len(report.From) != 1 || report.From[0].String() != "192.0.2.1" {
-			t.Errorf("%s came from %v", report.Cause, report.From)
-		}
-	}
-}
 
 // TestEveryPhaseOfARequestEnds although the client does nothing more.
 func TestEveryPhaseOfARequestEnds(t *testing.T) {
 	t.Parallel()
 	b := startAPI(t)
-	const post = "POST /v1/api/rooms HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer " + testKey + "\r\n"
+	const post = "POST /v1/api/rooms HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer " + apitest.Key + "\r\n"
 	phases := map[string]struct {
 		request string
 		status  int // 0 for an answer that is not read

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"context"
@@ -120,21 +120,6 @@ func TestShutdownSaysGoodbyeAndExitsZero(t *testing.T) {
 	}
 	if code := b.wait(10 * time.Second); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
-	}
-}
-
-// TestSignalDuringTheStart ends the relay before anything of it had begun.
-func TestSignalDuringTheStart(t *testing.T) {
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	for range 200 {
-		r, err := newRelay(&settings{options: &options{Addr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0"}}, io.Discard)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := r.run(ended); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 

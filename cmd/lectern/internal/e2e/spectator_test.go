@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"bufio"
@@ -29,7 +29,7 @@ func sized[T any](full, ordinary, race T) T {
 	switch {
 	case *fullSize:
 		return full
-	case slices.Contains(buildFlags, "-race"):
+	case raced:
 		return race
 	default:
 		return ordinary
@@ -54,6 +54,11 @@ type spectator struct {
 		Seq          uint64 // of the last broadcast that it has got
 		Recovered    bool
 	}
+}
+
+// masked returns a client's message as a frame.
+func masked(text string) []byte {
+	return ws.MustCompileFrame(ws.MaskFrameInPlaceWith(ws.NewTextFrame([]byte(text)), [4]byte{1, 2, 3, 4}))
 }
 
 // A dismissal is the relay's close frame.

@@ -1,18 +1,15 @@
-package main
+package httpapi
 
 import (
-	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"lectern/frame"
 )
@@ -24,38 +21,47 @@ const (
 	adminIdleTimeout = 10 * time.Second
 )
 
-// newAdminServer returns the server of the admin address.
-func (r *relay) newAdminServer() *http.Server {
-	server := newServer(r.adminHandler(), r.log)
+// NewAdminServer returns a server with the timeouts of the admin address.
+func NewAdminServer(handler http.Handler, log *slog.Logger) *http.Server {
+	server := NewServer(handler, log)
 	server.WriteTimeout = adminTimeout
 	server.IdleTimeout = adminIdleTimeout
 	return server
 }
 
-// adminHandler serves the admin address.
-func (r *relay) adminHandler() http.Handler {
+// Admin returns the handler of the admin address: health, metrics and, if debug
+// is not nil, everything below /debug/.
+func (s *Site) Admin(metrics, debug http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	register(mux, r.health())
-	mux.Handle("GET /metrics", promhttp.HandlerFor(newRegistry(r), promhttp.HandlerOpts{}))
-	if r.config.Pprof {
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	register(mux, s.health())
+	mux.Handle("GET /metrics", metrics)
+	if debug != nil {
+		mux.Handle("GET /debug/", debug)
 	}
 	mux.HandleFunc("/", notFound)
-	return r.knownHosts(mux)
+	return s.knownHosts(mux)
 }
 
-// knownHosts lets requests pass whose Host is an IP address, localhost or an
+// Profiles returns the handler of net/http/pprof, for Admin.
+func Profiles() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("/", notFound)
+	return mux
+}
+
+// knownHosts passes requests whose Host is an IP address, localhost or an
 // --admin-host. A page can have the name of its own site resolved to this
-// address, and would then be of the same origin for the browser (DNS
-// rebinding); but its Host is that name.
-func (r *relay) knownHosts(next http.Handler) http.Handler {
+// address (DNS rebinding), and the browser would then let it read the answers; but
+// the Host header still has the page's name.
+func (s *Site) knownHosts(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		if !isKnownHost(request.Host, r.current.Load().AdminHost) {
-			r.hub.Refused("misdirected", clientOf(r.hub, request))
+		if !s.isKnownHost(request.Host) {
+			s.Hub.Refused("misdirected", clientOf(s.Hub, request))
 			answer(w, http.StatusMisdirectedRequest, "the admin address has an IP address, localhost or an --admin-host as Host, and not "+quoted(request.Host), nil)
 			return
 		}
@@ -65,52 +71,38 @@ func (r *relay) knownHosts(next http.Handler) http.Handler {
 
 // isKnownHost reports whether the admin address answers to a Host header. No
 // browser leaves it empty.
-func isKnownHost(header string, named []adminHost) bool {
+func (s *Site) isKnownHost(header string) bool {
 	host, _, err := net.SplitHostPort(header)
 	if err != nil {
 		host = strings.TrimSuffix(strings.TrimPrefix(header, "["), "]")
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	if host == "" || host == "localhost" || slices.Contains(named, adminHost(host)) {
+	if host == "" || host == "localhost" || s.IsAdminHost(host) {
 		return true
 	}
 	_, err = netip.ParseAddr(host)
 	return err == nil
 }
 
-// An adminHost is a name that the admin address answers to, in lower case.
-type adminHost string
-
-// UnmarshalText refuses what cannot be the name in a Host header. A port is none
-// of it.
-func (h *adminHost) UnmarshalText(text []byte) error {
-	name := strings.ToLower(string(text))
-	isNoLetter := func(c rune) bool {
-		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && !strings.ContainsRune("-._", c)
-	}
-	if name == "" || len(name) > 253 || strings.Trim(name, ".") != name || strings.ContainsFunc(name, isNoLetter) {
-		return errors.New(quoted(string(text)) + " is no host's name: it must be like lectern.example.org, without a port")
-	}
-	*h = adminHost(name)
-	return nil
-}
-
-// A boundedListener accepts no more than maxAdmin connections at once. Others
-// are answered 503.
-type boundedListener struct {
+// An AdminListener accepts at most 16 connections at once and answers 503 to
+// others.
+type AdminListener struct {
 	net.Listener
 	open atomic.Int64
 }
 
+// Open returns how many connections there are now. It may be called from anywhere.
+func (l *AdminListener) Open() int { return int(l.open.Load()) }
+
 // Accept returns the next connection for which there is a place.
-func (l *boundedListener) Accept() (net.Conn, error) {
+func (l *AdminListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
 		if l.open.Add(1) <= maxAdmin {
-			return &boundedConn{Conn: c, from: l}, nil
+			return &adminConn{Conn: c, from: l}, nil
 		}
 		l.open.Add(-1)
 		// A fresh connection's send buffer takes this without blocking.
@@ -120,15 +112,15 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// A boundedConn gives its place back when it is closed.
-type boundedConn struct {
+// An adminConn gives its place back on Close.
+type adminConn struct {
 	net.Conn
-	from *boundedListener
+	from *AdminListener
 	once sync.Once
 }
 
 // Close closes the connection.
-func (c *boundedConn) Close() error {
+func (c *adminConn) Close() error {
 	c.once.Do(func() { c.from.open.Add(-1) })
 	return c.Conn.Close()
 }

@@ -1,4 +1,4 @@
-package main
+package httpapi
 
 import (
 	"maps"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"lectern/cmd/lectern/internal/httpapi/apitest"
 	"lectern/hub"
 )
 
@@ -40,14 +41,14 @@ func TestFieldsOfARoom(t *testing.T) {
 		for kind, value := range wrongValues {
 			a := s.do(http.MethodPost, "/v1/api/rooms", `{"`+field+`":`+value+`}`)
 			if slices.Contains(allowed, kind) {
-				a.want(t, 201)
+				a.Want(t, 201)
 			} else {
-				a.want(t, 400, field)
+				a.Want(t, 400, field)
 			}
 		}
 	}
-	s.do(http.MethodPost, "/v1/api/rooms", `{"history":"relay","slow":"close"}`).want(t, 201)
-	s.do(http.MethodPost, "/v1/api/rooms", `{"history":"host","slow":"skip"}`).want(t, 201)
+	s.do(http.MethodPost, "/v1/api/rooms", `{"history":"relay","slow":"close"}`).Want(t, 201)
+	s.do(http.MethodPost, "/v1/api/rooms", `{"history":"host","slow":"skip"}`).Want(t, 201)
 }
 
 // TestNamesComeBack wants a name to be told as it was given.
@@ -55,8 +56,8 @@ func TestNamesComeBack(t *testing.T) {
 	s := newAPIServer(t, hub.Config{})
 	for _, name := range []string{"", "<b>&amp;", "\x00", "👩‍🚀🎓", "\u202Eשיעור ביולוגיה", "\u2028", strings.Repeat("é", 64)} {
 		body := string(mustMarshal(t, map[string]string{"name": name}))
-		made := s.do(http.MethodPost, "/v1/api/rooms", body).want(t, 201).room(t)
-		if shown := s.do(http.MethodGet, "/v1/api/rooms/"+made.Code, "").room(t); made.Name != name || shown.Name != name {
+		made := s.do(http.MethodPost, "/v1/api/rooms", body).Want(t, 201).Room(t)
+		if shown := s.do(http.MethodGet, "/v1/api/rooms/"+made.Code, "").Room(t); made.Name != name || shown.Name != name {
 			t.Errorf("the name %q was told as %q and %q", name, made.Name, shown.Name)
 		}
 	}
@@ -67,15 +68,15 @@ func TestDataOfABroadcast(t *testing.T) {
 	s := newAPIServer(t, hub.Config{})
 	path := "/v1/api/rooms/" + s.create(`{}`) + "/broadcast"
 	for kind, value := range wrongValues {
-		if a := s.do(http.MethodPost, path, `{"data":`+value+`}`); a.status != 200 {
+		if a := s.do(http.MethodPost, path, `{"data":`+value+`}`); a.Status != 200 {
 			t.Errorf("data that is %s was answered %s", kind, a)
 		}
 	}
 	deep := func(n int) string { return `{"data":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}` }
-	s.do(http.MethodPost, path, deep(299)).want(t, 200)
-	s.do(http.MethodPost, path, deep(300)).want(t, 400, "300 deep")
-	s.do(http.MethodPost, path, deep(100_000)).want(t, 400, "valid JSON") // encoding/json's own limit
-	s.do(http.MethodPost, path, `{}`).want(t, 400, "data is missing")
+	s.do(http.MethodPost, path, deep(299)).Want(t, 200)
+	s.do(http.MethodPost, path, deep(300)).Want(t, 400, "300 deep")
+	s.do(http.MethodPost, path, deep(100_000)).Want(t, 400, "valid JSON") // encoding/json's own limit
+	s.do(http.MethodPost, path, `{}`).Want(t, 400, "data is missing")
 }
 
 // TestMalformedBodies are the same for both requests that have a body.
@@ -115,15 +116,15 @@ func TestMalformedBodies(t *testing.T) {
 		for target, field := range map[string]string{"/v1/api/rooms": "name", path: "data"} {
 			body := strings.NewReplacer("%s", field, `%\u0073`, escaped(field)).Replace(c.body)
 			a := s.do(http.MethodPost, target, body)
-			if a.status != 400 || !strings.Contains(a.Message, c.told) {
+			if a.Status != 400 || !strings.Contains(a.Message, c.told) {
 				t.Errorf("%s: a body that is %s was answered %s", target, kind, a)
 			}
-			if len(a.text) > 500 {
-				t.Errorf("the answer to a body that is %s has %d bytes", kind, len(a.text))
+			if len(a.Text) > 500 {
+				t.Errorf("the answer to a body that is %s has %d bytes", kind, len(a.Text))
 			}
 		}
 	}
-	if seq := s.do(http.MethodPost, path, `{"data":1}`).want(t, 200).seq(t); seq != 1 {
+	if seq := s.do(http.MethodPost, path, `{"data":1}`).Want(t, 200).Seq(t); seq != 1 {
 		t.Errorf("%d malformed broadcasts were relayed", seq-1)
 	}
 }
@@ -141,14 +142,14 @@ func TestSizesOfBodies(t *testing.T) {
 	padded := func(n int) string { return `{` + strings.Repeat(" ", n-2) + `}` }
 	unknown := func(r *http.Request) { r.ContentLength = -1 } // as with chunks
 
-	s.do(http.MethodPost, path, data(1000-message)).want(t, 200)
-	s.do(http.MethodPost, path, data(1001-message)).want(t, 413) // would be too long for the viewers
-	s.do(http.MethodPost, path, data(2000)).want(t, 413, "1000 bytes")
-	s.do(http.MethodPost, path, data(2000), unknown).want(t, 413, "1000 bytes")
-	s.do(http.MethodPost, "/v1/api/rooms", padded(maxRoomBody)).want(t, 201)
-	s.do(http.MethodPost, "/v1/api/rooms", padded(maxRoomBody+1)).want(t, 413, "65536 bytes")
-	s.do(http.MethodPost, "/v1/api/rooms", padded(maxRoomBody+1), unknown).want(t, 413)
-	s.do(http.MethodPost, "/v1/api/rooms", `{"secret":"`+strings.Repeat("s", 60_000)+`"}`).want(t, 201)
+	s.do(http.MethodPost, path, data(1000-message)).Want(t, 200)
+	s.do(http.MethodPost, path, data(1001-message)).Want(t, 413) // would be too long for the viewers
+	s.do(http.MethodPost, path, data(2000)).Want(t, 413, "1000 bytes")
+	s.do(http.MethodPost, path, data(2000), unknown).Want(t, 413, "1000 bytes")
+	s.do(http.MethodPost, "/v1/api/rooms", padded(maxRoomBody)).Want(t, 201)
+	s.do(http.MethodPost, "/v1/api/rooms", padded(maxRoomBody+1)).Want(t, 413, "65536 bytes")
+	s.do(http.MethodPost, "/v1/api/rooms", padded(maxRoomBody+1), unknown).Want(t, 413)
+	s.do(http.MethodPost, "/v1/api/rooms", `{"secret":"`+strings.Repeat("s", 60_000)+`"}`).Want(t, 201)
 }
 
 func TestKindsOfBodies(t *testing.T) {
@@ -159,12 +160,12 @@ func TestKindsOfBodies(t *testing.T) {
 		"application/jsonp": 415, "application/json, text/plain": 415, "multipart/form-data; boundary=x": 415, "application/json; charset": 415,
 	}
 	for kind, status := range kinds {
-		if a := s.do(http.MethodPost, "/v1/api/rooms", `{}`, header("Content-Type", kind)); a.status != status {
+		if a := s.do(http.MethodPost, "/v1/api/rooms", `{}`, apitest.Header("Content-Type", kind)); a.Status != status {
 			t.Errorf("%q was answered %s, want %d", kind, a, status)
 		}
 	}
-	a := s.do(http.MethodPost, "/v1/api/rooms", `{}`, header("Content-Encoding", "gzip")).want(t, 415)
-	if a.header.Get("Accept-Post") != "application/json" {
+	a := s.do(http.MethodPost, "/v1/api/rooms", `{}`, apitest.Header("Content-Encoding", "gzip")).Want(t, 415)
+	if a.Header.Get("Accept-Post") != "application/json" {
 		t.Error("a 415 must say what would do")
 	}
 }
@@ -177,18 +178,18 @@ func TestQueries(t *testing.T) {
 		"limit=1e2": "limit", "limit=" + strings.Repeat("9", 400): "limit", "limit=%00": "limit", "limit=٣": "limit", "limit=1&limit=2": "limit",
 		"after=": "after", "after=A1B2C": "after", "after=A1B2C3D": "after", "after=G1B2C3": "after", "after=%00%00%00%00%00%00": "after",
 		"after=👩‍🚀": "after", "after=A1B2C3&after=A1B2C3": "after", "after=" + strings.Repeat("A", 4000): "after",
-		"page=2": `"page"`, "Limit=1": `"Limit"`, "limit=1;after=A1B2C3": "query", "%zz=1": "query", "key=" + testKey: `"key"`,
+		"page=2": `"page"`, "Limit=1": `"Limit"`, "limit=1;after=A1B2C3": "query", "%zz=1": "query", "key=" + apitest.Key: `"key"`,
 	} {
-		s.do(http.MethodGet, "/v1/api/rooms?"+query, "").want(t, 400, told)
+		s.do(http.MethodGet, "/v1/api/rooms?"+query, "").Want(t, 400, told)
 	}
 	for _, query := range []string{"", "limit=1", "limit=1000", "after=000000", "after=abcdef&limit=7", "%6cimit=5"} {
-		s.do(http.MethodGet, "/v1/api/rooms?"+query, "").want(t, 200)
+		s.do(http.MethodGet, "/v1/api/rooms?"+query, "").Want(t, 200)
 	}
 	for _, target := range []string{"/v1/api/summary", "/v1/api/rooms/" + code} {
-		s.do(http.MethodGet, target+"?verbose=1", "").want(t, 400, `"verbose"`)
+		s.do(http.MethodGet, target+"?verbose=1", "").Want(t, 400, `"verbose"`)
 	}
-	s.do(http.MethodDelete, "/v1/api/rooms/"+code+"?force=1", "").want(t, 400, `"force"`)
-	s.do(http.MethodPost, "/v1/api/rooms?name=x", `{}`).want(t, 400, `"name"`)
+	s.do(http.MethodDelete, "/v1/api/rooms/"+code+"?force=1", "").Want(t, 400, `"force"`)
+	s.do(http.MethodPost, "/v1/api/rooms?name=x", `{}`).Want(t, 400, `"name"`)
 }
 
 func TestCodesInPaths(t *testing.T) {
@@ -196,12 +197,12 @@ func TestCodesInPaths(t *testing.T) {
 	code := s.create(`{}`)
 	plain := strings.ReplaceAll(code, "-", "")
 	for _, typed := range []string{code, strings.ToLower(code), plain, "%20" + code, plain[:2] + "%20" + plain[2:] + "-", strings.ReplaceAll(strings.ReplaceAll(code, "0", "o"), "1", "l")} {
-		if shown := s.do(http.MethodGet, "/v1/api/rooms/"+typed, "").want(t, 200).room(t); shown.Code != code {
+		if shown := s.do(http.MethodGet, "/v1/api/rooms/"+typed, "").Want(t, 200).Room(t); shown.Code != code {
 			t.Errorf("the room %s was shown as %s for %s", code, shown.Code, typed)
 		}
-		s.do(http.MethodPost, "/v1/api/rooms/"+typed+"/broadcast", `{"data":1}`, key("once")).want(t, 200)
+		s.do(http.MethodPost, "/v1/api/rooms/"+typed+"/broadcast", `{"data":1}`, key("once")).Want(t, 200)
 		var page roomPage
-		if s.do(http.MethodGet, "/v1/api/rooms?after="+typed, "").into(t, &page); len(page.Rooms) != 0 {
+		if s.do(http.MethodGet, "/v1/api/rooms?after="+typed, "").Into(t, &page); len(page.Rooms) != 0 {
 			t.Errorf("after %s comes %+v", typed, page.Rooms)
 		}
 	}
@@ -211,14 +212,14 @@ func TestCodesInPaths(t *testing.T) {
 	for _, bad := range []string{"A1B2C", code + "0", "%00%00%00%00%00%00", "GGGGGG", "👩‍🚀", "%F0%9F%8E%93", "%2e%2e", "%2F%2F",
 		strings.Repeat("A", 6000), "%E2%80%AE" + code, code + "-secret", "-" + code[1:], strings.Repeat("-", 40) + code, plain[:7] + "U"} {
 		for _, method := range []string{http.MethodGet, http.MethodDelete} {
-			if a := s.do(method, "/v1/api/rooms/"+bad, ""); a.status != 404 {
+			if a := s.do(method, "/v1/api/rooms/"+bad, ""); a.Status != 404 {
 				t.Errorf("%s %s was answered %s", method, bad, a)
 			}
 		}
-		if a := s.do(http.MethodPost, "/v1/api/rooms/"+bad+"/broadcast", `{"data":1}`); a.status != 404 {
+		if a := s.do(http.MethodPost, "/v1/api/rooms/"+bad+"/broadcast", `{"data":1}`); a.Status != 404 {
 			t.Errorf("a broadcast to %s was answered %s", bad, a)
 		}
 	}
-	s.do(http.MethodDelete, "/v1/api/rooms/"+strings.ToLower(code), "").want(t, 200)
-	s.do(http.MethodDelete, "/v1/api/rooms/"+code, "").want(t, 404)
+	s.do(http.MethodDelete, "/v1/api/rooms/"+strings.ToLower(code), "").Want(t, 200)
+	s.do(http.MethodDelete, "/v1/api/rooms/"+code, "").Want(t, 404)
 }

@@ -1,4 +1,4 @@
-package main
+package httpapi
 
 import (
 	"net/http"
@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"lectern/cmd/lectern/internal/httpapi/apitest"
 	"lectern/hub"
 )
 
@@ -23,30 +24,30 @@ func keyed(s *apiServer) (requests []route) {
 func TestKeys(t *testing.T) {
 	s := newAPIServer(t, hub.Config{})
 	for name, c := range map[string]struct {
-		change change
+		change apitest.Change
 		status int
 	}{
-		"right":            {header("Authorization", "Bearer "+testKey), 200},
-		"scheme's case":    {header("Authorization", "bEARER "+testKey), 200},
-		"two spaces":       {header("Authorization", "Bearer  "+testKey), 200},
-		"missing":          {noKey, 401},
-		"wrong":            {wrongKey, 401},
-		"empty":            {header("Authorization", ""), 401},
-		"no key":           {header("Authorization", "Bearer "), 401},
-		"no scheme":        {header("Authorization", testKey), 401},
-		"basic":            {header("Authorization", "Basic "+testKey), 401},
-		"prefix":           {header("Authorization", "Bearer "+testKey[:5]), 401},
-		"longer":           {header("Authorization", "Bearer "+testKey+"x"), 401},
-		"other case":       {header("Authorization", "Bearer "+strings.ToUpper(testKey)), 401},
-		"huge":             {header("Authorization", "Bearer "+strings.Repeat("x", 7000)), 401},
-		"NUL":              {header("Authorization", "Bearer "+testKey+"\x00"), 401},
-		"emoji":            {header("Authorization", "Bearer 👩‍🚀"), 401},
-		"two lines":        {header("Authorization", "Bearer "+testKey, "Bearer "+testKey), 401},
-		"another's header": {func(r *http.Request) { noKey(r); r.Header.Set("X-Api-Key", testKey) }, 401},
+		"right":            {apitest.Header("Authorization", "Bearer "+apitest.Key), 200},
+		"scheme's case":    {apitest.Header("Authorization", "bEARER "+apitest.Key), 200},
+		"two spaces":       {apitest.Header("Authorization", "Bearer  "+apitest.Key), 200},
+		"missing":          {apitest.NoKey, 401},
+		"wrong":            {apitest.WrongKey, 401},
+		"empty":            {apitest.Header("Authorization", ""), 401},
+		"no key":           {apitest.Header("Authorization", "Bearer "), 401},
+		"no scheme":        {apitest.Header("Authorization", apitest.Key), 401},
+		"basic":            {apitest.Header("Authorization", "Basic "+apitest.Key), 401},
+		"prefix":           {apitest.Header("Authorization", "Bearer "+apitest.Key[:5]), 401},
+		"longer":           {apitest.Header("Authorization", "Bearer "+apitest.Key+"x"), 401},
+		"other case":       {apitest.Header("Authorization", "Bearer "+strings.ToUpper(apitest.Key)), 401},
+		"huge":             {apitest.Header("Authorization", "Bearer "+strings.Repeat("x", 7000)), 401},
+		"NUL":              {apitest.Header("Authorization", "Bearer "+apitest.Key+"\x00"), 401},
+		"emoji":            {apitest.Header("Authorization", "Bearer 👩‍🚀"), 401},
+		"two lines":        {apitest.Header("Authorization", "Bearer "+apitest.Key, "Bearer "+apitest.Key), 401},
+		"another's header": {func(r *http.Request) { apitest.NoKey(r); r.Header.Set("X-Api-Key", apitest.Key) }, 401},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := s.do(http.MethodGet, "/v1/api/summary", "", c.change).want(t, c.status)
-			if challenge := a.header.Get("WWW-Authenticate"); (challenge != "") != (c.status == 401) {
+			a := s.do(http.MethodGet, "/v1/api/summary", "", c.change).Want(t, c.status)
+			if challenge := a.Header.Get("WWW-Authenticate"); (challenge != "") != (c.status == 401) {
 				t.Errorf("WWW-Authenticate %q", challenge)
 			}
 		})
@@ -60,12 +61,12 @@ func TestEveryRequestNeedsTheKey(t *testing.T) {
 	code := s.create(`{}`)
 	for _, r := range keyed(s) {
 		target := strings.ReplaceAll(r.path, "A1B2C3", code)
-		s.do(r.method, target, "not even JSON", noKey).want(t, 401, "API key")
-		s.do(r.method, target, "not even JSON", wrongKey, from("192.0.2.9")).want(t, 401, "API key")
+		s.do(r.method, target, "not even JSON", apitest.NoKey).Want(t, 401, "API key")
+		s.do(r.method, target, "not even JSON", apitest.WrongKey, from("192.0.2.9")).Want(t, 401, "API key")
 		s.key = ""
-		s.do(r.method, target, "", header("Authorization", "Bearer ")).want(t, 403, "no API key")
-		s.do(r.method, target, "").want(t, 403, "no API key")
-		s.key = testKey
+		s.do(r.method, target, "", apitest.Header("Authorization", "Bearer ")).Want(t, 403, "no API key")
+		s.do(r.method, target, "").Want(t, 403, "no API key")
+		s.key = apitest.Key
 	}
 	if page, _ := s.hub.Rooms("", 10); len(page) != 1 || page[0].Seq != 0 {
 		t.Errorf("something was done: %+v", page)
@@ -76,27 +77,27 @@ func TestEveryRequestNeedsTheKey(t *testing.T) {
 func TestGuessedKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newAPIServer(t, hub.Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
-		guess := func(status int, changes ...change) {
+		guess := func(status int, changes ...apitest.Change) {
 			t.Helper()
-			s.do(http.MethodGet, "/v1/api/summary", "", append([]change{wrongKey}, changes...)...).want(t, status)
+			s.do(http.MethodGet, "/v1/api/summary", "", append([]apitest.Change{apitest.WrongKey}, changes...)...).Want(t, status)
 		}
 		for range 20 {
 			guess(401, from("192.0.2.1"))
 			guess(401, from("[2001:db8::1]"))
-			guess(401, from("10.0.0.1"), header("X-Forwarded-For", "203.0.113.7"))
-			s.do(http.MethodGet, "/v1/api/summary", "", noKey, from("192.0.2.2")).want(t, 401)
+			guess(401, from("10.0.0.1"), apitest.Header("X-Forwarded-For", "203.0.113.7"))
+			s.do(http.MethodGet, "/v1/api/summary", "", apitest.NoKey, from("192.0.2.2")).Want(t, 401)
 		}
 		guess(429, from("192.0.2.1"))
 		guess(429, from("[2001:db8::ffff:2]"))
-		guess(429, from("10.0.0.2"), header("X-Forwarded-For", "1.1.1.1", "203.0.113.7, 10.9.9.9")) // a client wrote the first
-		guess(401, from("192.0.2.2"), header("X-Forwarded-For", "203.0.113.7"))                     // not believed
+		guess(429, from("10.0.0.2"), apitest.Header("X-Forwarded-For", "1.1.1.1", "203.0.113.7, 10.9.9.9")) // a client wrote the first
+		guess(401, from("192.0.2.2"), apitest.Header("X-Forwarded-For", "203.0.113.7"))                     // not believed
 		guess(401, from("[2001:db8:0:1::1]"))
-		guess(401, from("10.0.0.1"), header("X-Forwarded-For", "203.0.113.8"))
-		if a := s.do(http.MethodGet, "/v1/api/summary", "", wrongKey, from("192.0.2.1")); a.header.Get("Retry-After") != "60" {
+		guess(401, from("10.0.0.1"), apitest.Header("X-Forwarded-For", "203.0.113.8"))
+		if a := s.do(http.MethodGet, "/v1/api/summary", "", apitest.WrongKey, from("192.0.2.1")); a.Header.Get("Retry-After") != "60" {
 			t.Error("a 429 must say when to try again")
 		}
-		s.do(http.MethodGet, "/v1/api/summary", "", from("192.0.2.1")).want(t, 200) // who has the key is not locked out
-		s.do(http.MethodGet, "/v1/api/summary", "", noKey, from("192.0.2.1")).want(t, 401)
+		s.do(http.MethodGet, "/v1/api/summary", "", from("192.0.2.1")).Want(t, 200) // who has the key is not locked out
+		s.do(http.MethodGet, "/v1/api/summary", "", apitest.NoKey, from("192.0.2.1")).Want(t, 401)
 		time.Sleep(time.Minute)
 		guess(401, from("192.0.2.1"))
 	})
@@ -105,10 +106,10 @@ func TestGuessedKeys(t *testing.T) {
 // TestKeysChange wants each request judged by the key of its time.
 func TestKeysChange(t *testing.T) {
 	s := newAPIServer(t, hub.Config{})
-	s.do(http.MethodGet, "/v1/api/summary", "").want(t, 200)
+	s.do(http.MethodGet, "/v1/api/summary", "").Want(t, 200)
 	s.key = "another-key-0123456789"
-	s.do(http.MethodGet, "/v1/api/summary", "").want(t, 401)
-	s.do(http.MethodGet, "/v1/api/summary", "", header("Authorization", "Bearer "+s.key)).want(t, 200)
+	s.do(http.MethodGet, "/v1/api/summary", "").Want(t, 401)
+	s.do(http.MethodGet, "/v1/api/summary", "", apitest.Header("Authorization", "Bearer "+s.key)).Want(t, 200)
 }
 
 // TestOriginsOfPages: none and the relay's own pass, others must be allowed.
@@ -120,24 +121,24 @@ func TestOriginsOfPages(t *testing.T) {
 		"https://school.example:8443": false, "example.com": false, "👩‍🚀": false,
 	} {
 		status := map[bool]int{true: 200, false: 403}[allowed]
-		a := s.do(http.MethodGet, "/v1/api/summary", "", header("Origin", origin)).want(t, status)
-		if got := a.header.Get("Access-Control-Allow-Origin"); allowed && got != origin || !allowed && got != "" {
+		a := s.do(http.MethodGet, "/v1/api/summary", "", apitest.Header("Origin", origin)).Want(t, status)
+		if got := a.Header.Get("Access-Control-Allow-Origin"); allowed && got != origin || !allowed && got != "" {
 			t.Errorf("Access-Control-Allow-Origin is %q for %q", got, origin)
 		}
-		if a.header.Get("Vary") != "Origin" {
+		if a.Header.Get("Vary") != "Origin" {
 			t.Error("a cache must know that the answer depends on the origin")
 		}
 		status = map[bool]int{true: 204, false: 403}[allowed]
 		for _, r := range append(s.routes, route{path: "/"}) {
-			a := s.do(http.MethodOptions, strings.ReplaceAll(r.path, "{code}", "A1B2C3"), "", noKey, header("Origin", origin)).want(t, status)
-			methods := strings.Split(a.header.Get("Access-Control-Allow-Methods"), ", ")
+			a := s.do(http.MethodOptions, strings.ReplaceAll(r.path, "{code}", "A1B2C3"), "", apitest.NoKey, apitest.Header("Origin", origin)).Want(t, status)
+			methods := strings.Split(a.Header.Get("Access-Control-Allow-Methods"), ", ")
 			if allowed && origin != "" && r.method != "" && (!slices.Contains(methods, r.method) ||
-				a.header.Get("Access-Control-Allow-Headers") != "Authorization, Content-Type, Idempotency-Key") {
-				t.Errorf("%s: a page may not send %s: %v", r.path, r.method, a.header)
+				a.Header.Get("Access-Control-Allow-Headers") != "Authorization, Content-Type, Idempotency-Key") {
+				t.Errorf("%s: a page may not send %s: %v", r.path, r.method, a.Header)
 			}
 		}
 	}
-	s.do(http.MethodDelete, "/v1/api/rooms/"+s.create(`{}`), "", header("Origin", "https://evil.example")).want(t, 403)
+	s.do(http.MethodDelete, "/v1/api/rooms/"+s.create(`{}`), "", apitest.Header("Origin", "https://evil.example")).Want(t, 403)
 	if page, _ := s.hub.Rooms("", 10); len(page) != 1 {
 		t.Error("a page that may not ask deleted a room")
 	}

@@ -1,4 +1,4 @@
-package main
+package httpapi
 
 import (
 	"context"
@@ -12,49 +12,50 @@ import (
 	"testing/synctest"
 	"time"
 
+	"lectern/cmd/lectern/internal/httpapi/apitest"
 	"lectern/hub"
 )
 
-func key(k string) change { return header("Idempotency-Key", k) }
+func key(k string) apitest.Change { return apitest.Header("Idempotency-Key", k) }
 
 func TestIdempotencyKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newAPIServer(t, hub.Config{})
 		room := "/v1/api/rooms/" + s.create(`{}`)
 		path := room + "/broadcast"
-		speak := func(status int, body string, changes ...change) reply {
+		speak := func(status int, body string, changes ...apitest.Change) apitest.Reply {
 			t.Helper()
-			return s.do(http.MethodPost, path, body, changes...).want(t, status)
+			return s.do(http.MethodPost, path, body, changes...).Want(t, status)
 		}
 
 		first := speak(200, `{"data":1}`, key("a"))
 		time.Sleep(keepTime - time.Nanosecond)
 		again := speak(200, `{"data":1}`, key("a"))
-		if string(first.text) != string(again.text) || first.header.Get("Idempotent-Replayed") != "" || again.header.Get("Idempotent-Replayed") != "true" {
-			t.Errorf("answered %s %v, then %s %v", first, first.header, again, again.header)
+		if string(first.Text) != string(again.Text) || first.Header.Get("Idempotent-Replayed") != "" || again.Header.Get("Idempotent-Replayed") != "true" {
+			t.Errorf("answered %s %v, then %s %v", first, first.Header, again, again.Header)
 		}
 		speak(422, `{"data":2}`, key("a"))
 		speak(422, `{"data": 1}`, key("a")) // other bytes are another body
-		if seq := speak(200, `{"data":1}`, key("b")).seq(t); seq != 2 {
+		if seq := speak(200, `{"data":1}`, key("b")).Seq(t); seq != 2 {
 			t.Errorf("another key's broadcast is number %d", seq)
 		}
-		if seq := speak(200, `{"data":1}`).seq(t); seq != 3 {
+		if seq := speak(200, `{"data":1}`).Seq(t); seq != 3 {
 			t.Errorf("a broadcast without a key is number %d", seq)
 		}
 		time.Sleep(time.Nanosecond)
-		if seq := speak(200, `{"data":2}`, key("a")).seq(t); seq != 4 {
+		if seq := speak(200, `{"data":2}`, key("a")).Seq(t); seq != 4 {
 			t.Errorf("after its time, the key's broadcast is number %d", seq)
 		}
 
 		// The same key is another one in another room.
 		other := "/v1/api/rooms/" + s.create(`{}`) + "/broadcast"
-		if seq := s.do(http.MethodPost, other, `{"data":3}`, key("b")).want(t, 200).seq(t); seq != 1 {
+		if seq := s.do(http.MethodPost, other, `{"data":3}`, key("b")).Want(t, 200).Seq(t); seq != 1 {
 			t.Errorf("in another room the key's broadcast is number %d", seq)
 		}
 
 		// The answer stays the same when the room is gone.
 		speak(200, `{"data":5}`, key("c"))
-		s.do(http.MethodDelete, room, "").want(t, 200)
+		s.do(http.MethodDelete, room, "").Want(t, 200)
 		speak(404, `{"data":5}`)
 		speak(200, `{"data":5}`, key("c"))
 		speak(404, `{"data":6}`, key("d"))
@@ -73,14 +74,14 @@ func TestFormsOfIdempotencyKeys(t *testing.T) {
 	s := newAPIServer(t, hub.Config{})
 	path := "/v1/api/rooms/" + s.create(`{}`) + "/broadcast"
 	for _, good := range []string{"x", `"8e03978e-40d5-43dd-bc93-6894a57f9324"`, strings.Repeat("k", 255), "👩‍🚀", "\u202Eabc", "a, b"} {
-		first := s.do(http.MethodPost, path, `{"data":1}`, key(good)).want(t, 200)
-		if again := s.do(http.MethodPost, path, `{"data":1}`, key(good)); string(again.text) != string(first.text) {
+		first := s.do(http.MethodPost, path, `{"data":1}`, key(good)).Want(t, 200)
+		if again := s.do(http.MethodPost, path, `{"data":1}`, key(good)); string(again.Text) != string(first.Text) {
 			t.Errorf("%q: answered %s, then %s", good, first, again)
 		}
 	}
-	s.do(http.MethodPost, path, `{"data":1}`, key("")).want(t, 400, "Idempotency-Key")
-	s.do(http.MethodPost, path, `{"data":1}`, key(strings.Repeat("k", 256))).want(t, 400, "Idempotency-Key")
-	s.do(http.MethodPost, path, `{"data":1}`, header("Idempotency-Key", "a", "b")).want(t, 400, "Idempotency-Key")
+	s.do(http.MethodPost, path, `{"data":1}`, key("")).Want(t, 400, "Idempotency-Key")
+	s.do(http.MethodPost, path, `{"data":1}`, key(strings.Repeat("k", 256))).Want(t, 400, "Idempotency-Key")
+	s.do(http.MethodPost, path, `{"data":1}`, apitest.Header("Idempotency-Key", "a", "b")).Want(t, 400, "Idempotency-Key")
 }
 
 // TestIdempotentAtOnce sends each of some broadcasts many times at once.
@@ -100,7 +101,7 @@ func TestIdempotentAtOnce(t *testing.T) {
 				a := s.do(http.MethodPost, path, fmt.Sprintf(`{"data":%d}`, k), key(fmt.Sprint(k)))
 				mu.Lock()
 				defer mu.Unlock()
-				seqs[k][a.seq(t)] = true
+				seqs[k][a.Seq(t)] = true
 			})
 		}
 	}

@@ -1,11 +1,10 @@
-package main
+package httpapi
 
 import (
 	"bytes"
 	"context"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -13,89 +12,25 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/openapi3filter"
-	"github.com/getkin/kin-openapi/routers"
-	"github.com/getkin/kin-openapi/routers/legacy"
-
+	"lectern/cmd/lectern/internal/httpapi/apitest"
 	"lectern/hub"
 )
 
-// loaded is the description, read and checked by a library that the product
-// does not use.
-var loaded = sync.OnceValues(func() (*openapi3.T, error) {
-	doc, err := openapi3.NewLoader().LoadFromData(description)
-	if err != nil {
-		return nil, err
-	}
-	return doc, doc.Validate(context.Background(), openapi3.EnableExamplesValidation())
-})
-
-// finder finds a request's operation in the description.
-var finder = sync.OnceValues(func() (routers.Router, error) {
-	doc, err := loaded()
-	if err != nil {
-		return nil, err
-	}
-	return legacy.NewRouter(doc)
-})
-
-// described compares a request and its answer with the description: the answer
-// of an operation with that of its status, any other with a problem's schema.
-// What was accepted must have been as described, too.
-func described(r *http.Request, a reply) error {
-	if r.Method == http.MethodHead || r.Method == http.MethodOptions && a.status == http.StatusNoContent {
-		return nil
-	}
-	doc, err := loaded()
-	if err != nil {
-		return err
-	}
-	find, err := finder()
-	if err != nil {
-		return err
-	}
-	route, path, err := find.FindRoute(&http.Request{Method: r.Method, URL: &url.URL{Path: r.URL.EscapedPath()}})
-	empty := strings.HasSuffix(r.URL.Path, "/") // no code is no operation, nor is another method
-	if err != nil || empty || a.status == http.StatusMethodNotAllowed {
-		var problem any = map[string]any{"code": float64(a.Code), "message": a.Message}
-		return doc.Components.Schemas["Problem"].Value.VisitJSON(problem, openapi3.EnableJSONSchema2020())
-	}
-	input := &openapi3filter.RequestValidationInput{
-		Request: r, PathParams: path, Route: route,
-		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, SkipSettingDefaults: true},
-	}
-	if sent, ok := r.Context().Value(sentBody{}).([]byte); ok && a.status < 300 {
-		again := r.Clone(r.Context())
-		again.Body = io.NopCloser(bytes.NewReader(sent))
-		whole := *input
-		whole.Request = again
-		if err := openapi3filter.ValidateRequest(context.Background(), &whole); err != nil {
-			return err
-		}
-	}
-	return openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: input, Status: a.status, Header: a.header,
-		Body:    io.NopCloser(bytes.NewReader(a.text)),
-		Options: &openapi3filter.Options{IncludeResponseStatus: true},
-	})
-}
-
-// sentBody is the key of a request's body in its context.
-type sentBody struct{}
+// loaded is the description that the relay serves.
+var loaded = sync.OnceValues(func() (*apitest.Description, error) { return apitest.Parse(description) })
 
 func TestDescriptionIsOpenAPI(t *testing.T) {
-	doc, err := loaded()
+	d, err := loaded()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !doc.IsOpenAPI31OrLater() {
-		t.Errorf("it is OpenAPI %s", doc.OpenAPI)
+	if !d.Doc.IsOpenAPI31OrLater() {
+		t.Errorf("it is OpenAPI %s", d.Doc.OpenAPI)
 	}
 	s := newAPIServer(t, hub.Config{})
 	s.key = "" // it is served all the same
-	a := s.do(http.MethodGet, "/v1/api/openapi.json", "", noKey).want(t, 200)
-	if !bytes.Equal(a.text, description) {
+	a := s.do(http.MethodGet, "/v1/api/openapi.json", "", apitest.NoKey).Want(t, 200)
+	if !bytes.Equal(a.Text, description) {
 		t.Error("another description is served")
 	}
 }
@@ -120,12 +55,12 @@ func TestDescriptionHasTheRoutes(t *testing.T) {
 // TestDescriptionHasTheFields compares its parameters and the bodies' fields
 // with those that the handlers take.
 func TestDescriptionHasTheFields(t *testing.T) {
-	doc, err := loaded()
+	d, err := loaded()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, o := range newAPIServer(t, hub.Config{}).api.operations() {
-		operation := doc.Paths.Value(o.path).GetOperation(o.method)
+		operation := d.Doc.Paths.Value(o.path).GetOperation(o.method)
 		var query, fields []string
 		for _, p := range operation.Parameters {
 			if p.Value.In == "query" {
@@ -151,11 +86,11 @@ type describedOperation struct {
 
 func describedOperations(t *testing.T) (all []describedOperation) {
 	t.Helper()
-	doc, err := loaded()
+	d, err := loaded()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, item := range doc.Paths.Map() {
+	for path, item := range d.Doc.Paths.Map() {
 		for method, operation := range item.Operations() {
 			o := describedOperation{method: method, path: path}
 			for status := range operation.Responses.Map() {
@@ -181,24 +116,24 @@ func TestEveryDescribedStatus(t *testing.T) {
 				code := s.create(`{"name":"a room"}`)
 				target := strings.ReplaceAll(o.path, "{code}", code)
 				body := map[string]string{"/v1/api/rooms": `{}`, "/v1/api/rooms/{code}/broadcast": `{"data":1}`}[o.path]
-				provoke(s, status, o.method, target, body).want(t, status)
+				provoke(s, status, o.method, target, body).Want(t, status)
 			})
 		}
 	}
 }
 
 // provoke sends a request so that its answer has the status.
-func provoke(s *apiServer, status int, method string, target, body string) reply {
-	var changes []change
+func provoke(s *apiServer, status int, method string, target, body string) apitest.Reply {
+	var changes []apitest.Change
 	switch status {
 	case 400:
-		changes = append(changes, header("Origin", "http://example.com", "http://example.com"))
+		changes = append(changes, apitest.Header("Origin", "http://example.com", "http://example.com"))
 	case 401:
-		changes = append(changes, noKey)
+		changes = append(changes, apitest.NoKey)
 	case 403:
-		changes = append(changes, header("Origin", "http://elsewhere.example"))
+		changes = append(changes, apitest.Header("Origin", "http://elsewhere.example"))
 	case 404:
-		s.do(http.MethodDelete, strings.TrimSuffix(target, "/broadcast"), "").want(s.t, 200)
+		s.do(http.MethodDelete, strings.TrimSuffix(target, "/broadcast"), "").Want(s.t, 200)
 	case 408:
 		changes = append(changes, func(r *http.Request) { r.Body = io.NopCloser(slowBody{}) })
 	case 409:
@@ -206,15 +141,15 @@ func provoke(s *apiServer, status int, method string, target, body string) reply
 	case 413:
 		changes = append(changes, func(r *http.Request) { r.ContentLength = 1 << 40 })
 	case 415:
-		changes = append(changes, header("Content-Type", "text/plain"))
+		changes = append(changes, apitest.Header("Content-Type", "text/plain"))
 	case 422:
-		changes = append(changes, header("Idempotency-Key", "k"))
-		s.do(method, target, `{"data":"another"}`, changes...).want(s.t, 200)
+		changes = append(changes, apitest.Header("Idempotency-Key", "k"))
+		s.do(method, target, `{"data":"another"}`, changes...).Want(s.t, 200)
 	case 429:
 		for range 20 {
-			s.do(method, target, body, wrongKey).want(s.t, 401)
+			s.do(method, target, body, apitest.WrongKey).Want(s.t, 401)
 		}
-		changes = append(changes, wrongKey)
+		changes = append(changes, apitest.WrongKey)
 	case 503:
 		s.hub.Drain()
 		for range cap(s.api.busy) {

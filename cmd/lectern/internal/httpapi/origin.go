@@ -1,4 +1,4 @@
-package main
+package httpapi
 
 import (
 	"net/http"
@@ -13,7 +13,7 @@ import (
 const corsTime = "600"
 
 // origins lets requests pass whose page may ask, and tells the browser.
-func (r *relay) origins(next http.Handler) http.Handler {
+func (s *Site) origins(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		h := w.Header()
 		h.Add("Vary", "Origin")
@@ -24,8 +24,8 @@ func (r *relay) origins(next http.Handler) http.Handler {
 		}
 		origin := strings.Join(lines, "")
 		peer, _ := netip.ParseAddrPort(request.RemoteAddr) // the zero one if there is none
-		if !r.hub.Config().AllowsOrigin(origin, request.Host, peer.Addr(), forwardedFor(request)) {
-			r.hub.Refused("origin", clientOf(r.hub, request))
+		if !s.Hub.Config().AllowsOrigin(origin, request.Host, peer.Addr(), forwardedFor(request)) {
+			s.Hub.Refused("origin", clientOf(s.Hub, request))
 			refuse(w, &problem{http.StatusForbidden, "pages of this origin may not ask this relay: see --allow-origin"})
 			return
 		}

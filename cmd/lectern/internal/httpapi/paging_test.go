@@ -1,4 +1,4 @@
-package main
+package httpapi
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"lectern/cmd/lectern/internal/httpapi/apitest"
 	"lectern/hub"
 )
 
@@ -24,7 +25,7 @@ func (s *apiServer) list(limit int) (codes []string) {
 	after := ""
 	for pages := 0; pages < 10_000; pages++ {
 		var page roomPage
-		s.do(http.MethodGet, fmt.Sprintf("/v1/api/rooms?limit=%d%s", limit, after), "").want(s.t, 200).into(s.t, &page)
+		s.do(http.MethodGet, fmt.Sprintf("/v1/api/rooms?limit=%d%s", limit, after), "").Want(s.t, 200).Into(s.t, &page)
 		for _, r := range page.Rooms {
 			codes = append(codes, r.Code)
 		}
@@ -42,7 +43,7 @@ func (s *apiServer) list(limit int) (codes []string) {
 
 func TestPages(t *testing.T) {
 	s := newAPIServer(t, hub.Config{})
-	if got := s.do(http.MethodGet, "/v1/api/rooms", "").want(t, 200); string(got.Data) != `{"rooms":[],"next":null}` {
+	if got := s.do(http.MethodGet, "/v1/api/rooms", "").Want(t, 200); string(got.Data) != `{"rooms":[],"next":null}` {
 		t.Errorf("no rooms are listed as %s", got.Data)
 	}
 	var made []string
@@ -60,12 +61,12 @@ func TestPages(t *testing.T) {
 		}
 	}
 	var page roomPage
-	s.do(http.MethodGet, "/v1/api/rooms", "").into(t, &page)
+	s.do(http.MethodGet, "/v1/api/rooms", "").Into(t, &page)
 	if len(page.Rooms) != standardPage {
 		t.Errorf("a page has %d rooms by default", len(page.Rooms))
 	}
 	page = roomPage{}
-	s.do(http.MethodGet, "/v1/api/rooms?after=ZZZZ-ZZZZ", "").into(t, &page)
+	s.do(http.MethodGet, "/v1/api/rooms?after=ZZZZ-ZZZZ", "").Into(t, &page)
 	if len(page.Rooms) != 0 || page.Next != nil {
 		t.Errorf("after the last code come %+v", page)
 	}
@@ -138,22 +139,22 @@ func TestMethodsAndPaths(t *testing.T) {
 			if known && method != "OPTIONS" {
 				continue
 			}
-			a := s.do(method, target, "", noKey)
-			if known && a.status != 204 || !known && a.status != 405 || a.header.Get("Allow") != methods {
-				t.Errorf("%s %s was answered %s with Allow %q", method, target, a, a.header.Get("Allow"))
+			a := s.do(method, target, "", apitest.NoKey)
+			if known && a.Status != 204 || !known && a.Status != 405 || a.Header.Get("Allow") != methods {
+				t.Errorf("%s %s was answered %s with Allow %q", method, target, a, a.Header.Get("Allow"))
 			}
 		}
 	}
 	for _, target := range []string{"/v1/api", "/v1/api/", "/v1/api/rooms/", "/v1/api/rooms/" + code + "/", "/v1/api/rooms/" + code + "/nothing",
 		"//v1/api/rooms", "/v1//api/rooms", "/v1/api/./rooms", "/v1/api/x/../rooms", "/v1/api/%2e%2e/api/rooms", "/V1/API/ROOMS", "//example.com/%2e%2e", "/nowhere"} {
-		if a := s.do(http.MethodGet, target, ""); a.status != 404 {
+		if a := s.do(http.MethodGet, target, ""); a.Status != 404 {
 			t.Errorf("%s was answered %s", target, a)
 		}
 	}
-	s.do(http.MethodOptions, "*", "", noKey).want(t, 204)
+	s.do(http.MethodOptions, "*", "", apitest.NoKey).Want(t, 204)
 	for _, target := range []string{"/", "/v1/websocket", "/echo/"} {
-		s.do(http.MethodGet, target, "", noKey).want(t, 426)
-		s.do(http.MethodOptions, target, "", noKey).want(t, 204)
+		s.do(http.MethodGet, target, "", apitest.NoKey).Want(t, 426)
+		s.do(http.MethodOptions, target, "", apitest.NoKey).Want(t, 204)
 	}
 }
 
@@ -162,25 +163,25 @@ func TestHead(t *testing.T) {
 	s := newAPIServer(t, hub.Config{})
 	for _, target := range []string{"/v1/api/rooms", "/v1/api/rooms/" + s.create(`{}`), "/v1/api/openapi.json", "/health/live", "/v1/api/rooms/A1B2C3x"} {
 		get, head := s.do(http.MethodGet, target, ""), s.do(http.MethodHead, target, "")
-		if head.status != get.status || head.header.Get("Content-Length") != get.header.Get("Content-Length") {
-			t.Errorf("%s: GET was answered %s, HEAD %s with %v", target, get, head, head.header)
+		if head.Status != get.Status || head.Header.Get("Content-Length") != get.Header.Get("Content-Length") {
+			t.Errorf("%s: GET was answered %s, HEAD %s with %v", target, get, head, head.Header)
 		}
 	}
-	s.do(http.MethodHead, "/v1/api/rooms", "", noKey).want(t, 401)
+	s.do(http.MethodHead, "/v1/api/rooms", "", apitest.NoKey).Want(t, 401)
 }
 
 func TestTooManyRoomsAndShutdown(t *testing.T) {
 	s := newAPIServer(t, hub.Config{MaxRooms: 2})
 	s.create(`{}`)
 	code := s.create(`{}`)
-	a := s.do(http.MethodPost, "/v1/api/rooms", `{}`).want(t, 503, "all the rooms")
-	if a.header.Get("Retry-After") == "" {
+	a := s.do(http.MethodPost, "/v1/api/rooms", `{}`).Want(t, 503, "all the rooms")
+	if a.Header.Get("Retry-After") == "" {
 		t.Error("a 503 must say when to try again")
 	}
-	s.do(http.MethodDelete, "/v1/api/rooms/"+code, "").want(t, 200)
+	s.do(http.MethodDelete, "/v1/api/rooms/"+code, "").Want(t, 200)
 	s.create(`{}`)
 	s.hub.Drain()
-	s.do(http.MethodPost, "/v1/api/rooms", `{}`).want(t, 503, "shutting down")
-	s.do(http.MethodGet, "/health/ready", "").want(t, 503, "shutting down")
-	s.do(http.MethodGet, "/v1/api/rooms", "").want(t, 200)
+	s.do(http.MethodPost, "/v1/api/rooms", `{}`).Want(t, 503, "shutting down")
+	s.do(http.MethodGet, "/health/ready", "").Want(t, 503, "shutting down")
+	s.do(http.MethodGet, "/v1/api/rooms", "").Want(t, 200)
 }

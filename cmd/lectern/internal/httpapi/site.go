@@ -1,4 +1,7 @@
-package main
+// Package httpapi answers plain HTTP: the API with which a program manages rooms
+// from outside, /health, and the admin address. It takes requests from net/http
+// and asks the hub; it opens no sockets.
+package httpapi
 
 import (
 	"log/slog"
@@ -14,13 +17,13 @@ import (
 const (
 	headerTimeout  = 5 * time.Second
 	requestTimeout = 15 * time.Second // for the head and the body
-	answerTimeout  = 10 * time.Second // from the answer's first byte to its last
 	lingerTimeout  = time.Second      // for the rest of a body that was answered before it came
 	idleTimeout    = 30 * time.Second
 	maxHeaders     = 64 << 10 // bytes; the largest --max-head, which has judged the head before
 )
 
-func newServer(handler http.Handler, log *slog.Logger) *http.Server {
+// NewServer returns a server with the timeouts of the relay's own port.
+func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
@@ -64,17 +67,31 @@ func register(mux *http.ServeMux, routes []route) {
 	}
 }
 
-// publicHandler serves the relay's own port.
-func (r *relay) publicHandler() http.Handler {
-	return r.handler(newAPI(r.hub, r.apiKey, r.sentBytes))
+// A Config is what the HTTP side serves, and what it asks the rest of the process.
+// Its functions may be called from anywhere.
+type Config struct {
+	Hub         *hub.Hub
+	Key         func() string          // returns the API's key, empty while the API is off
+	Sent        func() uint64          // returns how many bytes the WebSockets' sockets took
+	Leaving     func() bool            // reports whether the relay was told to end
+	IsAdminHost func(name string) bool // reports whether --admin-host has a name, in lower case
 }
 
-// handler serves the relay's own port, with an API.
-func (r *relay) handler(a *api) http.Handler {
+// A Site answers plain HTTP, on the relay's own port and on the admin address.
+type Site struct {
+	Config
+	api *api
+}
+
+// New returns a Site.
+func New(c Config) *Site { return &Site{Config: c, api: newAPI(c.Hub, c.Key, c.Sent)} }
+
+// Public returns the handler of the relay's own port.
+func (s *Site) Public() http.Handler {
 	mux := http.NewServeMux()
-	register(mux, r.routes(a))
-	mux.HandleFunc("/", r.otherwise)
-	return r.origins(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+	register(mux, s.routes())
+	mux.HandleFunc("/", s.otherwise)
+	return s.origins(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		if request.Method == http.MethodOptions && request.URL.Path == "*" { // RFC 9110 9.3.7
 			preflight(w, request, "GET, HEAD, POST, DELETE, OPTIONS")
 			return
@@ -91,15 +108,15 @@ func (r *relay) handler(a *api) http.Handler {
 }
 
 // routes returns those of the relay's own port.
-func (r *relay) routes(a *api) []route { return append(r.health(), a.routes()...) }
+func (s *Site) routes() []route { return append(s.health(), s.api.routes()...) }
 
 // webSocketMethods are those of the WebSockets' paths.
 const webSocketMethods = "GET, HEAD, OPTIONS"
 
 // otherwise answers what no route does: mostly WebSockets' paths.
-func (r *relay) otherwise(w http.ResponseWriter, request *http.Request) {
+func (s *Site) otherwise(w http.ResponseWriter, request *http.Request) {
 	switch {
-	case !r.hub.IsWebSocketPath(request.URL.Path):
+	case !s.Hub.IsWebSocketPath(request.URL.Path):
 		notFound(w, request)
 	case request.Method == http.MethodOptions:
 		preflight(w, request, webSocketMethods)
@@ -115,24 +132,16 @@ func (r *relay) otherwise(w http.ResponseWriter, request *http.Request) {
 	}
 }
 
-// sentBytes returns how many bytes the WebSockets' sockets took.
-func (r *relay) sentBytes() (n uint64) {
-	for _, w := range r.pool.Workers() {
-		n += w.Stats().BytesOut
-	}
-	return n
-}
-
 // health returns the routes that tell whether the process lives, and whether it
 // takes new connections. They are open.
-func (r *relay) health() []route {
+func (s *Site) health() []route {
 	tell := func(w http.ResponseWriter, state string) {
 		answer(w, http.StatusOK, "", map[string]string{"status": state})
 	}
 	return []route{
 		{http.MethodGet, "/health/live", func(w http.ResponseWriter, _ *http.Request) { tell(w, "live") }},
 		{http.MethodGet, "/health/ready", func(w http.ResponseWriter, _ *http.Request) {
-			if r.leaving.Load() || r.hub.Draining() {
+			if s.Leaving() || s.Hub.Draining() {
 				refuse(w, problemOf(hub.ErrShuttingDown))
 				return
 			}

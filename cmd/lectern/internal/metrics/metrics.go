@@ -1,36 +1,44 @@
-package main
+// Package metrics serves the relay's figures to Prometheus. They are read when
+// somebody asks; nothing is counted here.
+package metrics
 
 import (
+	"net/http"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"lectern/hub"
 	"lectern/hub/budget"
+	"lectern/hub/store"
 	"lectern/netpoll"
 )
 
-// newRegistry returns the relay's metrics, and those of the Go runtime and the
+// Sources are where the figures come from. Their functions may be called from
+// anywhere.
+type Sources struct {
+	Hub  *hub.Hub
+	Pool *netpoll.Pool
+	Data func() store.Stats // of the rooms on disk
+	HTTP func() int         // plain HTTP connections now
+}
+
+// NewHandler serves the relay's metrics, and those of the Go runtime and the
 // process.
-func newRegistry(r *relay) *prometheus.Registry {
+func NewHandler(from Sources) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		collector{r.hub, r.pool, &r.data, r.httpDescriptors},
+		collector{from},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	return registry
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }
 
-// A collector reads the figures when it is asked for them; nothing is done per
-// message.
-type collector struct {
-	hub  *hub.Hub
-	pool *netpoll.Pool
-	data *dataKeeper
-	http func() int // connections
-}
+// A collector reads the figures when it is asked for them.
+type collector struct{ Sources }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("lectern_"+name, help, labels, nil)
@@ -86,11 +94,11 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, v uint64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	s := c.hub.Stats()
+	s := c.Hub.Stats()
 	gauge(connectionsDesc, float64(s.Handshaking), "handshake")
 	gauge(connectionsDesc, float64(s.Open), "open")
 	gauge(connectionsDesc, float64(max(0, s.Connections-s.Handshaking-s.Open)), "refused")
-	gauge(httpDesc, float64(c.http()))
+	gauge(httpDesc, float64(c.HTTP()))
 	gauge(roomsDesc, float64(s.Rooms))
 	gauge(viewersDesc, float64(s.Viewers))
 	gauge(stalledDesc, float64(s.Stalled))
@@ -108,7 +116,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	for _, why := range hub.Reasons() {
 		count(closesDesc, s.Closes[why], why.String())
 	}
-	refusals := c.hub.Refusals()
+	refusals := c.Hub.Refusals()
 	for _, e := range hub.Errors() {
 		count(errorsDesc, refusals[e], e)
 		delete(refusals, e)
@@ -116,20 +124,20 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	for cause, n := range refusals {
 		count(refusedDesc, n, cause)
 	}
-	memory := c.hub.Budget()
+	memory := c.Hub.Budget()
 	for k := range budget.Kinds {
 		gauge(budgetDesc, float64(memory.Used(k)), k.String())
 	}
 	gauge(limitDesc, float64(memory.Limit()))
 	gauge(levelDesc, float64(memory.Level()))
-	answers := c.hub.Answers()
+	answers := c.Hub.Answers()
 	for _, status := range usualStatuses {
 		answers[status] += 0 // so that each is there from the start
 	}
 	for status, n := range answers {
 		count(answersDesc, n, strconv.Itoa(status))
 	}
-	data := c.data.stats()
+	data := c.Data()
 	gauge(dataRoomsDesc, float64(data.Rooms))
 	count(dataWrittenDesc, data.Written)
 	count(dataErrorsDesc, data.Errors)
@@ -138,7 +146,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		failing = 1
 	}
 	gauge(dataFailingDesc, failing)
-	for i, w := range c.pool.Workers() {
+	for i, w := range c.Pool.Workers() {
 		s, worker := w.Stats(), strconv.Itoa(i)
 		count(acceptedDesc, s.Accepted, worker)
 		count(bytesInDesc, s.BytesIn, worker)
