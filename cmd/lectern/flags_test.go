@@ -68,9 +68,11 @@ func TestVersion(t *testing.T) {
 			if out, err := build.CombinedOutput(); err != nil {
 				t.Fatalf("make build: %v\n%s", err, out)
 			}
-			out, err := exec.Command(built, "version").Output()
-			if want := c.want + runtime.Version() + " linux/" + runtime.GOARCH + "\n"; err != nil || string(out) != want {
-				t.Errorf("%q, %v, want %q", out, err, want)
+			for _, arg := range []string{"version", "--version"} {
+				out, err := exec.Command(built, arg).Output()
+				if want := c.want + runtime.Version() + " linux/" + runtime.GOARCH + "\n"; err != nil || string(out) != want {
+					t.Errorf("lectern %s: %q, %v, want %q", arg, out, err, want)
+				}
 			}
 		})
 	}

@@ -26,6 +26,8 @@ type cli struct {
 	Check   checkCommand   `cmd:"" help:"Report all mistakes in the configuration without starting the relay."`
 	Bench   benchCommand   `cmd:"" help:"Load-test a relay."`
 	Version versionCommand `cmd:"" help:"Print the version, the commit and the Go release."`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 func main() {
@@ -45,6 +47,7 @@ func newParser(c *cli) *kong.Kong {
 	return kong.Must(c, append(config.KongOptions(),
 		kong.Name("lectern"),
 		kong.Description("A WebSocket relay for one speaker and a hall of listeners."),
+		kong.Vars{"version": versionText()},
 		kong.ShortUsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)...)
@@ -53,6 +56,10 @@ func newParser(c *cli) *kong.Kong {
 type versionCommand struct{}
 
 func (versionCommand) Run() error {
-	_, err := fmt.Printf("lectern %s, commit %s, %s %s/%s\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Println(versionText())
 	return err
+}
+
+func versionText() string {
+	return fmt.Sprintf("lectern %s, commit %s, %s %s/%s", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
