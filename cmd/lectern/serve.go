@@ -33,6 +33,7 @@ func (c *serveCommand) Run(line *config.CommandLine) error {
 	if err != nil {
 		return err
 	}
+	r.greet(os.Stderr)
 	context.AfterFunc(running, stop) // from now on a signal has its ordinary effect
 
 	var following sync.WaitGroup
