@@ -50,6 +50,7 @@ const clientsDir = "testdata/clients"
 
 // TestClients has one of each kind host a room with viewers of all kinds.
 func TestClients(t *testing.T) {
+	t.Parallel()
 	for i, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			if why := kind.absent(); why != "" {

@@ -19,6 +19,7 @@ import (
 // handshakes and frames, and so that the relay does not hear of it. They come
 // back by themselves, and have got everything in the end, once and in order.
 func TestViewersComeBackAfterCuts(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			if why := kind.absent(); why != "" {

@@ -13,6 +13,7 @@ import (
 
 // TestTheMostWorkersStart: what the bound allows does not exhaust the threads.
 func TestTheMostWorkersStart(t *testing.T) {
+	t.Parallel()
 	b := startBinary(t, "--workers", "256")
 	c := dial(t, b.url("/"))
 	say(t, c, `{"type":"ping"}`)

@@ -54,6 +54,7 @@ func hangup(t testing.TB, b *binary) (line reloaded) {
 func answerTo(t testing.TB, b *binary, text string) string {
 	t.Helper()
 	c := dial(t, b.url("/"))
+	defer func() { _ = c.CloseNow() }() // or the relay's end would wait for its close frame
 	say(t, c, text)
 	return hear(t, c)
 }

@@ -89,6 +89,7 @@ func (b *binary) peakMemory() (mb int) {
 // for it, and all of them together have what they may. With -soak there are as
 // many rooms as a relay has by default, and as full ones as there are.
 func TestManyRoomsAreReadySoon(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
 	sizes := []struct{ rooms, bytes, total int }{{500, 64 << 10, 16 << 20}}
 	if *soakTime > 0 {
@@ -106,7 +107,9 @@ func TestManyRoomsAreReadySoon(t *testing.T) {
 		ready := time.Since(began)
 		for i := len(codes) - 1; i > 0; i -= len(codes) / 10 {
 			asked := time.Now()
-			back := asks(t, dial(t, b.url("/")), `{"type":"resume","code":"%s","token":"%s"}`, codes[i], tokens[i])
+			host := dial(t, b.url("/"))
+			back := asks(t, host, `{"type":"resume","code":"%s","token":"%s"}`, codes[i], tokens[i])
+			_ = host.CloseNow() // or the end would wait for its close frame
 			if back.Sent != 0 || back.Seq != 16 {
 				t.Errorf("a host was told %+v", back)
 			}
@@ -138,6 +141,7 @@ func TestManyRoomsAreReadySoon(t *testing.T) {
 // TestAStartOnAFullDisk starts a relay where one can be mounted that has no room
 // for a byte: with a directory that a clean stop has left, and a new one.
 func TestAStartOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=128k"); err != nil {
 		t.Logf("a small file system cannot be mounted here: %v", err)
@@ -151,6 +155,7 @@ func TestAStartOnAFullDisk(t *testing.T) {
 	say(t, host, numbered(1))
 	b.settles()
 	b.signal(syscall.SIGTERM)
+	hearClose(t, host)
 	b.wait(20 * time.Second)
 	filler := filepath.Join(dir, "filler")
 	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {

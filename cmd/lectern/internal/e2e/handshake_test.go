@@ -148,6 +148,7 @@ func TestSlowHandshakeIsGivenUp(t *testing.T) {
 
 // Frames may come in the same packet as the handshake, and end anywhere.
 func TestFramesInTheHandshakesPacket(t *testing.T) {
+	t.Parallel()
 	b := startBinary(t, "--echo", "/echo")
 	f := &fuzzer{t: t}
 	stream := []byte(upgradeRequest("/echo"))

@@ -103,6 +103,7 @@ func joinRoom(t testing.TB, b *binary, code string) *websocket.Conn {
 }
 
 func TestShutdownSaysGoodbyeAndExitsZero(t *testing.T) {
+	t.Parallel()
 	b := startBinary(t)
 	host, code := openRoom(t, b)
 	viewer := joinRoom(t, b, code)
@@ -124,6 +125,7 @@ func TestShutdownSaysGoodbyeAndExitsZero(t *testing.T) {
 }
 
 func TestShutdownIsBounded(t *testing.T) {
+	t.Parallel()
 	b := startBinary(t, "--drain-timeout", "300ms")
 	openRoom(t, b) // a host that never reads the goodbye
 	b.signal(syscall.SIGINT)
@@ -135,12 +137,14 @@ func TestShutdownIsBounded(t *testing.T) {
 // TestShutdownCutsHTTPOffInTime checks that requests which do not end neither
 // hold the relay up nor change its exit code.
 func TestShutdownCutsHTTPOffInTime(t *testing.T) {
+	t.Parallel()
 	for name, request := range map[string]string{
 		"relay, body that does not come":   "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n",
 		"admin, half a head":               "GET /met",
 		"admin, connection without a word": "",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			b := startBinary(t, "--drain-timeout", "500ms")
 			addr := b.addr
 			if strings.HasPrefix(name, "admin") {
@@ -164,6 +168,7 @@ func TestShutdownCutsHTTPOffInTime(t *testing.T) {
 }
 
 func TestPlainHTTP(t *testing.T) {
+	t.Parallel()
 	b := startBinary(t)
 	cases := map[string]struct {
 		method, url string

@@ -26,6 +26,9 @@ type stalling struct {
 // At full size there are 5,000 viewers, with the default lag limit. They stall
 // for 8 s with a record that reaches back, and for a minute with the default one.
 func TestHalfTheViewersStall(t *testing.T) {
+	if !*fullSize { // there are descriptors for one such test at a time
+		t.Parallel()
+	}
 	viewers, lagLimit := sized(5000, 400, 200), sized(4<<20, 1<<20, 1<<20)
 	for name, c := range map[string]stalling{
 		"and are recovered": {viewers, sized(8_000_000, 3_000_000, 3_000_000), lagLimit, 32 << 20, true},

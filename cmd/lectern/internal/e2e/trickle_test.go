@@ -21,6 +21,9 @@ import (
 // is said they may be silent for longer than by default: they do not get as far
 // as the pings that they have to answer.
 func TestViewersThatTrickle(t *testing.T) {
+	if !*fullSize { // there are descriptors for one such test at a time
+		t.Parallel()
+	}
 	for name, c := range map[string]*trickling{
 		"where much is said":   {every: time.Millisecond, stallTimeout: sized("30s", "2s", "2s"), idleTimeout: "1m", closed: true},
 		"where little is said": {every: sized[time.Duration](50, 10, 10) * time.Millisecond, stallTimeout: "5m", idleTimeout: "5m"},
