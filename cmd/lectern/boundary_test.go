@@ -25,7 +25,7 @@ var borders = map[string]struct {
 	ours      []string
 	forbidden []string
 }{
-	"cmd/lectern":    {ours: []string{"bench", "frame", "hub", "hub/budget", "hub/store", "netpoll", internal + "config", internal + "httpapi", internal + "metrics"}},
+	"cmd/lectern":    {ours: []string{"bench", "frame", "hub", "hub/budget", "hub/store", "netpoll", internal + "config", internal + "httpapi", internal + "metrics", internal + "resources"}},
 	"bench":          {ours: []string{"frame", "netpoll"}},
 	"netpoll":        {},
 	"hub":            {ours: []string{"frame", "hub/broadcast", "hub/budget", "hub/strictjson"}, forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
@@ -39,6 +39,7 @@ var borders = map[string]struct {
 	internal + "httpapi":         {ours: []string{"frame", "hub", "hub/budget", "hub/strictjson"}, forbidden: []string{"golang.org/x/sys", "syscall"}},
 	internal + "httpapi/apitest": {ours: []string{"hub"}}, // for tests
 	internal + "metrics":         {ours: []string{"hub", "hub/budget", "hub/store", "netpoll"}},
+	internal + "resources":       {ours: []string{"hub", "hub/budget"}, forbidden: []string{"net"}},
 	internal + "attack":          {},                                             // tests of the binary
 	internal + "e2e":             {ours: []string{internal + "httpapi/apitest"}}, // tests of the binary
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"lectern/cmd/lectern/internal/config"
+	"lectern/cmd/lectern/internal/resources"
 	"lectern/hub/store"
 	"lectern/netpoll"
 )
@@ -173,18 +174,16 @@ func missingDirectories(dir string) (all []string) {
 // tryDescriptors compares the configured connections with the limit of
 // descriptors.
 func tryDescriptors(connections, workers int) (warning string, err error) {
-	limit, err := raiseDescriptors()
+	limit, err := resources.RaiseDescriptors()
 	if err != nil {
 		return "", err
 	}
-	if workers <= 0 {
-		workers = processors
-	}
-	kept := reservedDescriptors + workers*workerDescriptors
+	workers = resources.Workers(workers)
+	kept := resources.Reserved(workers)
 	if limit <= kept {
 		return "", fmt.Errorf("the process may have %d descriptors open, of which the relay keeps %d for itself", limit, kept)
 	}
-	if fits := maxWebSockets(maxConns(limit, workers)); connections > fits {
+	if fits := resources.MaxWebSockets(resources.MaxConns(limit, workers)); connections > fits {
 		return fmt.Sprintf("of %d connections only %d fit: the process may have %d descriptors open", connections, fits, limit), nil
 	}
 	return "", nil

@@ -5,6 +5,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"lectern/cmd/lectern/internal/resources"
 )
 
 // How long a drain takes. To tell a connection goodbye, hear its answer and
@@ -19,7 +21,7 @@ const (
 // drainTime returns about how long so many connections take to drain, when all
 // of them answer.
 func (r *relay) drainTime(connections int) time.Duration {
-	workers := min(len(r.pool.Workers()), processors)
+	workers := min(len(r.pool.Workers()), resources.Processors())
 	return (time.Duration(connections) * drainCost / time.Duration(workers)).Round(time.Millisecond)
 }
 

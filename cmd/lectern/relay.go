@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,13 +16,10 @@ import (
 
 	"lectern/cmd/lectern/internal/config"
 	"lectern/cmd/lectern/internal/httpapi"
-	"lectern/cmd/lectern/internal/metrics"
+	"lectern/cmd/lectern/internal/resources"
 	"lectern/hub"
 	"lectern/netpoll"
 )
-
-// answerTimeout bounds a plain HTTP answer, from its first byte to its last.
-const answerTimeout = 10 * time.Second
 
 // A relay is everything that runs while the process serves.
 type relay struct {
@@ -46,7 +42,7 @@ type relay struct {
 
 // newRelay opens the listeners, and logs to w. Nothing is served before run.
 func newRelay(s *config.Settings, w io.Writer) (*relay, error) {
-	limit, err := raiseDescriptors()
+	limit, err := resources.RaiseDescriptors()
 	if err != nil {
 		return nil, err
 	}
@@ -56,11 +52,12 @@ func newRelay(s *config.Settings, w io.Writer) (*relay, error) {
 	r.log = newLogger(w, s.LogFormat, r.level)
 	log := r.log
 	conf := netpoll.Config{
-		Workers: useProcessors(s.Workers),
+		Workers: resources.Workers(s.Workers),
 		Failed:  func(err error) { log.Error("reactor", "error", err) },
 	}
-	conf.MaxConns = maxConns(limit, conf.Workers)
-	r.viewers = maxWebSockets(conf.MaxConns)
+	resources.UseProcessors(conf.Workers)
+	conf.MaxConns = resources.MaxConns(limit, conf.Workers)
+	r.viewers = resources.MaxWebSockets(conf.MaxConns)
 	r.pool, err = netpoll.New(conf)
 	if err != nil {
 		return nil, err
@@ -75,7 +72,7 @@ func newRelay(s *config.Settings, w io.Writer) (*relay, error) {
 	}
 	r.plain = newHandover(r.listener.Addr(), r.maxHTTP)
 	r.hub = hub.New(r.hubConfig(s), workers)
-	memory, err := limitMemory(int64(s.Memory))
+	memory, err := resources.LimitMemory(int64(s.Memory))
 	if err != nil {
 		log.Warn("no limit for the memory", "error", err)
 	}
@@ -122,59 +119,6 @@ func (r *relay) hubConfig(s *config.Settings) hub.Config {
 		c.MaxConnections = fits
 	}
 	return c
-}
-
-// maxHTTP returns how many plain HTTP connections there may be at once: with few
-// descriptors no more than a quarter of them. It may be called from anywhere.
-func (r *relay) maxHTTP() int {
-	most := r.current.Load().MaxHTTP
-	if most <= 0 {
-		most = standardMaxHTTP
-	}
-	return max(1, min(most, r.limit/4))
-}
-
-// httpDescriptors returns how many descriptors plain HTTP connections hold, those
-// of the admin address included. It may be called from anywhere.
-func (r *relay) httpDescriptors() int {
-	open := r.plain.Open()
-	if r.adminOn != nil {
-		open += r.adminOn.Open()
-	}
-	return open
-}
-
-// standardMaxHTTP is the default of --max-http.
-const standardMaxHTTP = 256
-
-// newSite returns what answers plain HTTP. SIGHUP may change the key and the hosts.
-func (r *relay) newSite() *httpapi.Site {
-	return httpapi.New(httpapi.Config{
-		Hub:     r.hub,
-		Key:     func() string { return r.current.Load().APIKey().Reveal() },
-		Sent:    r.sentBytes,
-		Leaving: r.leaving.Load,
-		IsAdminHost: func(name string) bool {
-			return slices.Contains(r.current.Load().AdminHost, config.Hostname(name))
-		},
-	})
-}
-
-func (r *relay) adminHandler(site *httpapi.Site) http.Handler {
-	figures := metrics.NewHandler(metrics.Sources{Hub: r.hub, Pool: r.pool, Data: r.data.stats, HTTP: r.httpDescriptors})
-	var debug http.Handler
-	if r.config.Pprof {
-		debug = httpapi.Profiles()
-	}
-	return site.Admin(figures, debug)
-}
-
-// sentBytes returns how many bytes the WebSockets' sockets took.
-func (r *relay) sentBytes() (n uint64) {
-	for _, w := range r.pool.Workers() {
-		n += w.Stats().BytesOut
-	}
-	return n
 }
 
 // warn logs what is dangerous about the settings in force.
@@ -241,7 +185,7 @@ func (r *relay) run(ctx context.Context) error {
 	if r.admin != nil {
 		serve("admin", func() error { return r.admin.Serve(r.adminOn) })
 	}
-	all.Go(func() { (&memoryKeeper{hub: r.hub}).run(ctx) })
+	all.Go(func() { resources.NewMemoryKeeper(r.hub).Run(ctx) })
 	all.Go(func() { r.logRefusals(ctx) })
 
 	<-ctx.Done()

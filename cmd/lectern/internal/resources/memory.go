@@ -1,4 +1,4 @@
-package main
+package resources
 
 import (
 	"context"
@@ -24,26 +24,26 @@ const (
 	// machine, the relay uses at most by default.
 	memoryShare = 0.75
 
-	// After a burst memory is returned to the system. It is a burst when the process
-	// holds so many bytes more than when it last did that, when so many fewer are
-	// counted than at most since then, or when so many connections were gained. It has
-	// ended when for some looks no connections were gained, nor more than a little
-	// memory.
+	// After a burst the keeper returns memory to the system. A burst is any of these
+	// since memory was last returned: the process holds burstBytes more, burstBytes
+	// fewer are counted than at the peak, or burstConns connections were gained. It has
+	// ended when no connections and at most smallGain bytes were gained for burstEnded
+	// looks.
 	burstConns  = 1000
 	burstBytes  = 8 << 20
 	smallGain   = 1 << 20
 	burstEnded  = 5 // looks, one each memoryEvery
 	memoryEvery = time.Second
 
-	// collectEvery is how often the heap is collected at most to see whether what
-	// seems to be used still is.
+	// collectEvery bounds how often the keeper collects the heap to see whether
+	// memory that seems to be used still is.
 	collectEvery = 10 // looks
 )
 
-// limitMemory sets the collector's limit to a number of bytes or, with 0, to
-// memoryShare of what there is, and returns it; 0 if that cannot be known. A
-// GOMEMLIMIT of the environment counts instead of that share.
-func limitMemory(size int64) (int64, error) {
+// LimitMemory sets the collector's limit to a number of bytes or, with 0, to three
+// quarters of what there is, and returns it. It returns 0 if that is unknown. A
+// GOMEMLIMIT in the environment replaces the three quarters.
+func LimitMemory(size int64) (int64, error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -62,13 +62,13 @@ func limitMemory(size int64) (int64, error) {
 	return limit, nil
 }
 
-// noLimit is what the runtime calls no limit.
+// noLimit is the runtime's value for no limit.
 const noLimit = 1<<63 - 1
 
-// A memoryKeeper looks after the relay's memory once a second: it tells the
-// budget how large the heap is, has the hub act on it, and returns to the system
-// what a burst needed.
-type memoryKeeper struct {
+// A MemoryKeeper looks after a relay's memory once a second: it tells the budget how
+// large the heap is, has the hub act on it, and returns to the system what a burst
+// needed.
+type MemoryKeeper struct {
 	hub *hub.Hub
 
 	last, counted int64 // connections and counted bytes at the last look
@@ -79,7 +79,11 @@ type memoryKeeper struct {
 	collected     int   // looks since the heap was last collected by us
 }
 
-func (k *memoryKeeper) run(ctx context.Context) {
+// NewMemoryKeeper returns the keeper of a hub's memory.
+func NewMemoryKeeper(h *hub.Hub) *MemoryKeeper { return &MemoryKeeper{hub: h} }
+
+// Run looks after the memory until ctx ends.
+func (k *MemoryKeeper) Run(ctx context.Context) {
 	k.settled = heldBytes()
 	ticker := time.NewTicker(memoryEvery)
 	defer ticker.Stop()
@@ -93,7 +97,7 @@ func (k *memoryKeeper) run(ctx context.Context) {
 	}
 }
 
-func (k *memoryKeeper) look() {
+func (k *MemoryKeeper) look() {
 	b := k.hub.Budget()
 	b.SetHeap(liveHeap())
 	if k.collected++; b.Level() > budget.Calm && b.Level() > b.Counted() && k.collected >= collectEvery {
