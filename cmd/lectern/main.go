@@ -1,6 +1,5 @@
 // Command lectern is a WebSocket relay for one speaker and a hall of listeners.
-// This package wires the others together: flags, signals, logging and the plain
-// HTTP side.
+// The package wires the others together: commands, signals, the log and the drain.
 package main
 
 import (
@@ -13,7 +12,7 @@ import (
 	"lectern/cmd/lectern/internal/config"
 )
 
-// Set by the Makefile when it links.
+// The Makefile sets these when it links.
 var (
 	version = "development"
 	commit  = "unknown"

@@ -28,13 +28,13 @@ type relay struct {
 	current  atomic.Pointer[config.Settings] // in force
 	level    *slog.LevelVar
 	limit    int         // descriptors
-	viewers  int         // WebSockets that they are enough for
+	viewers  int         // WebSockets that they suffice for
 	leaving  atomic.Bool // the relay was told to end
 	pool     *netpoll.Pool
 	hub      *hub.Hub
 	data     dataKeeper
 	listener *netpoll.Listener
-	plain    *handover    // connections on their way to web
+	plain    *handover    // connections on their way to net/http
 	web      *http.Server // plain HTTP on the relay's own port
 	admin    *http.Server // nil without an admin address
 	adminOn  *httpapi.AdminListener
@@ -105,9 +105,8 @@ func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// hubConfig completes the hub's part of the settings with what only the
-// process knows. It warns when there are fewer descriptors than the connections
-// that were asked for.
+// hubConfig adds to the settings what only the process knows. It warns if there are
+// fewer descriptors than --max-connections needs.
 func (r *relay) hubConfig(s *config.Settings) hub.Config {
 	c := hubConfig(s)
 	c.Plain = r.plain.take
@@ -121,7 +120,7 @@ func (r *relay) hubConfig(s *config.Settings) hub.Config {
 	return c
 }
 
-// warn logs what is dangerous about the settings in force.
+// warn logs the warnings about the settings in force.
 func (r *relay) warn() {
 	addr := r.listener.Addr().String()
 	for _, warning := range r.current.Load().Warnings(addr) {
@@ -145,7 +144,7 @@ func (r *relay) listen() (err error) {
 	return nil
 }
 
-// closeListeners is for a relay that does not come to serve.
+// closeListeners ends a relay that never served.
 func (r *relay) closeListeners() error {
 	err := r.listener.Close()
 	if r.adminOn != nil {
@@ -191,7 +190,7 @@ func (r *relay) run(ctx context.Context) error {
 	<-ctx.Done()
 	err := context.Cause(ctx)
 	if errors.Is(err, context.Canceled) {
-		err = nil // a signal, or the caller, asked for it
+		err = nil // a signal ended it, or the caller
 		r.delayShutdown()
 	}
 	err = errors.Join(err, r.stop())
@@ -200,7 +199,7 @@ func (r *relay) run(ctx context.Context) error {
 	return err
 }
 
-// stop says goodbye to everybody, within the drain timeout.
+// stop drains the connections within the drain timeout, and ends everything.
 func (r *relay) stop() error {
 	began := time.Now()
 	connections := int(r.hub.Connections())
@@ -220,8 +219,8 @@ func (r *relay) stop() error {
 	return errors.Join(errs...)
 }
 
-// end lets an HTTP server finish its requests, until ctx ends: those that take
-// longer are cut off, which is no error.
+// end lets an HTTP server finish its requests until ctx ends. Requests that take longer
+// are cut off, which is no error.
 func end(ctx context.Context, server *http.Server) error {
 	err := server.Shutdown(ctx)
 	if ctx.Err() != nil {
@@ -230,7 +229,7 @@ func end(ctx context.Context, server *http.Server) error {
 	return err
 }
 
-// indexed maps each worker to its place.
+// indexed maps each worker to its index.
 func indexed(workers []*netpoll.Worker) map[*netpoll.Worker]int {
 	places := make(map[*netpoll.Worker]int, len(workers))
 	for i, w := range workers {

@@ -32,7 +32,7 @@ func (r *relay) apply(next *config.Settings) {
 	r.current.Store(next)
 	r.hub.Configure(r.hubConfig(next))
 	level := slog.Level(next.LogLevel)
-	r.level.Set(min(r.level.Level(), level)) // this line is of both
+	r.level.Set(min(r.level.Level(), level)) // so that this line is logged at both levels
 	r.log.Info("the configuration was read again", "changed", changed, "need_restart", restart)
 	r.level.Set(level)
 	r.warn()

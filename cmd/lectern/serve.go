@@ -34,7 +34,7 @@ func (c *serveCommand) Run(line *config.CommandLine) error {
 		return err
 	}
 	r.greet(os.Stderr)
-	context.AfterFunc(running, stop) // from now on a signal has its ordinary effect
+	context.AfterFunc(running, stop) // from now on a second signal ends the process
 
 	var following sync.WaitGroup
 	following.Go(func() { r.follow(running, hangups, read) })
@@ -83,7 +83,7 @@ func hubConfig(s *config.Settings) hub.Config {
 		HexCodes:                 s.Codes == "hex6",
 	}
 	if c.HostGrace == 0 {
-		c.HostGrace = -1 // the hub's zero means its default
+		c.HostGrace = -1 // the hub takes zero for its default
 	}
 	for _, origin := range s.AllowOrigin {
 		c.AllowOrigins = append(c.AllowOrigins, string(origin))

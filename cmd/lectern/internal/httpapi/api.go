@@ -11,19 +11,19 @@ import (
 
 // Limits of the HTTP API.
 const (
-	maxRoomBody     = 64 << 10        // bytes of what describes a room
-	maxRequests     = 64              // at once, so some 64 bodies of a broadcast's size
-	requestWait     = 5 * time.Second // for one of them to end
-	unavailableTime = "1"             // seconds after which to try again, in 503
-	guessedTime     = "60"            // and in 429: the minute of hub's limiter
+	maxRoomBody = 64 << 10        // bytes of a request that describes a room
+	maxRequests = 64              // under way at once, each with a body of at most a broadcast's size
+	requestWait = 5 * time.Second // for a request to get one of these places
+	retryBusy   = "1"             // Retry-After of 503, in seconds
+	retryKeys   = "60"            // Retry-After of 429: the hub counts attempts for a minute
 )
 
-// An api is the HTTP API: what a program, or a person with curl, may do with
-// rooms from outside. Its methods may be called from anywhere.
+// An api is the HTTP API, with which a program, or a person with curl, manages rooms
+// from outside. Its methods may be called from anywhere.
 type api struct {
 	hub   *hub.Hub             // immutable
-	key   func() string        // immutable; tells the present key, empty for none
-	bytes func() (sent uint64) // immutable; tells what the sockets took
+	key   func() string        // immutable; returns the key, empty while the API is off
+	bytes func() (sent uint64) // immutable; returns how many bytes the sockets took
 
 	busy chan struct{} // immutable; holds one for each request under way
 	kept keptAnswers
@@ -33,8 +33,8 @@ func newAPI(h *hub.Hub, key func() string, sent func() uint64) *api {
 	return &api{hub: h, key: key, bytes: sent, busy: make(chan struct{}, maxRequests)}
 }
 
-// A call is a request that may be served: its key is right, and its query and
-// its body have no other fields than they may.
+// A call is a request that has passed the checks: its key is right, and it has no
+// unknown parameters or fields.
 type call struct {
 	*http.Request
 	header http.Header // of the answer
@@ -43,8 +43,8 @@ type call struct {
 	fields fields // of the body
 }
 
-// code returns the room's code in the path, as the relay writes it. What is no
-// code stays as it is, and no room has it.
+// code returns the room's code in the path, in the form that the relay writes. A
+// malformed code is returned as it is: no room has it.
 func (c call) code() string {
 	typed := c.PathValue("code")
 	if code, ok := hub.ParseCode(typed); ok {
@@ -56,13 +56,13 @@ func (c call) code() string {
 // An operation is one of the API's requests.
 type operation struct {
 	method, path string
-	query        []string   // the parameters that it may have
-	fields       []string   // and those of its body
+	query        []string   // its known parameters
+	fields       []string   // the known fields of its body
 	maxBody      func() int // in bytes; nil if there is no body
 	serve        func(c call) (status int, data any, err error)
 }
 
-// operations returns all there are. openapi.json describes them.
+// operations returns the operations of the API. openapi.json describes them.
 func (a *api) operations() []operation {
 	room := func() int { return maxRoomBody }
 	message := func() int { return a.hub.Config().MaxHostMessage }
@@ -76,8 +76,8 @@ func (a *api) operations() []operation {
 	}
 }
 
-// routes returns the operations as routes, and that of their description, which
-// needs no key: it tells nothing that PROTOCOL.md does not.
+// routes returns the operations as routes, and the route of their description. The
+// description needs no key, because all of it is public.
 func (a *api) routes() []route {
 	routes := []route{{http.MethodGet, "/v1/api/openapi.json", serveDescription}}
 	for _, o := range a.operations() {
@@ -102,8 +102,8 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, o operation) {
 	answer(w, status, "", data)
 }
 
-// call checks whether a request may be served, in the order of the statuses
-// that PROTOCOL.md tells, and serves it.
+// call checks a request, in the order of the statuses in PROTOCOL.md, and serves
+// it.
 func (a *api) call(w http.ResponseWriter, r *http.Request, o operation) (status int, data any, err error) {
 	if err := a.authorize(r); err != nil {
 		return 0, nil, err
@@ -118,7 +118,7 @@ func (a *api) call(w http.ResponseWriter, r *http.Request, o operation) (status 
 		return 0, nil, err
 	}
 	if o.maxBody != nil {
-		memory := &counted{budget: a.hub.Budget()}
+		memory := &reservation{budget: a.hub.Budget()}
 		defer memory.giveBack()
 		if c.body, err = readBody(w, r, o.maxBody(), memory); err != nil {
 			return 0, nil, err
@@ -130,7 +130,7 @@ func (a *api) call(w http.ResponseWriter, r *http.Request, o operation) (status 
 	return o.serve(c)
 }
 
-// enter waits until the request may be one of those under way.
+// enter waits for a place among the requests under way.
 func (a *api) enter(ctx context.Context) (leave func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestWait)
 	defer cancel()

@@ -12,24 +12,24 @@ import (
 	"lectern/hub/budget"
 )
 
-// How the memory of a body is counted.
+// How the memory of a body counts into the budget.
 const (
-	bodyCopies = 4        // of a body at once, while it is read, parsed and broadcast
-	bodyStep   = 64 << 10 // bytes by which a body of unknown size is counted
+	bodyCopies = 4        // of a body exist while it is read, parsed and broadcast
+	bodyStep   = 64 << 10 // bytes; a body of unknown size is counted in such steps
 )
 
-// errNoMemory is told when a body does not fit into the memory budget.
+// errNoMemory refuses a body that does not fit into the memory budget.
 var errNoMemory = &problem{http.StatusServiceUnavailable, "the relay is short of memory; try again"}
 
-// A counted is a part of the memory budget that one request holds.
-type counted struct {
+// A reservation is the part of the memory budget that a request holds.
+type reservation struct {
 	budget *budget.Budget
 	held   int64 // bytes
 }
 
-// take counts n more bytes of a body, with all copies of it. It reports whether
-// they may be taken.
-func (c *counted) take(n int64) bool {
+// take reserves memory for n more bytes of a body, with all its copies. It reports
+// false if the budget is full.
+func (c *reservation) take(n int64) bool {
 	n *= bodyCopies
 	c.budget.Add(budget.HTTP, n)
 	if c.budget.Level() >= budget.Full {
@@ -40,17 +40,16 @@ func (c *counted) take(n int64) bool {
 	return true
 }
 
-// giveBack counts nothing any more.
-func (c *counted) giveBack() {
+// giveBack ends the reservation.
+func (c *reservation) giveBack() {
 	c.budget.Add(budget.HTTP, -c.held)
 	c.held = 0
 }
 
-// readBody returns the body of a request, which must be in JSON and have at
-// most limit bytes. It takes memory for what came, and not for what was
-// declared; but what was declared must fit into the budget before a byte of it is
-// read.
-func readBody(w http.ResponseWriter, r *http.Request, limit int, memory *counted) ([]byte, error) {
+// readBody returns the body of a request, which must be in JSON and have at most
+// limit bytes. It allocates memory for the bytes that have come, not for the declared
+// length; but the declared length must fit into the budget before it reads a byte.
+func readBody(w http.ResponseWriter, r *http.Request, limit int, memory *reservation) ([]byte, error) {
 	kind, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	charset := parameters["charset"]
 	if err != nil || kind != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
@@ -85,14 +84,15 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int, memory *counted
 	return body, nil
 }
 
-// A countedBody counts a body of unknown size by steps as it is read.
+// A countedBody reserves memory for a body of unknown size in steps, while it is
+// read.
 type countedBody struct {
 	from   io.Reader
-	memory *counted
-	left   int64 // bytes that are counted and have not been read
+	memory *reservation
+	left   int64 // bytes that are reserved and have not been read
 }
 
-// Read reads at most what is counted.
+// Read reads at most what is reserved.
 func (b *countedBody) Read(p []byte) (int, error) {
 	if b.left == 0 {
 		if !b.memory.take(bodyStep) {
@@ -105,14 +105,13 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A countedAnswer counts what an answer holds while the client has yet to take
-// it.
+// A countedAnswer counts the bytes of an answer until the client has taken them.
 type countedAnswer struct {
 	http.ResponseWriter
 	budget *budget.Budget
 }
 
-// Write sends a whole answer.
+// Write sends a complete answer.
 func (a countedAnswer) Write(p []byte) (int, error) {
 	a.budget.Add(budget.HTTP, int64(len(p)))
 	defer a.budget.Add(budget.HTTP, -int64(len(p)))

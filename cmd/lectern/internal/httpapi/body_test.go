@@ -64,7 +64,7 @@ func TestABodysMemoryGrowsWithWhatCame(t *testing.T) {
 		b.ReportAllocs()
 		for range b.N {
 			r.Body = io.NopCloser(strings.NewReader(`{"data":1}`))
-			if _, err := readBody(nil, r, declared, &counted{budget: new(budget.Budget)}); err != nil {
+			if _, err := readBody(nil, r, declared, &reservation{budget: new(budget.Budget)}); err != nil {
 				b.Fatal(err)
 			}
 		}

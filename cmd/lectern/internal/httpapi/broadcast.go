@@ -5,11 +5,11 @@ import (
 	"net/http"
 )
 
-// maxIdempotencyKey is how long an Idempotency-Key may be, in bytes.
+// maxIdempotencyKey bounds an Idempotency-Key, in bytes.
 const maxIdempotencyKey = 255
 
-// broadcast relays a message from outside to a room. With an Idempotency-Key
-// that was there before it repeats the answer instead.
+// broadcast relays a message from outside to a room. For an Idempotency-Key that it
+// has seen before it repeats the answer instead.
 func (a *api) broadcast(c call) (status int, data any, err error) {
 	message, given := c.fields["data"]
 	if !given {
@@ -28,7 +28,7 @@ func (a *api) broadcast(c call) (status int, data any, err error) {
 		return http.StatusOK, answer, err
 	}
 	var again bool
-	what := attempt{sha256.Sum256([]byte(c.code() + "/" + key)), sha256.Sum256(c.body)} // no code has a slash
+	what := keyedRequest{sha256.Sum256([]byte(c.code() + "/" + key)), sha256.Sum256(c.body)} // no code has a slash
 	answer.Seq, again, err = a.kept.once(c.Context(), what, speak)
 	if again {
 		c.header.Set("Idempotent-Replayed", "true")
@@ -36,8 +36,7 @@ func (a *api) broadcast(c call) (status int, data any, err error) {
 	return http.StatusOK, answer, err
 }
 
-// idempotencyKey returns the key that a request's header has, and whether it
-// has one.
+// idempotencyKey returns the Idempotency-Key of a request, if it has one.
 func idempotencyKey(h http.Header) (key string, given bool, err error) {
 	lines := h.Values("Idempotency-Key")
 	switch {

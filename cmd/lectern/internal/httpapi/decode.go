@@ -15,14 +15,14 @@ import (
 	"lectern/hub/strictjson"
 )
 
-// maxNesting is how deep a body may be nested: the limit for what is relayed.
+// maxNesting bounds the nesting of a body; it is the limit of relayed messages.
 const maxNesting = strictjson.MaxDepth
 
-// fields are those of a JSON object, as they were sent.
+// fields are the fields of a JSON object, as they were sent.
 type fields map[string]json.RawMessage
 
-// decode reads a JSON object that may have the allowed fields, each once. The
-// names' case counts, unlike with json.Unmarshal.
+// decode reads a JSON object with no fields but the allowed ones, each at most once.
+// Unlike json.Unmarshal it distinguishes upper and lower case in names.
 func decode(body []byte, allowed ...string) (fields, error) {
 	switch {
 	case !utf8.Valid(body): // encoding/json would pass it on
@@ -54,16 +54,16 @@ func decode(body []byte, allowed ...string) (fields, error) {
 		err = d.Decode(&value)
 		all[text] = value
 	}
-	if err != nil { // it is valid, so this cannot be
+	if err != nil { // cannot happen: it is valid
 		return nil, badRequest("the body is not valid JSON: %v", err)
 	}
 	return all, nil
 }
 
-// maxEcho is how many bytes of a client's own words are repeated to it.
+// maxEcho bounds how many bytes of a client's own text an answer repeats.
 const maxEcho = 64
 
-// quoted returns a client's words for a message.
+// quoted returns a client's text in the form for a message.
 func quoted(text string) string {
 	if len(text) > maxEcho {
 		return "a name of " + strconv.Itoa(len(text)) + " bytes"
@@ -73,7 +73,7 @@ func quoted(text string) string {
 
 func wrong(field, want string) error { return &hub.FieldError{Field: field, Problem: want} }
 
-// str returns a string that may be missing, and whether it is there.
+// str returns an optional string, and whether it is given.
 func (f fields) str(name string) (text string, given bool, err error) {
 	raw, given := f[name]
 	if !given {
@@ -85,8 +85,8 @@ func (f fields) str(name string) (text string, given bool, err error) {
 	return text, true, nil
 }
 
-// oneOf returns a string that may be missing and else must be one of those
-// allowed; the first of them is the default.
+// oneOf returns an optional string, which must be one of the allowed ones. The first
+// of these is the default.
 func (f fields) oneOf(name string, allowed ...string) (string, error) {
 	text, given, err := f.str(name)
 	switch {
@@ -98,7 +98,7 @@ func (f fields) oneOf(name string, allowed ...string) (string, error) {
 	return text, nil
 }
 
-// flag returns a field that may be missing and else must be true or false.
+// flag returns an optional boolean, false by default.
 func (f fields) flag(name string) (on bool, err error) {
 	switch string(f[name]) {
 	case "true":
@@ -109,8 +109,7 @@ func (f fields) flag(name string) (on bool, err error) {
 	return false, wrong(name, "true or false")
 }
 
-// number returns a whole number from low to high that may be missing, and then
-// is standard.
+// number returns an optional integer from low to high, standard by default.
 func (f fields) number(name string, low, high, standard int) (int, error) {
 	raw, given := f[name]
 	if !given {
@@ -119,7 +118,7 @@ func (f fields) number(name string, low, high, standard int) (int, error) {
 	return whole(name, string(raw), low, high)
 }
 
-// whole reads a whole number from low to high.
+// whole reads an integer from low to high.
 func whole(name, text string, low, high int) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < low || n > high {
@@ -128,8 +127,8 @@ func whole(name, text string, low, high int) (int, error) {
 	return n, nil
 }
 
-// parameters reads the query of a request, which may have the allowed
-// parameters, each once.
+// parameters reads the query of a request, with no parameters but the allowed ones,
+// each at most once.
 func parameters(u *url.URL, allowed ...string) (url.Values, error) {
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {

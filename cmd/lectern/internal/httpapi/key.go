@@ -16,9 +16,9 @@ var (
 )
 
 // authorize checks the API key of a request, which comes as
-// `Authorization: Bearer KEY` (RFC 6750 2.1). Wrong keys are counted for each
-// client, a missing one is no guess. The right one always passes, so that nobody
-// can lock out others behind the same address; it is too long to be guessed.
+// `Authorization: Bearer KEY` (RFC 6750 2.1). It counts wrong keys for each client, but
+// no missing ones. The right key always passes, so that nobody can lock out others
+// behind the same address; the key is too long to be found by trying.
 func (a *api) authorize(r *http.Request) error {
 	want := a.key()
 	if want == "" {
@@ -28,7 +28,7 @@ func (a *api) authorize(r *http.Request) error {
 	if !ok {
 		return &problem{http.StatusUnauthorized, "this needs the API key, as Authorization: Bearer KEY"}
 	}
-	// Hashed, so that the time tells nothing of the length either.
+	// Comparing hashes takes the same time whatever the length of the given key.
 	have, need := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(want))
 	if subtle.ConstantTimeCompare(have[:], need[:]) == 1 {
 		return nil
@@ -41,8 +41,8 @@ func (a *api) authorize(r *http.Request) error {
 	return errWrongKey
 }
 
-// bearer returns the key that a request's header has. Two are none: a proxy in
-// between might have judged by the other.
+// bearer returns the key in a request's header. It takes no header with two lines,
+// because a proxy in between may have judged by the other line.
 func bearer(h http.Header) (key string, ok bool) {
 	lines := h.Values("Authorization")
 	if len(lines) != 1 {
@@ -53,12 +53,12 @@ func bearer(h http.Header) (key string, ok bool) {
 	return key, strings.EqualFold(scheme, "Bearer") && key != ""
 }
 
-// client returns the address of whoever asks, as trusted proxies tell it.
+// client returns the address of the client, as trusted proxies report it.
 func (a *api) client(r *http.Request) netip.Addr { return clientOf(a.hub, r) }
 
-// clientOf returns the address of whoever asks, as trusted proxies tell it.
+// clientOf returns the address of the client, as trusted proxies report it.
 func clientOf(h *hub.Hub, r *http.Request) netip.Addr {
-	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero one if there is none
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // zero if there is none
 	return h.Config().Client(peer.Addr(), forwardedFor(r))
 }
 

@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// keepTime is for how long an Idempotency-Key gives the same answer.
+	// keepTime is how long an Idempotency-Key repeats an answer.
 	keepTime = 5 * time.Minute
-	// maxKept bounds the answers that are kept, some 8 MiB of them. Beyond, new
-	// keys are refused: to forget an old one could mean to broadcast twice.
+	// maxKept bounds the kept answers, which take some 8 MiB. When they are full, new
+	// keys are refused, because forgetting an old key could repeat its broadcast.
 	maxKept = 32_768
 )
 
@@ -22,21 +22,21 @@ var (
 		"this Idempotency-Key came with another body within five minutes"}
 )
 
-// An attempt is a request with an Idempotency-Key, as hashes: of the room and
-// the key, and of the body.
-type attempt struct{ key, body [32]byte }
+// A keyedRequest is a request with an Idempotency-Key: the hash of the room and the
+// key, and the hash of the body.
+type keyedRequest struct{ key, body [32]byte }
 
-// keptAnswers are those to broadcasts that had an Idempotency-Key. Only what
-// was broadcast is kept: whatever failed may be tried again. Its zero value is
-// empty. Its methods may be called from anywhere.
+// keptAnswers are the answers to broadcasts with an Idempotency-Key. Failures are not
+// kept, so that they can be tried again. The zero value is empty. Its methods may be
+// called from anywhere.
 type keptAnswers struct {
 	mu     sync.Mutex
-	all    map[[32]byte]*keptAnswer // guarded by mu; by the attempt's key
-	oldest [][32]byte               // guarded by mu; those that are done, in the order of their times
-	sweep  *time.Timer              // guarded by mu; while any is done
+	all    map[[32]byte]*keptAnswer // guarded by mu; by the request's key
+	oldest [][32]byte               // guarded by mu; keys of the finished answers, oldest first
+	sweep  *time.Timer              // guarded by mu; nil while there is no finished answer
 }
 
-// A keptAnswer is first that of a request under way, and then done.
+// A keptAnswer belongs to a request under way until done is closed.
 type keptAnswer struct {
 	body [32]byte      // immutable
 	done chan struct{} // immutable; closed when the fields below are set for good
@@ -45,10 +45,10 @@ type keptAnswer struct {
 	at   time.Time
 }
 
-// once broadcasts, unless the same was done within the time: then it returns
-// what was answered, and says so. Of several at once the others wait for the
-// first, and if that fails, for another to try.
-func (k *keptAnswers) once(ctx context.Context, what attempt, broadcast func() (uint64, error)) (seq uint64, again bool, err error) {
+// once broadcasts, unless it did so for the same request within keepTime: then it
+// returns that answer, and again is true. Of several requests at once the first
+// broadcasts and the others wait for it; if it fails, the next one tries.
+func (k *keptAnswers) once(ctx context.Context, what keyedRequest, broadcast func() (uint64, error)) (seq uint64, again bool, err error) {
 	for {
 		its, first, err := k.enter(what)
 		if err != nil {
@@ -70,9 +70,9 @@ func (k *keptAnswers) once(ctx context.Context, what attempt, broadcast func() (
 	}
 }
 
-// enter returns the answer to an attempt, and whether it is for the caller to
-// give.
-func (k *keptAnswers) enter(what attempt) (its *keptAnswer, first bool, err error) {
+// enter returns the answer to a request. If first is true, the caller has to
+// broadcast and to call finish.
+func (k *keptAnswers) enter(what keyedRequest) (its *keptAnswer, first bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.forgetLocked()
@@ -93,7 +93,7 @@ func (k *keptAnswers) enter(what attempt) (its *keptAnswer, first bool, err erro
 	return its, true, nil
 }
 
-// finish notes what came of the first attempt.
+// finish stores the result of the first request, or forgets a failure.
 func (k *keptAnswers) finish(key [32]byte, its *keptAnswer, seq uint64, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -109,7 +109,7 @@ func (k *keptAnswers) finish(key [32]byte, its *keptAnswer, seq uint64, err erro
 	}
 }
 
-// forget gives back what was kept, when nobody asks any more.
+// forget drops old answers while no requests come.
 func (k *keptAnswers) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -120,7 +120,7 @@ func (k *keptAnswers) forget() {
 	}
 }
 
-// forgetLocked forgets those whose time has passed.
+// forgetLocked drops the answers older than keepTime.
 func (k *keptAnswers) forgetLocked() {
 	for len(k.oldest) > 0 && time.Since(k.all[k.oldest[0]].at) >= keepTime {
 		delete(k.all, k.oldest[0])

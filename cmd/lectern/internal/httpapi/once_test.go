@@ -122,7 +122,7 @@ func TestOnceWhenTheFirstFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var kept keptAnswers
 		var tries atomic.Int64
-		what := attempt{key: [32]byte{1}}
+		what := keyedRequest{key: [32]byte{1}}
 		broadcast := func() (uint64, error) {
 			time.Sleep(time.Second)
 			if n := tries.Add(1); n < 3 {
@@ -162,7 +162,7 @@ func TestOnceWhenTheFirstFails(t *testing.T) {
 func TestKeptAnswersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var kept keptAnswers
-		nth := func(n int) attempt { return attempt{key: [32]byte{byte(n), byte(n >> 8), byte(n >> 16)}} }
+		nth := func(n int) keyedRequest { return keyedRequest{key: [32]byte{byte(n), byte(n >> 8), byte(n >> 16)}} }
 		speak := func() (uint64, error) { return 1, nil }
 		for n := range maxKept {
 			if _, again, err := kept.once(t.Context(), nth(n), speak); again || err != nil {

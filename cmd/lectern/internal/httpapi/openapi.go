@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// description is the API in OpenAPI 3.1. A test compares it with the routes and
-// with what they answer.
+// description is the API in OpenAPI 3.1. Tests compare it with the routes and with
+// their answers.
 //
 //go:embed openapi.json
 var description []byte

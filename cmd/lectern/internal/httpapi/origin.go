@@ -6,13 +6,14 @@ import (
 	"strings"
 )
 
-// Origins: which pages may ask, by the rule for WebSockets, and what a browser
-// wants to hear of it (CORS, Fetch standard 3.2).
+// Origins: the pages that may use the API, by the same rule as for WebSockets, and
+// the headers by which a browser learns of it (CORS, Fetch standard 3.2).
 
-// corsTime is for how many seconds a browser need not ask again.
+// corsTime is how many seconds a browser may remember the answer to a preflight.
 const corsTime = "600"
 
-// origins lets requests pass whose page may ask, and tells the browser.
+// origins passes requests of pages that may use the API, with the headers for the
+// browser.
 func (s *Site) origins(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		h := w.Header()
@@ -23,7 +24,7 @@ func (s *Site) origins(next http.Handler) http.Handler {
 			return
 		}
 		origin := strings.Join(lines, "")
-		peer, _ := netip.ParseAddrPort(request.RemoteAddr) // the zero one if there is none
+		peer, _ := netip.ParseAddrPort(request.RemoteAddr) // zero if there is none
 		if !s.Hub.Config().AllowsOrigin(origin, request.Host, peer.Addr(), forwardedFor(request)) {
 			s.Hub.Refused("origin", clientOf(s.Hub, request))
 			refuse(w, &problem{http.StatusForbidden, "pages of this origin may not ask this relay: see --allow-origin"})
@@ -37,8 +38,7 @@ func (s *Site) origins(next http.Handler) http.Handler {
 	})
 }
 
-// preflight answers OPTIONS, without a key: a browser asks so whether it may
-// send one.
+// preflight answers OPTIONS. It needs no key, because browsers send none with it.
 func preflight(w http.ResponseWriter, request *http.Request, allow string) {
 	h := w.Header()
 	h.Set("Allow", allow)

@@ -8,13 +8,13 @@ import (
 	"lectern/hub"
 )
 
-// The bounds of a page of rooms.
+// How many rooms a page of the list has.
 const (
 	standardPage = 100
 	maxPage      = 1000
 )
 
-// listRooms tells what rooms there are, in pages.
+// listRooms lists the rooms, in pages.
 func (a *api) listRooms(c call) (status int, data any, err error) {
 	limit := standardPage
 	if c.query.Has("limit") {
@@ -55,11 +55,11 @@ func (a *api) createRoom(c call) (status int, data any, err error) {
 	}{room, token}, nil
 }
 
-// roomFields are what whoever makes a room may choose.
+// roomFields are the fields of a request for a new room.
 var roomFields = []string{"name", "secret", "max_viewers", "history", "slow", "roster"}
 
-// readOptions reads those fields, by the rules of a client's create but for the
-// history's default.
+// readOptions reads roomFields. The rules are those of the message create, except for
+// the default of history.
 func (a *api) readOptions(f fields) (o hub.RoomOptions, err error) {
 	limits := a.hub.Config()
 	if o.Name, _, err = f.str("name"); err != nil {
@@ -86,7 +86,7 @@ func (a *api) readOptions(f fields) (o hub.RoomOptions, err error) {
 	return o, err
 }
 
-// showRoom tells of one room.
+// showRoom describes a room.
 func (a *api) showRoom(c call) (status int, data any, err error) {
 	room, ok := a.hub.Room(c.code())
 	if !ok {

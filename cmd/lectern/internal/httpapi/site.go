@@ -19,7 +19,7 @@ const (
 	requestTimeout = 15 * time.Second // for the head and the body
 	lingerTimeout  = time.Second      // for the rest of a body that was answered before it came
 	idleTimeout    = 30 * time.Second
-	maxHeaders     = 64 << 10 // bytes; the largest --max-head, which has judged the head before
+	maxHeaders     = 64 << 10 // bytes; the largest --max-head; the relay has checked the head before
 )
 
 // NewServer returns a server with the timeouts of the relay's own port.
@@ -32,19 +32,19 @@ func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 		MaxHeaderBytes:    maxHeaders,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 
-		DisableGeneralOptionsHandler: true, // it would answer OPTIONS * in another way
+		DisableGeneralOptionsHandler: true, // it would answer OPTIONS * itself
 	}
 }
 
-// A route is a request that is answered.
+// A route is a method and a path with a handler.
 type route struct {
 	method string
 	path   string // a pattern of http.ServeMux
 	serve  http.HandlerFunc
 }
 
-// register adds routes. Other methods on their paths are answered 405, and
-// OPTIONS.
+// register adds routes. It answers OPTIONS on their paths, and any other method with
+// 405.
 func register(mux *http.ServeMux, routes []route) {
 	methods := make(map[string][]string)
 	for _, r := range routes {
@@ -103,17 +103,18 @@ func (s *Site) Public() http.Handler {
 		}
 		mux.ServeHTTP(w, request)
 		c := http.NewResponseController(w)                   // a recorder has no deadlines
-		_ = c.SetReadDeadline(time.Now().Add(lingerTimeout)) // net/http reads on what was refused
+		_ = c.SetReadDeadline(time.Now().Add(lingerTimeout)) // net/http goes on to read a refused body
 	}))
 }
 
-// routes returns those of the relay's own port.
+// routes returns the routes of the relay's own port.
 func (s *Site) routes() []route { return append(s.health(), s.api.routes()...) }
 
-// webSocketMethods are those of the WebSockets' paths.
+// webSocketMethods are the methods that the paths of WebSockets allow.
 const webSocketMethods = "GET, HEAD, OPTIONS"
 
-// otherwise answers what no route does: mostly WebSockets' paths.
+// otherwise answers requests for paths without a route, among them those of
+// WebSockets.
 func (s *Site) otherwise(w http.ResponseWriter, request *http.Request) {
 	switch {
 	case !s.Hub.IsWebSocketPath(request.URL.Path):
@@ -124,16 +125,16 @@ func (s *Site) otherwise(w http.ResponseWriter, request *http.Request) {
 		w.Header().Set("Allow", webSocketMethods)
 		answer(w, http.StatusMethodNotAllowed, "only "+webSocketMethods+" are allowed here", nil)
 	default:
-		// RFC 9110 15.5.22: the answer names what to upgrade to. httpConn adds
-		// Connection: Upgrade.
+		// RFC 9110 15.5.22: the answer names the protocol to upgrade to. The
+		// connection adds Connection: Upgrade.
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Sec-WebSocket-Version", "13")
 		answer(w, http.StatusUpgradeRequired, "this is a WebSocket's path: connect with ws:// or wss://", nil)
 	}
 }
 
-// health returns the routes that tell whether the process lives, and whether it
-// takes new connections. They are open.
+// health returns the routes for whether the process lives, and whether it takes new
+// connections. They need no key.
 func (s *Site) health() []route {
 	tell := func(w http.ResponseWriter, state string) {
 		answer(w, http.StatusOK, "", map[string]string{"status": state})

@@ -2,8 +2,7 @@ package httpapi
 
 import "net/http"
 
-// A summary is what GET /v1/api/summary tells. What counts does so since the
-// relay's start.
+// A summary is the answer to GET /v1/api/summary. Totals count from the relay's start.
 type summary struct {
 	Rooms       int   `json:"rooms"`
 	Viewers     int64 `json:"viewers"`
@@ -15,14 +14,14 @@ type summary struct {
 		Delivered  uint64 `json:"delivered"`  // broadcasts times viewers that got them
 	} `json:"messages"`
 	Bytes struct {
-		Delivered uint64 `json:"delivered"` // that sockets took, of whatever kind
+		Delivered uint64 `json:"delivered"` // to sockets of WebSockets, whatever it was
 		Held      int64  `json:"held"`      // by the rooms' Logs
 	} `json:"bytes"`
 
 	Limits limits `json:"limits"`
 }
 
-// limits are those in force, by the names of their options.
+// limits are the limits in force, under the names of their options.
 type limits struct {
 	Connections   int `json:"max_connections"`
 	Rooms         int `json:"max_rooms"`
@@ -34,7 +33,7 @@ type limits struct {
 	ViewerRate    int `json:"viewer_rate"`        // messages a second
 }
 
-// summary tells how much there is of everything, and how much there may be.
+// summary returns the relay's totals and limits.
 func (a *api) summary(call) (status int, data any, err error) {
 	now, may := a.hub.Stats(), a.hub.Config()
 	s := summary{Rooms: now.Rooms, Viewers: now.Viewers, Connections: now.Open}

@@ -80,13 +80,13 @@ var (
 	ownedDesc    = describe("worker_connections", "Connections now, by worker.", "worker")
 )
 
-// usualStatuses are those of PROTOCOL.md.
+// usualStatuses are the statuses in PROTOCOL.md. Each has a sample from the start.
 var usualStatuses = []int{101, 200, 201, 204, 400, 401, 403, 404, 405, 408, 409, 413, 415, 417, 422, 426, 429, 431, 500, 501, 503, 505}
 
-// Describe says that the metrics are found by asking for them.
+// Describe collects the metrics once to describe them.
 func (c collector) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, to) }
 
-// Collect sends the figures as they are now.
+// Collect sends the present figures.
 func (c collector) Collect(to chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
@@ -132,7 +132,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	gauge(levelDesc, float64(memory.Level()))
 	answers := c.Hub.Answers()
 	for _, status := range usualStatuses {
-		answers[status] += 0 // so that each is there from the start
+		answers[status] += 0
 	}
 	for status, n := range answers {
 		count(answersDesc, n, strconv.Itoa(status))
