@@ -8,8 +8,12 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if !*fullSize {
-		_ = flag.Set("test.parallel", "8") // most tests that run at once wait for timeouts of their relays
+	switch { // most tests that run at once wait for timeouts of their relays
+	case *fullSize:
+	case raced:
+		_ = flag.Set("test.parallel", "4")
+	default:
+		_ = flag.Set("test.parallel", "8")
 	}
 	os.Exit(Main(m))
 }

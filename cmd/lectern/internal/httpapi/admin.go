@@ -19,6 +19,7 @@ const (
 	maxAdmin         = 16               // connections at once
 	adminTimeout     = 30 * time.Second // from a request's head to its answer's end; a profile's time comes on top
 	adminIdleTimeout = 10 * time.Second
+	refusalTimeout   = time.Second // to write a 503 to a connection that is one too many
 )
 
 // NewAdminServer returns a server with the timeouts of the admin address.
@@ -105,8 +106,9 @@ func (l *AdminListener) Accept() (net.Conn, error) {
 			return &adminConn{Conn: c, from: l}, nil
 		}
 		l.open.Add(-1)
-		// A fresh connection's send buffer takes this without blocking.
-		_ = c.SetWriteDeadline(time.Now().Add(time.Millisecond))
+		// The send buffer of a fresh connection takes this at once; the deadline only
+		// has to be longer than the scheduler may take on a busy machine.
+		_ = c.SetWriteDeadline(time.Now().Add(refusalTimeout))
 		_, _ = c.Write(frame.AppendRefusal(nil, http.StatusServiceUnavailable, "the admin address has all the connections it may have; try again"))
 		_ = c.Close()
 	}
