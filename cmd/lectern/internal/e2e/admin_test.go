@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestAdminHosts: a page whose name was rebound to the admin address reads
-// nothing.
+// TestAdminHosts: a page that rebinds its name to the admin address (DNS rebinding)
+// reads nothing.
 func TestAdminHosts(t *testing.T) {
 	t.Parallel()
 	b := startBinary(t, "--pprof", "--admin-host", "Lectern.internal", "--admin-host", "other,third")
@@ -50,7 +50,7 @@ func TestAdminHosts(t *testing.T) {
 	}
 }
 
-// TestAdminConnectionsAreBounded, and come free when they say nothing.
+// TestAdminConnectionsAreBounded, and silent ones are closed.
 func TestAdminConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	b := startBinary(t)

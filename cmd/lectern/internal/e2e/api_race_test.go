@@ -71,8 +71,8 @@ func TestDeleteDuringBroadcasts(t *testing.T) {
 	}
 }
 
-// TestProxyReusesTheConnection sends more requests on a connection than the one
-// that is answered: none of them, an upgrade least of all, reaches anybody.
+// TestProxyReusesTheConnection sends further requests on a connection whose first one
+// was answered. The relay serves none of them, and no upgrade above all.
 func TestProxyReusesTheConnection(t *testing.T) {
 	t.Parallel()
 	b := startAPI(t)
@@ -127,8 +127,8 @@ func listed(t *testing.T, b *apiBinary) (page roomPage) {
 	return page
 }
 
-// TestLargeBodyIsRefusedWithAnAnswer: who sends more than it may hears so, and
-// the connection is not reset before.
+// TestLargeBodyIsRefusedWithAnAnswer: a client that sends too much gets an answer
+// before its connection ends.
 func TestLargeBodyIsRefusedWithAnAnswer(t *testing.T) {
 	t.Parallel()
 	b := startAPI(t)
@@ -149,8 +149,8 @@ func TestLargeBodyIsRefusedWithAnAnswer(t *testing.T) {
 	}
 }
 
-// TestBodyThatDoesNotCome: whoever has no key and announces a body that it does
-// not send holds its connection for a moment only.
+// TestBodyThatDoesNotCome: a client without a key that announces a body and does not
+// send it holds its connection only for a moment.
 func TestBodyThatDoesNotCome(t *testing.T) {
 	t.Parallel()
 	b := startAPI(t)

@@ -78,14 +78,14 @@ func (b *apiBinary) tryAsk(method, path, body string, changes ...apitest.Change)
 	return a, nil
 }
 
-// A told message is what the relay told a client.
+// A told is a message of the relay to a client.
 type told struct {
 	Type, Code, Token, Epoch, Reason, Error string
 	Seq                                     uint64
 	Resumed                                 bool
 }
 
-// hearType reads until a message of the type comes, and wants it.
+// hearType reads until a message of the type comes. It must come.
 func hearType(t testing.TB, c *websocket.Conn, kind string) (m told) {
 	t.Helper()
 	for range 100 {

@@ -12,8 +12,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// TestTheRelayItselfWasAway stops the process for longer than viewers may be
-// silent and a room waits for its host.
+// TestTheRelayItselfWasAway stops the process for longer than the idle timeout and the
+// time that a room waits for its host. Nobody is closed for it.
 func TestTheRelayItselfWasAway(t *testing.T) {
 	t.Parallel()
 	const (
@@ -86,7 +86,7 @@ func TestTheRelayItselfWasAway(t *testing.T) {
 	}
 }
 
-// reads has a client read, and so answer pings, until the test ends.
+// reads reads until the test ends, so that the client answers pings.
 func reads(t *testing.T, c *websocket.Conn) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

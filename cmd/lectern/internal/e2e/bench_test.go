@@ -9,8 +9,8 @@ import (
 	"lectern/bench"
 )
 
-// TestBenchFindsNothing has the bench look at the relay's numbers: viewers who
-// drop and come back, and viewers who come late.
+// TestBenchFindsNothing has the bench check the relay's numbers, with viewers that drop
+// and come back and with viewers that join late.
 func TestBenchFindsNothing(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -44,8 +44,8 @@ func TestBenchFindsNothing(t *testing.T) {
 	}
 }
 
-// TestBenchTellsTheLimitOfAnAddress: a load test comes from one machine, so it is
-// told which option lets it in.
+// TestBenchTellsTheLimitOfAnAddress: all clients of a load test have the same address,
+// so the refusal names the option that lets them in.
 func TestBenchTellsTheLimitOfAnAddress(t *testing.T) {
 	t.Parallel()
 	b := startBinary(t, "--max-connections-per-address", "5", "--max-rooms-per-address", "2")

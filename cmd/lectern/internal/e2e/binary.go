@@ -61,7 +61,7 @@ func StartAPI(t testing.TB, flags ...string) (addr, admin string) {
 	return b.addr, b.admin
 }
 
-// withKey is the command that startBinaryUnder starts a relay with an API key by.
+// withKey is the command for startBinaryUnder that gives a relay an API key.
 var withKey = []string{"env", "LECTERN_API_KEY=" + apitest.Key}
 
 // A binary is the real relay, running as a process of its own.
@@ -125,7 +125,7 @@ func startBinaryUnder(t testing.TB, command []string, flags ...string) *binary {
 	return b
 }
 
-// read takes the log, and the addresses out of its first line.
+// read keeps the log, and takes the addresses from its first line.
 func (b *binary) read(stderr io.Reader, started chan<- bool) {
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() {
@@ -174,8 +174,8 @@ func (b *binary) wait(timeout time.Duration) int {
 	}
 }
 
-// metric reads one figure from /metrics; the name is a sample's, with its
-// labels. A sample that is not there is an error.
+// metric reads a sample from /metrics by its name and labels. The sample must
+// exist.
 func (b *binary) metric(name string) float64 {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -203,7 +203,7 @@ func (b *binary) metric(name string) float64 {
 	return 0
 }
 
-// eventually waits until check returns true.
+// eventually waits until check returns true, and fails the test after 20 s.
 func eventually(t testing.TB, what string, check func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {

@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// A chronicle is what the relay's history must be, whatever the number up to
-// which it tells.
+// A chronicle is what a history must contain, for every number at which it may end.
 type chronicle struct {
 	commands, messages []byte // each with a comma before it
 	ends               []chronicleEnd
@@ -18,7 +17,7 @@ type chronicle struct {
 // A chronicleEnd is where the commands and messages end after so many messages.
 type chronicleEnd struct{ commands, messages int }
 
-// newChronicle returns that of the first messages of a script.
+// newChronicle returns the chronicle of the first messages of a script.
 func newChronicle(says script, messages int) *chronicle {
 	c := &chronicle{ends: []chronicleEnd{{}}}
 	for n := range uint64(messages) {
@@ -48,8 +47,8 @@ func (c *chronicle) size(n int) (bytes int) {
 	return bytes
 }
 
-// check reads a history of so many bytes, and returns up to which number it
-// tells.
+// check reads a history of so many bytes, and returns the number of its last
+// message.
 func (c *chronicle) check(r io.Reader, length int) (n int, err error) {
 	n = sort.Search(len(c.ends), func(n int) bool { return c.size(n) >= length })
 	if n == len(c.ends) || c.size(n) != length {

@@ -81,8 +81,8 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// lecture goes through the life of a room. Nothing may reach anybody that is
-// not expected here, so everything arrives once and in order.
+// lecture goes through the life of a room. It expects every message that a client
+// gets, so each must arrive once and in order.
 func lecture(t *testing.T, host peer, viewers map[string]peer, late peer) {
 	t.Helper()
 	expectAll := func(texts ...string) {
@@ -120,8 +120,8 @@ func lecture(t *testing.T, host peer, viewers map[string]peer, late peer) {
 	expectAll(`{ "type":"history", "commands":[ "/rep cartoon protein", "Zürich" ] }`,
 		`{"type":"command","data":"after the history"}`)
 
-	// Who joins a moment later gets the same history, or its own if the moment was
-	// longer than a second, in which the host is asked again.
+	// A viewer that joins a moment later gets the same history. After more than a
+	// second the relay asks the host again.
 	late.say(`{"type":"join","code":"` + code + `","history":true}`)
 	expectHeard(t, "the late viewer", late, `{"type":"joined","code":"`+code+`",*`)
 	host.say(`{"type":"history","commands":["late"]}`)
@@ -163,9 +163,8 @@ func create(t *testing.T, host peer) string {
 	return created.Code
 }
 
-// expectHeard checks what a client hears that knows CodeMol's protocol only: it
-// ignores other types, and keys that it does not know, which an asterisk at the
-// end stands for.
+// expectHeard checks what a client hears that knows only CodeMol's protocol: it ignores
+// other types. An asterisk at the end stands for keys that it does not know.
 func expectHeard(t *testing.T, who string, p peer, texts ...string) {
 	t.Helper()
 	for i, want := range texts {
@@ -180,8 +179,8 @@ func expectHeard(t *testing.T, who string, p peer, texts ...string) {
 	}
 }
 
-// oddBroadcasts are messages that come out differently if anybody parses them
-// and writes them anew, among many that only their order tells apart.
+// oddBroadcasts are messages that would change if the relay parsed and encoded them
+// again, among many that differ only in their order.
 func oddBroadcasts() []string {
 	texts := []string{
 		`{"type":"command","data":"/rep cartoon protein"}`,

@@ -62,8 +62,8 @@ func TestViewersComeBackAfterCuts(t *testing.T) {
 // cuts is how often each viewer is cut off, at least.
 const cuts = 4
 
-// missAndHear has the host say it all, while the class is cut off, until everybody
-// has heard it.
+// missAndHear has the host speak while the class is cut off, until every viewer has
+// heard all of it.
 func missAndHear(t *testing.T, host *websocket.Conn, class []*absentee, calm *atomic.Bool) {
 	t.Helper()
 	for _, a := range class {
@@ -107,7 +107,7 @@ func longLecture() []string {
 	return says
 }
 
-// fraysAfter draws after how many bytes a connection is cut.
+// fraysAfter draws the number of bytes after which a connection is cut.
 func fraysAfter(nth int, calm *atomic.Bool) int {
 	switch {
 	case nth == 0 || calm.Load():
@@ -127,8 +127,8 @@ type absentee struct {
 	events   chan heard
 }
 
-// isCutOff cuts the viewer off until nearly everything is said, and then once
-// more: from now on it is calm.
+// isCutOff cuts the viewer off again and again until nearly everything is said, and
+// then a last time.
 func (a *absentee) isCutOff(nearlyOver <-chan struct{}) {
 	for n := 0; ; n++ {
 		select {
@@ -172,8 +172,8 @@ func (a *absentee) next() heard {
 	}
 }
 
-// listen checks that the viewer gets it all, and what it is told when it has
-// come back.
+// listen checks that the viewer gets everything, and the answers when it comes
+// back.
 func (a *absentee) listen(says []string) error {
 	for i := 0; i < len(says); {
 		want := says[i]
@@ -227,7 +227,7 @@ func watchNode(t *testing.T, url, code string, numbered bool, to chan heard) {
 	startProcess(t, to, "node", append([]string{"viewer.mjs", url, code}, asked(numbered)...)...)
 }
 
-// asked returns the argument that asks for numbers.
+// asked returns the argument that has a viewer ask for numbers.
 func asked(numbered bool) []string {
 	if numbered {
 		return []string{"numbered"}

@@ -116,8 +116,8 @@ func TestPprof(t *testing.T) {
 	}
 }
 
-// TestLogLines looks at both formats: every line can be read, and the first
-// tells what the relay can do.
+// TestLogLines: in both formats every line can be parsed, and the first one has the
+// addresses and limits.
 func TestLogLines(t *testing.T) {
 	t.Parallel()
 	t.Run("json", func(t *testing.T) {

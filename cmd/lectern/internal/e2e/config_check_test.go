@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// TestTheMostWorkersStart: what the bound allows does not exhaust the threads.
+// TestTheMostWorkersStart: the most workers that --workers allows do not exhaust the
+// threads.
 func TestTheMostWorkersStart(t *testing.T) {
 	t.Parallel()
 	b := startBinary(t, "--workers", "256")
@@ -23,7 +24,7 @@ func TestTheMostWorkersStart(t *testing.T) {
 	}
 }
 
-// TestCheckTriesWhatServeDoes on this machine.
+// TestCheckTriesWhatServeDoes: check finds what would keep serve from starting here.
 func TestCheckTriesWhatServeDoes(t *testing.T) {
 	t.Parallel()
 	b := startBinary(t)
@@ -75,8 +76,8 @@ func TestCheckTriesWhatServeDoes(t *testing.T) {
 	}
 }
 
-// TestCheckWithFewDescriptors: fewer than the relay keeps for itself are a
-// mistake.
+// TestCheckWithFewDescriptors: check refuses a limit that leaves no descriptor for
+// connections.
 func TestCheckWithFewDescriptors(t *testing.T) {
 	t.Parallel()
 	kept := reservedDescriptors + runtime.GOMAXPROCS(0)*workerDescriptors
@@ -89,7 +90,7 @@ func TestCheckWithFewDescriptors(t *testing.T) {
 	}
 }
 
-// runUnderLimit returns what lectern check says with so many descriptors.
+// runUnderLimit returns the output of lectern check under a limit of descriptors.
 func runUnderLimit(t *testing.T, descriptors int) string {
 	t.Helper()
 	script := fmt.Sprintf(`ulimit -n %d; exec "$@"`, descriptors)

@@ -12,7 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// TestConfigCommand prints a configuration, and runs on what was printed.
+// TestConfigCommand: the printed configuration has the same meaning.
 func TestConfigCommand(t *testing.T) {
 	t.Parallel()
 	file := writeFile(t, "lectern.toml", "create-key = '"+testCreateKey+"'\nhost-grace = '90s'\ntrusted-proxy = ['10.0.0.1', '::1']\nallow-origin = []\n")
@@ -87,8 +87,7 @@ func TestCheckCommand(t *testing.T) {
 	}
 }
 
-// TestNoKeyIsShown runs the relay with all keys and looks at everything that it
-// shows.
+// TestNoKeyIsShown runs the relay with all keys, and looks for them in its outputs.
 func TestNoKeyIsShown(t *testing.T) {
 	t.Setenv("LECTERN_CREATE_KEY", testCreateKey)
 	t.Setenv("LECTERN_API_KEY_FILE", writeFile(t, "api.key", testAPIKey+"\n"))

@@ -25,14 +25,14 @@ func bodyOf(t testing.TB, response *http.Response) string {
 	return string(body)
 }
 
-// A reloaded is the line of the log that tells of a new configuration.
+// A reloaded is the line of the log about a new configuration.
 type reloaded struct {
 	Level, Msg, Error string
 	Changed           []string
 	NeedRestart       []string `json:"need_restart"`
 }
 
-// hangup sends SIGHUP and returns the line that it brings.
+// hangup sends SIGHUP and returns the line that the relay logs.
 func hangup(t testing.TB, b *binary) (line reloaded) {
 	t.Helper()
 	before := len(b.logged())
@@ -50,7 +50,7 @@ func hangup(t testing.TB, b *binary) (line reloaded) {
 	return line
 }
 
-// answerTo says something on a new connection.
+// answerTo returns the answer to a message on a new connection.
 func answerTo(t testing.TB, b *binary, text string) string {
 	t.Helper()
 	c := dial(t, b.url("/"))
@@ -100,7 +100,7 @@ func TestHangup(t *testing.T) {
 		t.Errorf("the API key: %d", status)
 	}
 
-	// A mistake changes nothing, not even what is right beside it.
+	// With a mistake nothing changes, not even the correct options beside it.
 	write(9, 1, testCreateKey, "max-veiwers = 1\n")
 	if line = hangup(t, b); line.Level != "ERROR" || !strings.Contains(line.Error, file+":5: max-veiwers: there is no such option; did you mean max-viewers?") {
 		t.Errorf("a broken file: %+v", line)
@@ -111,7 +111,7 @@ func TestHangup(t *testing.T) {
 	}
 	expectError("the old key", create(b, testCreateKey), "create_forbidden")
 
-	// The key's file alone has changed, and what was refused is still told.
+	// Only the key's file changes, and the option that needs a restart is still listed.
 	write(3, 2, otherKey, "log-level = 'info'\nallow-origin = ['http://a']\nmax-head = 4096\n")
 	rewrite(t, keyFile, otherKey)
 	line = hangup(t, b)
@@ -135,7 +135,7 @@ func sorted(s []string) []string {
 	return s
 }
 
-// apiStatus asks the HTTP API for something, and returns the status.
+// apiStatus returns the status of a request to the HTTP API with a key.
 func apiStatus(t testing.TB, b *binary, key string) int {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodGet, "http://"+b.addr+"/v1/api/summary", nil)
@@ -151,7 +151,7 @@ func apiStatus(t testing.TB, b *binary, key string) int {
 	return response.StatusCode
 }
 
-// TestDrainTimeoutChanges has the relay end by a timeout that it was told later.
+// TestDrainTimeoutChanges: a drain uses the timeout of the last reload.
 func TestDrainTimeoutChanges(t *testing.T) {
 	t.Parallel()
 	file := writeFile(t, "lectern.toml", "drain-timeout = '1h'")
@@ -165,7 +165,7 @@ func TestDrainTimeoutChanges(t *testing.T) {
 	}
 }
 
-// TestHostGraceZero closes a room with its host's connection.
+// TestHostGraceZero: a room closes together with its host's connection.
 func TestHostGraceZero(t *testing.T) {
 	t.Parallel()
 	b := startBinary(t, "--host-grace", "0")
@@ -213,7 +213,7 @@ func TestOpenRelayWarns(t *testing.T) {
 	}
 }
 
-// TestFewDescriptors warns only of connections that somebody asked for.
+// TestFewDescriptors: the relay warns only if --max-connections was set.
 func TestFewDescriptors(t *testing.T) {
 	t.Parallel()
 	for flag, want := range map[string]int{"--max-rooms=1": 0, "--max-connections=0": 0, "--max-connections=50": 0, "--max-connections=500": 1} {

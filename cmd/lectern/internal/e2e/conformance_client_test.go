@@ -97,9 +97,8 @@ const (
 	between    = 200 * time.Microsecond
 )
 
-// A fuzzer is a WebSocket client on a bare socket. It says whatever it is told
-// to, takes only what RFC 6455 allows a server, and shares no code with the
-// relay.
+// A fuzzer is a WebSocket client on a bare socket. It sends any bytes, accepts only what
+// RFC 6455 allows a server, and shares no code with the relay.
 type fuzzer struct {
 	t     testing.TB
 	conn  net.Conn
@@ -111,7 +110,7 @@ type fuzzer struct {
 // handshakeKey is the example of RFC 6455 1.3.
 const handshakeKey = "dGhlIHNhbXBsZSBub25jZQ=="
 
-// upgradeRequest is the head of an opening handshake without a mistake.
+// upgradeRequest returns the head of a correct opening handshake.
 func upgradeRequest(path string) string {
 	return "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + handshakeKey + "\r\n\r\n"

@@ -23,8 +23,8 @@ func closeCases() []conversation {
 		good("7.1.3", leave, pingFrame("")),
 		good("7.1.4", leave, textFrame("Hello World!")),
 		good("7.1.5", textFrame("fragment1").notLast(), leave, contFrame("fragment2")),
-		// Who says goodbye may or may not hear what is on its way, but in order
-		// and in whole frames, and nothing in answer to what it said later.
+		// A client that closes may or may not get what is on its way, in order and
+		// in whole frames. It gets no answers to frames after its close frame.
 		alone("7.1.6", ending{code: 1000, maybe: []wireFrame{big, textFrame("Hello World!")}},
 			turn{say: []wireFrame{big, textFrame("Hello World!"), leave, pingFrame("")}}),
 		alone("7.3.1", closed(0), turn{say: []wireFrame{{op: opClose}}}),
@@ -41,7 +41,7 @@ func closeCases() []conversation {
 	for i, code := range []int{0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999} {
 		cases = append(cases, bad(fmt.Sprintf("7.9.%d", i+1), 1002, closeFrame(code, "")))
 	}
-	// What is above 4999 is left undefined; the relay refuses it.
+	// Codes above 4999 are undefined; the relay refuses them.
 	for i, code := range []int{5000, 65535} {
 		cases = append(cases, bad(fmt.Sprintf("7.13.%d", i+1), 1002, closeFrame(code, "")))
 	}

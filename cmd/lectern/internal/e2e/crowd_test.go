@@ -109,8 +109,8 @@ func TestFiveThousandViewers(t *testing.T) {
 	}
 }
 
-// speech returns what a host says: messages of very different sizes, each told
-// apart from all others.
+// speech returns what a host says: messages of very different sizes, no two of them
+// equal.
 func speech(room int) []string {
 	texts := make([]string, 40)
 	for i := range texts {
@@ -119,7 +119,7 @@ func speech(room int) []string {
 	return texts
 }
 
-// speak says it all and closes the room.
+// speak sends all texts and closes the room.
 func speak(failures chan<- error, host *websocket.Conn, texts []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), crowdTimeout)
 	defer cancel()
@@ -161,7 +161,7 @@ func watch(addr, code string, texts []string, dialing, joined chan struct{}) err
 	return nil
 }
 
-// enter connects and joins. The reader holds what has come already.
+// enter connects and joins. The reader holds the bytes that have come already.
 func enter(addr, code string) (net.Conn, *bufio.Reader, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), crowdTimeout)
 	defer cancel()

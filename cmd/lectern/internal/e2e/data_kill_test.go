@@ -14,17 +14,17 @@ import (
 	"github.com/coder/websocket"
 )
 
-// soakTime makes the test go on that kills relays; see `make soak`.
+// soakTime is how long TestKills goes on; see `make soak`.
 var soakTime = flag.Duration("soak", 0, "how long relays are killed and restarted, at least")
 
 const (
 	killRounds  = 5
 	killViewers = 3
-	// killCatchesUp is how far, in bytes, a viewer may be behind and must still be
+	// killCatchesUp is how many bytes a viewer may be behind and must still be
 	// recovered. A room keeps more.
 	killCatchesUp = 100_000
-	// killSettled is after which time what was heard must be on disk: far more than
-	// --data-every, since the machine may be busy.
+	// killSettled is the time after which a broadcast must be on disk. It is much longer
+	// than --data-every, because the machine may be busy.
 	killSettled = time.Second
 )
 
@@ -36,7 +36,7 @@ func (s saying) text() string {
 	return fmt.Sprintf(`{"type":"command","data":"%d/%d %s"}`, s.round, s.n, strings.Repeat("x", int(s.round*7+s.n*13)%300))
 }
 
-// A killed lecture is one whose relay is killed again and again.
+// A killedLecture is a lecture whose relay is killed again and again.
 type killedLecture struct {
 	t       *testing.T
 	host    entrance
@@ -56,9 +56,9 @@ type killedViewer struct {
 	times []time.Time // when they were heard
 }
 
-// TestKills kills a relay at random moments while a host speaks as fast as it
-// can, and starts it again. Every broadcast that anybody ever gets is compared
-// with what was said.
+// TestKills kills a relay at random moments while a host speaks as fast as it can, and
+// starts it again. It compares every broadcast that a viewer gets with what the host
+// said.
 func TestKills(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
@@ -180,8 +180,8 @@ func (l *killedLecture) speak(b *binary, round uint32, end func()) {
 	}
 }
 
-// back has a viewer come back. It must be recovered unless it has seen what was
-// lost, or is far behind.
+// back has a viewer come back. It must be recovered unless it has seen broadcasts that
+// were lost, or is far behind.
 func (l *killedLecture) back(b *binary, v *killedViewer) *websocket.Conn {
 	t := l.t
 	t.Helper()

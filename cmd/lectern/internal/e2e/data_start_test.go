@@ -16,7 +16,7 @@ import (
 	"lectern/hub/store"
 )
 
-// A quietWorker is one of a hub without connections.
+// A quietWorker is the worker of a hub without connections.
 type quietWorker struct{}
 
 func (quietWorker) Post(func() bool)       {}
@@ -58,7 +58,7 @@ func fillData(t *testing.T, dir string, rooms, bytes int) (codes, tokens []strin
 	return codes, tokens
 }
 
-// ready waits until the relay says that it is.
+// ready waits until the relay is ready.
 func (b *binary) ready() {
 	b.t.Helper()
 	eventually(b.t, "the relay is ready", func() bool {
@@ -71,7 +71,7 @@ func (b *binary) ready() {
 	})
 }
 
-// peakMemory returns the most that the process has had, in MB.
+// peakMemory returns the largest resident memory that the process has had, in MB.
 func (b *binary) peakMemory() (mb int) {
 	b.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.cmd.Process.Pid))
@@ -84,10 +84,10 @@ func (b *binary) peakMemory() (mb int) {
 	return mb / 1024
 }
 
-// TestManyRoomsAreReadySoon kills a relay that has many rooms, and starts it
-// again: it serves at once, a host that comes back before its room was read waits
-// for it, and all of them together have what they may. With -soak there are as
-// many rooms as a relay has by default, and as full ones as there are.
+// TestManyRoomsAreReadySoon kills a relay that has many rooms and starts it again. It
+// serves at once; a host that comes back before its room was read waits for it; and all
+// rooms together keep --retain-total. With -soak there are as many rooms as a relay has
+// by default, and then the fullest.
 func TestManyRoomsAreReadySoon(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
@@ -138,8 +138,8 @@ func TestManyRoomsAreReadySoon(t *testing.T) {
 	}
 }
 
-// TestAStartOnAFullDisk starts a relay where one can be mounted that has no room
-// for a byte: with a directory that a clean stop has left, and a new one.
+// TestAStartOnAFullDisk starts a relay on a disk without a free byte, where one can be
+// mounted: with a directory that a clean stop has left, and with a new one.
 func TestAStartOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -14,7 +14,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// An entrance is what the relay tells who enters a room.
+// An entrance is the answer to a client that enters a room.
 type entrance struct {
 	Type, Code, Token, Epoch string
 
@@ -23,7 +23,7 @@ type entrance struct {
 	Resumed, Host, Recovered bool
 }
 
-// asks says something, and returns what it is told.
+// asks sends a message and returns the answer.
 func asks(t testing.TB, c *websocket.Conn, format string, args ...any) (e entrance) {
 	t.Helper()
 	say(t, c, fmt.Sprintf(format, args...))
@@ -36,8 +36,8 @@ func asks(t testing.TB, c *websocket.Conn, format string, args ...any) (e entran
 
 func numbered(n int) string { return fmt.Sprintf(`{"type":"command","data":%d}`, n) }
 
-// A keptLecture is a host and two viewers, one of which has gone after the fourth
-// of ten broadcasts.
+// A keptLecture has a host and two viewers, one of which leaves after the fourth of ten
+// broadcasts.
 type keptLecture struct {
 	host, early, late entrance // as they were told
 	seen              int      // by the early one
@@ -45,7 +45,7 @@ type keptLecture struct {
 
 const lectureSaid = 10
 
-// holdLecture has it held, and returns when everything is on disk.
+// holdLecture holds the lecture, and returns when everything is on disk.
 func holdLecture(t *testing.T, b *binary) (l keptLecture) {
 	t.Helper()
 	host, early, late := dial(t, b.url("/")), dial(t, b.url("/")), dial(t, b.url("/"))
@@ -156,8 +156,7 @@ func TestALectureSurvivesARestart(t *testing.T) {
 	l.goesOn(t, b, true)
 }
 
-// TestDataThatCannotBeKept refuses to start, with a sentence that names what is
-// wrong.
+// TestDataThatCannotBeKept: the relay refuses to start, and says why.
 func TestDataThatCannotBeKept(t *testing.T) {
 	t.Parallel()
 	used := t.TempDir()
@@ -184,8 +183,8 @@ func TestDataThatCannotBeKept(t *testing.T) {
 	}
 }
 
-// TestAFullDiskIsTold lets a lecture go on while a small disk is full, where one
-// can be mounted. What the relay does is tested without one in hub/store.
+// TestAFullDiskIsTold holds a lecture while a small disk is full, where one can be
+// mounted. hub/store tests the same without a disk.
 func TestAFullDiskIsTold(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestTheLogTellsHowLongADrainTakes at the start and at the end, and that a
-// timeout is too short for it.
+// TestTheLogTellsHowLongADrainTakes at the start and at the end, and warns of a timeout
+// that is too short.
 func TestTheLogTellsHowLongADrainTakes(t *testing.T) {
 	t.Parallel()
 	b := startBinary(t, "--drain-timeout", "1ms", "--max-connections", "1000")
@@ -29,8 +29,8 @@ func TestTheLogTellsHowLongADrainTakes(t *testing.T) {
 	}
 }
 
-// TestShutdownDelay: the relay is not ready, and else as before, until a second
-// signal or the end of the delay.
+// TestShutdownDelay: until a second signal or the end of the delay the relay is not
+// ready, and everything else goes on.
 func TestShutdownDelay(t *testing.T) {
 	t.Parallel()
 	status := func(t *testing.T, url string) int {

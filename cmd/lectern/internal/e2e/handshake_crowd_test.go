@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Those who connect and never finish their handshake cost little, keep nobody
-// out, and are gone after the timeout although they never close.
+// Clients that connect and never finish their handshake cost little and keep nobody out,
+// and the relay closes them after the timeout.
 func TestTenThousandUnfinishedHandshakes(t *testing.T) {
 	t.Parallel()
 	const (
@@ -73,8 +73,8 @@ func TestTenThousandUnfinishedHandshakes(t *testing.T) {
 	expect(t, viewer, welcome)
 }
 
-// Strangers who take all the handshakes that may be, and say nothing, make room
-// for those who come to stay.
+// When silent connections take all places for handshakes, clients that finish theirs
+// replace them.
 func TestSilentCrowdsMakeRoom(t *testing.T) {
 	t.Parallel()
 	const limit, honest = 300, 100
@@ -104,8 +104,8 @@ func TestSilentCrowdsMakeRoom(t *testing.T) {
 	}
 }
 
-// connectCrowd opens n connections, of which the first half says nothing and
-// the other half the first half of a handshake.
+// connectCrowd opens n connections. One half sends nothing, the other half sends half of
+// a handshake.
 func connectCrowd(t *testing.T, addr string, n int) []net.Conn {
 	t.Helper()
 	peers := make([]net.Conn, n)

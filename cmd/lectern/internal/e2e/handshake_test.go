@@ -12,7 +12,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// changed is a good opening handshake at / with a part replaced.
+// changed returns a good opening handshake at / with a part replaced.
 func changed(t testing.TB, old, replacement string) string {
 	t.Helper()
 	head := upgradeRequest("/")
@@ -22,7 +22,7 @@ func changed(t testing.TB, old, replacement string) string {
 	return strings.Replace(head, old, replacement, 1)
 }
 
-// unterminated is a head whose end never comes, more than the relay takes.
+// unterminated returns a head without an end that is larger than the relay takes.
 func unterminated(line string) string {
 	return "GET / HTTP/1.1\r\n" + strings.Repeat(line, 9000/len(line)+1)
 }
@@ -34,7 +34,7 @@ func TestBadHandshakesAreRefused(t *testing.T) {
 		hostLine    = "Host: localhost\r\n"
 	)
 	add := func(line string) string { return changed(t, hostLine, hostLine+line) }
-	// Where the end of a head is missing, the relay must not wait for it.
+	// The relay must not wait for the missing end of a head.
 	cases := map[string]struct {
 		request string
 		status  int
@@ -100,8 +100,8 @@ func TestBadHandshakesAreRefused(t *testing.T) {
 				}
 			}
 			f.expectEnd()
-			// Whoever goes on is not listened to, and not reset either: that
-			// could cost it the response.
+			// The relay ignores a client that goes on, and does not reset the
+			// connection, or the client might lose the response.
 			f.write([]byte(upgradeRequest("/") + strings.Repeat("x", 1<<20)))
 		})
 	}
@@ -194,7 +194,7 @@ func TestFramesInTheHandshakesPacket(t *testing.T) {
 	f.expect(textFrame(hello))
 }
 
-// Only the first request of a connection is one.
+// Only the first request of a connection is served.
 func TestSecondHandshake(t *testing.T) {
 	b := startBinary(t, "--close-timeout", "1m")
 	good, bad := upgradeRequest("/"), upgradeRequest("/nowhere")
@@ -226,7 +226,7 @@ func TestSecondHandshake(t *testing.T) {
 	}
 }
 
-// However a peer goes, and whenever, nothing of it stays.
+// Whenever and however a peer goes, nothing of it stays.
 func TestLeavingInEveryPhase(t *testing.T) {
 	b := startBinary(t, "--echo", "/echo", "--handshake-timeout", "1m", "--close-timeout", "1m")
 	head := upgradeRequest("/echo")
@@ -276,8 +276,8 @@ func TestLeavingInEveryPhase(t *testing.T) {
 	})
 }
 
-// A viewer that does not answer is told so and closed; what the host says
-// meanwhile must not follow the close frame.
+// The relay closes a viewer that does not answer. Broadcasts must not follow the close
+// frame.
 func TestNothingFollowsTheCloseFrame(t *testing.T) {
 	t.Parallel()
 	b := startBinary(t, "--ping-after", "500ms", "--idle-timeout", "1s", "--close-timeout", "2s")
@@ -319,7 +319,7 @@ func TestNothingFollowsTheCloseFrame(t *testing.T) {
 	viewer.expectEnd()
 }
 
-// descriptors returns how many the process has open.
+// descriptors returns how many descriptors the process has open.
 func (b *binary) descriptors() int {
 	b.t.Helper()
 	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", b.cmd.Process.Pid))

@@ -7,14 +7,13 @@ import (
 	"time"
 )
 
-// TestAThousandAskForAHundredThousandMessages has the relay tell a long history
-// to all: half of them have been there and ask at once, half join and ask within
-// two seconds. The host speaks on, so that each history that is encoded is
-// another. Each asker gets one that is right and everything after it, few are
-// encoded, viewers who have not asked get the broadcasts meanwhile, and the
-// relay's memory returns.
+// TestAThousandAskForAHundredThousandMessages has viewers ask for a long history: half of
+// them are in the room and ask at once, half join and ask within two seconds. The host
+// goes on, so that no two encoded histories are equal. Each viewer gets a correct
+// history and everything after it, the relay encodes few histories, viewers that do not
+// ask get the broadcasts meanwhile, and the memory returns.
 //
-// At full size it is what its name says, and a history has 13 MB.
+// At full size there are as many as the name says, and a history has 13 MB.
 func TestAThousandAskForAHundredThousandMessages(t *testing.T) {
 	const others = 2
 	askers, messages := sized(1000, 200, 100), sized(100_000, 20_000, 10_000)
@@ -56,11 +55,10 @@ func TestAThousandAskForAHundredThousandMessages(t *testing.T) {
 	eventually(t, "the memory returns", func() bool { return b.collected() < heap+(4<<20) })
 }
 
-// TestAClassAsksAtOnce has all viewers of a room join and ask for the history at
-// once. It costs a host who keeps it one question, and nothing where the relay
-// does. The first and the last are live within seconds.
-//
-// At full size, which is the ordinary one, there are 5,000.
+// TestAClassAsksAtOnce has all viewers of a room join and ask for the history at once. A
+// host that keeps the history is asked once; if the relay keeps it, the host is not
+// asked. All viewers are live within seconds. There are 5,000, unless the race detector
+// runs.
 func TestAClassAsksAtOnce(t *testing.T) {
 	const before = 1000 // messages
 	viewers := sized(5000, 5000, 1000)

@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// openAPIRequest has the largest answer that needs no key.
+// openAPIRequest is the request with the largest answer that needs no key.
 const openAPIRequest = "GET /v1/api/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
 
-// unread sends a request over a connection that has room for hardly a byte of
-// its answer.
+// unread sends a request over a connection whose receive buffer is too small for the
+// answer.
 func unread(t testing.TB, addr, request string) net.Conn {
 	t.Helper()
 	return unreadFrom(t, "127.0.0.1", addr, request)
@@ -76,8 +76,8 @@ func TestUnreadAnswersStarveNobody(t *testing.T) {
 	for i := range limit {
 		unreadFrom(t, fmt.Sprintf("127.0.0.%d", 3+i%3), b.addr, openAPIRequest)
 	}
-	// Whether those beyond the limit were refused at once is seen by their
-	// descriptors: the relay keeps none.
+	// The relay refuses connections beyond the limit at once: it holds no descriptors
+	// for them.
 	eventually(t, "the others are refused", func() bool {
 		return refused() == limit-limit/perAddress+limit/4
 	})
@@ -105,7 +105,7 @@ func TestUnreadAnswersStarveNobody(t *testing.T) {
 	say(t, host, `{"type":"command","data":1}`)
 	expect(t, v, `{"type":"command","data":1}`)
 
-	// Nobody reads, and yet the places come free.
+	// Nobody reads, but the places come free.
 	eventually(t, "the answers' time is over", func() bool {
 		response, err := http.Get("http://" + b.addr + "/health/live")
 		if err != nil {
@@ -119,7 +119,7 @@ func TestUnreadAnswersStarveNobody(t *testing.T) {
 	}
 }
 
-// TestAnHTTPConnectionTakesWhatIsCounted measures one that waits for its client
+// TestAnHTTPConnectionTakesWhatIsCounted measures connections that wait for their clients
 // to read.
 func TestAnHTTPConnectionTakesWhatIsCounted(t *testing.T) {
 	if raced {

@@ -33,8 +33,8 @@ type inquiry struct {
 	gap         time.Duration // guarded by mu; longest between two messages of a bystander
 }
 
-// newInquiry opens a room whose history the host or the relay keeps. The history
-// of so many messages can be checked, and of more that come while it is told.
+// newInquiry opens a room whose history the host or the relay keeps. It can check a
+// history of so many messages, and of those that come while it is sent.
 func newInquiry(t *testing.T, b *binary, keeper string, messages int) *inquiry {
 	q := &inquiry{b: b, crowd: newCrowd(), speech: longSpeech{says: newScript(80), every: 10 * time.Millisecond}}
 	q.host, q.code = openRoomAs(t, b, `{"type":"create","history":"`+keeper+`"}`)
@@ -56,7 +56,7 @@ func (q *inquiry) say(t *testing.T, messages int) {
 	}
 }
 
-// goOn has the host go on while they are told, and returns when all is over.
+// goOn has the host go on while viewers get the history, and returns at the end.
 func (q *inquiry) goOn(t *testing.T) *peaks {
 	t.Helper()
 	p := newPeaks(q.b)
@@ -102,8 +102,8 @@ func (q *inquiry) standsBy(numbered bool, ready chan<- struct{}, ask <-chan stru
 	return nil
 }
 
-// joinsAndAsks is that of one that gets nothing before the history, which may
-// be a little older than its place when it joined.
+// joinsAndAsks is the life of a viewer that asks at once. It gets nothing before the
+// history, which may end a little before its place at the join.
 func (q *inquiry) joinsAndAsks(numbered bool, joined chan<- struct{}) error {
 	s, err := q.sitDown(numbered, `,"history":true`)
 	joined <- struct{}{}
@@ -115,7 +115,7 @@ func (q *inquiry) joinsAndAsks(numbered bool, joined chan<- struct{}) error {
 	return q.asked(s)
 }
 
-// asksLater is that of one that has been there for a while.
+// asksLater is the life of a viewer that asks after a while.
 func (q *inquiry) asksLater(numbered bool, ready chan<- struct{}, ask <-chan struct{}) error {
 	s, err := q.sitDown(numbered, "")
 	ready <- struct{}{}
@@ -130,8 +130,8 @@ func (q *inquiry) asksLater(numbered bool, ready chan<- struct{}, ask <-chan str
 	return q.asked(s)
 }
 
-// asked is the rest of the life of one that has asked: it gets the history, and
-// goes on from there.
+// asked is the rest of the life of a viewer that has asked: it gets the history and goes
+// on from there.
 func (q *inquiry) asked(s *spectator) error {
 	defer reset(s.conn)
 	err := q.isTold(s)
@@ -142,7 +142,7 @@ func (q *inquiry) asked(s *spectator) error {
 	return s.follow(q.speech.says)
 }
 
-// isTold gets a viewer that has asked the history, and makes it live.
+// isTold reads the history for a viewer that has asked, and makes it live.
 func (q *inquiry) isTold(s *spectator) error {
 	asked := time.Since(q.began)
 	length, err := q.untilHistory(s)
@@ -189,7 +189,7 @@ func (q *inquiry) untilHistory(s *spectator) (length int, err error) {
 	}
 }
 
-// history checks one, and returns up to which number it tells.
+// history checks a history, and returns the number of its last message.
 func (q *inquiry) history(s *spectator, length int) (upTo int, err error) {
 	if q.answer == nil {
 		return q.tells.check(s.in, length)
@@ -208,8 +208,8 @@ func (q *inquiry) history(s *spectator, length int) (upTo int, err error) {
 	return q.covers, nil
 }
 
-// ignore reads what a host is told, until its connection ends, and returns how
-// often it was asked for the history.
+// ignore reads a host's messages until its connection ends, and returns how often it was
+// asked for the history.
 func ignore(host *websocket.Conn) (questions int) {
 	for {
 		_, text, err := host.Read(context.Background())

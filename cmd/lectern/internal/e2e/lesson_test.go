@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestLesson has one of each kind of client hold a whole lesson for 500.
+// TestLesson holds a whole lesson for 500 viewers with each kind of client as the host.
 func TestLesson(t *testing.T) {
 	for i, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
@@ -26,7 +26,7 @@ func TestLesson(t *testing.T) {
 	}
 }
 
-// A lesson is a relay, and all that it has said to anybody.
+// A lesson is a relay and everything that it has sent.
 type lesson struct {
 	t         *testing.T
 	b         *binary
@@ -38,7 +38,7 @@ type lesson struct {
 	everybody []*pupil
 }
 
-// newLesson starts a relay that tells all that it can in its log.
+// newLesson starts a relay that logs as much as it can.
 func newLesson(t *testing.T) *lesson {
 	l := &lesson{t: t, createKey: "create-key-5f3b8a1c", apiKey: "api-key-90d2c47e-0123456789", secret: "room-secret-é-77ab"}
 	env := []string{"env", "LECTERN_CREATE_KEY=" + l.createKey, "LECTERN_API_KEY=" + l.apiKey}
@@ -46,8 +46,8 @@ func newLesson(t *testing.T) *lesson {
 	return l
 }
 
-// A pupil is a peer whose answers are kept. What the relay tells a host about
-// presence comes in its own time, and is put aside.
+// A pupil is a peer whose messages are kept. Those about presence come at any time and
+// are kept apart.
 type pupil struct {
 	peer
 	lesson   *lesson
@@ -132,8 +132,8 @@ func (p *pupil) ends(why string, code int) {
 	}
 }
 
-// hold goes through a lesson of so many, with a host of the one kind, who
-// makes one of the other kind the host.
+// hold goes through a lesson with so many pupils. The host, of one kind, makes a client
+// of another kind the host.
 func (l *lesson) hold(start, startNext func(*testing.T, string) peer, pupils int) {
 	t := l.t
 	cable := newCable(t, l.b.addr, nil)
@@ -242,8 +242,8 @@ func (l *lesson) hold(start, startNext func(*testing.T, string) peer, pupils int
 	})
 }
 
-// register has the host find out who is there: a handful of events tell how
-// many, and a list their names.
+// register has the host find out who is there: a few events give their number, and a
+// list gives their names.
 func (l *lesson) register(host *pupil, class []*pupil) {
 	l.t.Helper()
 	count := func() string {

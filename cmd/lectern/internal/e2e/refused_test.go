@@ -13,7 +13,7 @@ import (
 	"lectern/cmd/lectern/internal/httpapi/apitest"
 )
 
-// TestEveryPhaseOfARequestEnds although the client does nothing more.
+// TestEveryPhaseOfARequestEnds even if the client does nothing more.
 func TestEveryPhaseOfARequestEnds(t *testing.T) {
 	t.Parallel()
 	b := startAPI(t)

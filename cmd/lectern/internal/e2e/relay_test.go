@@ -37,8 +37,7 @@ func say(t testing.TB, c *websocket.Conn, text string) {
 	}
 }
 
-// hear returns the next message that is not one of presence, which come in
-// their own time.
+// hear returns the next message, without those of presence, which come at any time.
 func hear(t testing.TB, c *websocket.Conn) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -79,7 +78,7 @@ func openRoom(t testing.TB, b *binary) (host *websocket.Conn, code string) {
 	return openRoomAs(t, b, `{"type":"create"}`)
 }
 
-// openRoomAs creates a room with choices of its own.
+// openRoomAs is openRoom with another create.
 func openRoomAs(t testing.TB, b *binary, create string) (host *websocket.Conn, code string) {
 	t.Helper()
 	host = dial(t, b.url("/"))
@@ -134,8 +133,8 @@ func TestShutdownIsBounded(t *testing.T) {
 	}
 }
 
-// TestShutdownCutsHTTPOffInTime checks that requests which do not end neither
-// hold the relay up nor change its exit code.
+// TestShutdownCutsHTTPOffInTime: requests that do not end neither hold up the relay nor
+// change its exit code.
 func TestShutdownCutsHTTPOffInTime(t *testing.T) {
 	t.Parallel()
 	for name, request := range map[string]string{

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// outside asks the HTTP API for all that it tells of a lesson, and some that it
-// does not, and keeps the answers as what a pupil was told.
+// outside asks the HTTP API for everything about a lesson, also for what it refuses, and
+// keeps the answers like messages to a pupil.
 func (l *lesson) outside() {
 	l.t.Helper()
 	api := l.enrol(nil)
@@ -83,8 +83,8 @@ func (l *lesson) outside() {
 	l.t.Error("the room that was made over HTTP is not listed")
 }
 
-// tellsNoSecrets looks for secrets, tokens and keys in all that the relay has
-// told to anybody.
+// tellsNoSecrets looks for secrets, tokens and keys in everything that the relay has
+// sent.
 func (l *lesson) tellsNoSecrets() {
 	l.t.Helper()
 	secrets := append([]string{l.createKey, l.apiKey, l.secret, "a wrong key", "a wrong secret"}, l.tokens...)

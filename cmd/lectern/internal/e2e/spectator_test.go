@@ -19,8 +19,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// fullSize has the tests that withstand something do so at the size that they
-// tell; see `make soak`.
+// fullSize runs the tests of crowds at the size in their comments; see `make soak`.
 var fullSize = flag.Bool("full", false, "run the tests of what the relay withstands at full size")
 
 // sized returns how large a test is to be: at full size, ordinarily, and with the
@@ -66,7 +65,7 @@ type dismissal struct{ code ws.StatusCode }
 
 func (d dismissal) Error() string { return fmt.Sprintf("closed with %d", d.code) }
 
-// attend joins a room; more is what the join says besides the code.
+// attend joins a room. More holds further fields of the join.
 func attend(addr, code string, numbered bool, more string) (*spectator, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), spectatorTimeout)
 	defer cancel()
@@ -158,30 +157,30 @@ func (s *spectator) rest(n int) ([]byte, error) {
 	return s.text, err
 }
 
-// A script is what a host says, message by message from number 1, all of the
-// same length but for the number. The last is another.
+// A script is what a host says: messages from number 1, all of the same length, and
+// another one at the end.
 type script struct {
 	begin string // before the number of seven digits
 	end   string // after it
 	size  int    // of a message
 }
 
-// newScript returns one whose messages have so many bytes.
+// newScript returns a script with messages of so many bytes.
 func newScript(size int) script {
 	s := script{begin: `"type":"command","data":"`, end: `"}`, size: size}
 	s.end = " " + strings.Repeat("x", max(0, size-len(s.begin)-len(s.end)-9)) + s.end
 	return s
 }
 
-// message returns what the host says as number n.
+// message returns the message with the number n.
 func (s script) message(n uint64) string { return fmt.Sprintf("{%s%07d%s", s.begin, n, s.end) }
 
 const theEnd = `"type":"command","data":"the end"}`
 
-// follow reads broadcasts and checks each, until the one that ends the script.
+// follow reads and checks broadcasts up to the end of the script.
 func (s *spectator) follow(says script) error { return s.followUpTo(math.MaxUint64, says) }
 
-// followUpTo does so until that number, or the end.
+// followUpTo reads and checks broadcasts up to a number, or to the end.
 func (s *spectator) followUpTo(last uint64, says script) error {
 	for over := false; s.me.Seq < last && !over; {
 		text, err := s.next()
@@ -216,8 +215,8 @@ func (s *spectator) check(text []byte, says script) (over bool, err error) {
 	return false, nil
 }
 
-// isEvent reports whether a message tells of others only, or why the connection
-// ends next.
+// isEvent reports whether a message is about other viewers, or about the end of the
+// connection.
 func isEvent(text []byte) bool {
 	for _, kind := range []string{"viewers", "closed", "host_left", "host_back"} {
 		if bytes.HasPrefix(text, []byte(`{"type":"`+kind+`"`)) {
@@ -227,8 +226,8 @@ func isEvent(text []byte) bool {
 	return false
 }
 
-// isCut reports whether an error is that of a viewer that the relay has closed
-// as too slow, as it may look when the close frame had no more room.
+// isCut reports whether an error can come from the relay closing a viewer as too slow,
+// which also happens without a close frame if there was no room for it.
 func isCut(err error) bool {
 	if d, ok := errors.AsType[dismissal](err); ok {
 		return d.code == 4100
@@ -247,8 +246,8 @@ func isTimeout(err error) bool {
 	return ok && e.Timeout()
 }
 
-// A crowd runs spectators, so many of them dialing at a time, and gathers what
-// goes wrong.
+// A crowd runs spectators, with a bound on how many connect at a time, and collects their
+// errors.
 type crowd struct {
 	all     sync.WaitGroup
 	dialing chan struct{}

@@ -12,7 +12,7 @@ import (
 	"lectern/hub"
 )
 
-// A longSpeech is a script that is said until nobody is away any more.
+// A longSpeech is a script that goes on until no viewer is away any more.
 type longSpeech struct {
 	says  script
 	every time.Duration // a message
@@ -27,8 +27,8 @@ type mark struct {
 	passed chan struct{}
 }
 
-// speak says it, and the end. After the last mark it goes on at a tenth of the
-// pace, so that those who come back can catch up.
+// speak says the script and its end. After the last mark it goes on at a tenth of the
+// pace, so that viewers that come back can catch up.
 func (l *longSpeech) speak(t *testing.T, host *websocket.Conn) error {
 	marks := l.reach
 	defer func() {
@@ -69,7 +69,7 @@ func newPeaks(b *binary) *peaks {
 	return &peaks{b: b, heapBefore: b.metric("go_memstats_heap_inuse_bytes"), ended: make(chan error, 1)}
 }
 
-// watch looks again and again until everybody has gone, and the speech is over.
+// watch samples the figures until all viewers have gone and the speech is over.
 func (p *peaks) watch(t *testing.T, hall *crowd) {
 	t.Helper()
 	gone := make(chan struct{})
@@ -96,7 +96,7 @@ func (p *peaks) String() string {
 		p.heapBefore/1e6, p.heap/1e6, p.logs/1e6, p.stalled, p.rss>>10, strings.Join(p.closes, ", "))
 }
 
-// closes returns how many connections have ended for which reasons.
+// closes returns how many connections have ended, by reason.
 func (b *binary) closes() (all []string) {
 	b.t.Helper()
 	for _, why := range hub.Reasons() {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A stalling is how a hall stops reading.
+// A stalling describes how viewers of a hall stop reading.
 type stalling struct {
 	viewers   int
 	stall     int // bytes that are said until those who stalled for long read again
@@ -19,9 +19,10 @@ type stalling struct {
 
 // TestHalfTheViewersStall has a quarter of the viewers stop reading for a while
 // that is within the lag limit, and a quarter for longer, while the host says a
-// megabyte a second. The first get everything when they read again. The others are
-// closed, come back from where they were, and are recovered or told that they are
-// not. Who reads on gets everything, and the relay's memory stays bounded.
+// megabyte a second. The first quarter gets everything when it reads again. The relay
+// closes the second; its viewers come back from where they were, and are recovered or
+// told that they are not. Viewers that read on get everything, and the relay's memory
+// stays bounded.
 //
 // At full size there are 5,000 viewers, with the default lag limit. They stall
 // for 8 s with a record that reaches back, and for a minute with the default one.
@@ -85,7 +86,7 @@ func (c stalling) run(t *testing.T) {
 	}
 }
 
-// A stallingHall is a room some of whose viewers stall.
+// A stallingHall is a room in which some viewers stall.
 type stallingHall struct {
 	stalling
 	b             *binary
@@ -113,7 +114,7 @@ func (h *stallingHall) readsOn(numbered bool) error {
 	return s.follow(h.speech.says)
 }
 
-// isExcused is that of one that is behind, but not by too much.
+// isExcused is the life of a viewer that falls behind, but not too far.
 func (h *stallingHall) isExcused(numbered bool) error {
 	s, err := h.sitDown(numbered)
 	if err != nil {
@@ -124,7 +125,7 @@ func (h *stallingHall) isExcused(numbered bool) error {
 	return s.follow(h.speech.says)
 }
 
-// isCut is that of one that comes back.
+// isCut is the life of a viewer that is closed and comes back.
 func (h *stallingHall) isCut(numbered bool) error {
 	back, err := h.comesBack(numbered)
 	h.speech.away.Add(-1)
@@ -135,7 +136,8 @@ func (h *stallingHall) isCut(numbered bool) error {
 	return back.follow(h.speech.says)
 }
 
-// comesBack stalls, and returns what the viewer is when it is live again.
+// comesBack stalls until the relay closes the viewer, and returns its next connection
+// when that is live.
 func (h *stallingHall) comesBack(numbered bool) (*spectator, error) {
 	s, err := h.sitDown(numbered)
 	if err != nil {

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// TestViewersThatTrickle has viewers read one byte at a time, with pauses. Where
-// the host says much they are closed as too slow; where it says little they get
-// everything when they read again. What they get is exact in either case, up to
-// the last byte, and nobody else notices anything.
+// TestViewersThatTrickle has viewers read one byte at a time, with pauses. If the host
+// says much, the relay closes them as too slow; if it says little, they get everything
+// when they read again. The bytes that they get are correct in both cases, and other
+// viewers notice nothing.
 //
-// At full size a thousand viewers read a byte a second for a minute. Where little
-// is said they may be silent for longer than by default: they do not get as far
-// as the pings that they have to answer.
+// At full size a thousand viewers read a byte a second for a minute. If the host says
+// little, they need a longer idle timeout than the default, because they do not come to
+// the pings that they have to answer.
 func TestViewersThatTrickle(t *testing.T) {
 	if !*fullSize { // there are descriptors for one such test at a time
 		t.Parallel()
@@ -37,7 +37,7 @@ func TestViewersThatTrickle(t *testing.T) {
 	}
 }
 
-// A trickling is a room some of whose viewers read byte by byte.
+// A trickling is a room in which some viewers read byte by byte.
 type trickling struct {
 	every        time.Duration // a kilobyte is said
 	stallTimeout string
@@ -107,8 +107,8 @@ func (c *trickling) readsOn(numbered bool) error {
 	return s.follow(c.speech.says)
 }
 
-// trickle is that of one that reads byte by byte until it is over, and then
-// whatever there is.
+// trickle is the life of a viewer that reads byte by byte until c.over is closed, and
+// then everything.
 func (c *trickling) trickle(numbered bool) error {
 	s, err := c.sitDown(numbered)
 	if err != nil {
@@ -156,8 +156,8 @@ func (s *spectator) readsBytes(over <-chan struct{}, pause time.Duration) {
 	s.in = bufio.NewReader(io.MultiReader(bytes.NewReader(got), s.conn))
 }
 
-// isHalf reports whether what was heard last is the begin of the next message,
-// or of the reason why there is none.
+// isHalf reports whether the last bytes are the begin of the next message, or of the
+// message about the end.
 func (s *spectator) isHalf(says script) bool {
 	next := says.message(s.me.Seq + 1)
 	if s.numbered {

@@ -12,8 +12,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// A viewer comes back when it is cut off, like viewer.py and viewer.mjs. It is
-// its own next join.
+// A viewer comes back when it is cut off, like viewer.py and viewer.mjs. Its fields are
+// those of its next join.
 type viewer struct {
 	Type     string  `json:"type"`
 	Code     string  `json:"code"`
@@ -23,12 +23,11 @@ type viewer struct {
 	Seq      *uint64 `json:"seq,omitempty"`
 }
 
-// final are the close codes after which nobody comes back: the room closed,
-// kicked, replaced.
+// final are the close codes after which a viewer does not come back: the room closed,
+// the viewer was kicked or replaced.
 var final = []websocket.StatusCode{4000, 4002, 4003}
 
-// follow has f told each message, just as it came, and at last the end of the
-// room.
+// follow calls f for each message, as it came, and at last for the end of the room.
 func follow(ctx context.Context, url, code string, numbered bool, f func(heard)) error {
 	v := viewer{Type: "join", Code: code, Numbered: numbered}
 	for {
@@ -74,7 +73,7 @@ func (v *viewer) visit(ctx context.Context, url string, f func(heard)) error {
 	}
 }
 
-// remember keeps what the next join needs to go on from here.
+// remember keeps what the next join needs.
 func (v *viewer) remember(text []byte) error {
 	var m struct {
 		Type, Token, Epoch, Message string

@@ -20,7 +20,7 @@ import (
 	"lectern/netpoll"
 )
 
-// TestAViewerTakesLittle holds what an idle viewer costs together.
+// TestAViewerTakesLittle bounds the memory of an idle viewer.
 func TestAViewerTakesLittle(t *testing.T) {
 	const most = 160
 	if n := unsafe.Sizeof(netpoll.Conn{}) + unsafe.Sizeof(hub.Session{}); n > most {
@@ -65,8 +65,7 @@ func (b *binary) processor() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond // clock ticks of 100 Hz
 }
 
-// open returns a bare socket with a finished handshake. What it says is up to
-// the test.
+// open returns a bare socket after a handshake.
 func (b *binary) open(from string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: 20 * time.Second}
 	if from != "" {
@@ -202,8 +201,7 @@ func TestAHundredThousandComeAndGo(t *testing.T) {
 	expect(t, v, `{"type":"command","data":"still here"}`)
 }
 
-// TestHalfOpenPeerIsGivenUp has a peer that takes everything and says nothing:
-// it does not even answer pings.
+// TestHalfOpenPeerIsGivenUp has a peer that reads everything and answers no pings.
 func TestHalfOpenPeerIsGivenUp(t *testing.T) {
 	t.Parallel()
 	b := startBinary(t, "--ping-after", "300ms", "--idle-timeout", "1s", "--close-timeout", "500ms", "--host-grace", "1s")
@@ -231,9 +229,9 @@ func TestHalfOpenPeerIsGivenUp(t *testing.T) {
 	})
 }
 
-// TestAViewerThatStopsReading leaves two viewers unread while the host says
-// more than their sockets hold. The others notice nothing, the relay's memory
-// stays bounded, and when one reads again within the lag limit it gets it all.
+// TestAViewerThatStopsReading has two viewers stop reading while the host says more than
+// their sockets hold. Other viewers notice nothing, the relay's memory stays bounded, and
+// a viewer that reads again within the lag limit gets everything.
 func TestAViewerThatStopsReading(t *testing.T) {
 	t.Parallel()
 	const lagLimit, size = 8 << 20, 10_000
@@ -267,7 +265,7 @@ func TestAViewerThatStopsReading(t *testing.T) {
 	speak(lagLimit * 3 / 4)
 	eventually(t, "two are stalled", func() bool { return b.metric("lectern_viewers_stalled") == 2 })
 
-	// One reads again, and has missed nothing.
+	// The first viewer reads again, and has missed nothing.
 	in := bufio.NewReaderSize(patient, 1<<20)
 	if got := readText(t, in); !strings.HasPrefix(got, `{"type":"joined","code":"`+code+`",`) {
 		t.Fatalf("heard %.100s", got)
@@ -278,7 +276,7 @@ func TestAViewerThatStopsReading(t *testing.T) {
 		}
 	}
 
-	// The other is closed once it is too far behind.
+	// The second viewer is closed when it is too far behind.
 	before := b.status("VmRSS")
 	speak(lagLimit * 8)
 	go func() { _, _ = io.Copy(io.Discard, in) }()
@@ -343,10 +341,10 @@ func readText(t testing.TB, r io.Reader) string {
 	}
 }
 
-// TestDescriptorsRunOut starts a relay that may open 120 files, and has
-// strangers take all the connections that it accepts. Those who are in go on, the
-// relay does not spin, and when connections come free it takes new ones. What it
-// needs for its files and the admin address is free all the time.
+// TestDescriptorsRunOut starts a relay that may open 120 files, and has other clients
+// take all the connections that it accepts. The clients in a room go on, the relay does
+// not spin, and it accepts new clients when connections come free. The descriptors for
+// its files and the admin address stay free all the time.
 func TestDescriptorsRunOut(t *testing.T) {
 	t.Parallel()
 	b := startBinaryUnder(t, []string{"sh", "-c", `ulimit -n 120; exec "$@"`, "sh"}, "--handshake-timeout", "1m", "--data", t.TempDir())
