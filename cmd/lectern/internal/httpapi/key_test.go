@@ -77,29 +77,29 @@ func TestEveryRequestNeedsTheKey(t *testing.T) {
 func TestGuessedKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newAPIServer(t, hub.Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
-		guess := func(status int, changes ...apitest.Change) {
+		attempt := func(status int, changes ...apitest.Change) {
 			t.Helper()
 			s.do(http.MethodGet, "/v1/api/summary", "", append([]apitest.Change{apitest.WrongKey}, changes...)...).Want(t, status)
 		}
 		for range 20 {
-			guess(401, from("192.0.2.1"))
-			guess(401, from("[2001:db8::1]"))
-			guess(401, from("10.0.0.1"), apitest.Header("X-Forwarded-For", "203.0.113.7"))
+			attempt(401, from("192.0.2.1"))
+			attempt(401, from("[2001:db8::1]"))
+			attempt(401, from("10.0.0.1"), apitest.Header("X-Forwarded-For", "203.0.113.7"))
 			s.do(http.MethodGet, "/v1/api/summary", "", apitest.NoKey, from("192.0.2.2")).Want(t, 401)
 		}
-		guess(429, from("192.0.2.1"))
-		guess(429, from("[2001:db8::ffff:2]"))
-		guess(429, from("10.0.0.2"), apitest.Header("X-Forwarded-For", "1.1.1.1", "203.0.113.7, 10.9.9.9")) // a client wrote the first
-		guess(401, from("192.0.2.2"), apitest.Header("X-Forwarded-For", "203.0.113.7"))                     // not believed
-		guess(401, from("[2001:db8:0:1::1]"))
-		guess(401, from("10.0.0.1"), apitest.Header("X-Forwarded-For", "203.0.113.8"))
+		attempt(429, from("192.0.2.1"))
+		attempt(429, from("[2001:db8::ffff:2]"))
+		attempt(429, from("10.0.0.2"), apitest.Header("X-Forwarded-For", "1.1.1.1", "203.0.113.7, 10.9.9.9")) // a client wrote the first
+		attempt(401, from("192.0.2.2"), apitest.Header("X-Forwarded-For", "203.0.113.7"))                     // not believed
+		attempt(401, from("[2001:db8:0:1::1]"))
+		attempt(401, from("10.0.0.1"), apitest.Header("X-Forwarded-For", "203.0.113.8"))
 		if a := s.do(http.MethodGet, "/v1/api/summary", "", apitest.WrongKey, from("192.0.2.1")); a.Header.Get("Retry-After") != "60" {
 			t.Error("a 429 must say when to try again")
 		}
 		s.do(http.MethodGet, "/v1/api/summary", "", from("192.0.2.1")).Want(t, 200) // who has the key is not locked out
 		s.do(http.MethodGet, "/v1/api/summary", "", apitest.NoKey, from("192.0.2.1")).Want(t, 401)
 		time.Sleep(time.Minute)
-		guess(401, from("192.0.2.1"))
+		attempt(401, from("192.0.2.1"))
 	})
 }
 

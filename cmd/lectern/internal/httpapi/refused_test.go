@@ -12,20 +12,20 @@ import (
 
 // TestRefusedRequestsAreCounted by cause.
 func TestRefusedRequestsAreCounted(t *testing.T) {
-	const guesses = 20
+	const attempts = 20
 	s := newAPIServer(t, hub.Config{})
-	for range guesses {
+	for range attempts {
 		s.do(http.MethodGet, "/v1/api/rooms", "", apitest.WrongKey).Want(t, 401)
 	}
 	s.do(http.MethodGet, "/v1/api/rooms", "", apitest.WrongKey).Want(t, 429)
-	s.do(http.MethodGet, "/v1/api/rooms", "", apitest.NoKey).Want(t, 401) // no guess
+	s.do(http.MethodGet, "/v1/api/rooms", "", apitest.NoKey).Want(t, 401) // no attempt
 	s.do(http.MethodGet, "/v1/api/rooms", "", apitest.Header("Origin", "https://evil.example")).Want(t, 403)
 	provoke(s, 503, http.MethodGet, "/v1/api/rooms", "").Want(t, 503)
 
 	s.admin.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://evil.example/metrics", nil))
 
 	got := s.hub.Refusals()
-	for cause, n := range map[string]uint64{"wrong_api_key": guesses, "too_many_keys": 1, "origin": 1, "http_busy": 1, "misdirected": 1} {
+	for cause, n := range map[string]uint64{"wrong_api_key": attempts, "too_many_keys": 1, "origin": 1, "http_busy": 1, "misdirected": 1} {
 		if got[cause] != n {
 			t.Errorf("%d refusals for %s are counted, want %d", got[cause], cause, n)
 		}
