@@ -124,7 +124,7 @@ func newHall(b *testing.B, viewers int, message string) *hall {
 		b.Fatal(err)
 	}
 	r := &hall{worker: pool.Workers()[0], viewers: viewers, message: message}
-	r.hub = hub.New(hub.Config{}, []hub.Worker{r.worker})
+	r.hub = newHub(hub.Config{}, []hub.Worker{r.worker}, "")
 	l, err := netpoll.Listen(context.Background(), "127.0.0.1:0", netpoll.SocketOptions{})
 	if err != nil {
 		b.Fatal(err)
