@@ -273,6 +273,7 @@ func (p *peer) frames() (all []string) {
 		p.wire = p.wire[head+n:]
 		switch ws.OpCode(op & 0x0f) {
 		case ws.OpText:
+			asDescribed(p.relay.t, payload)
 			if hostTokens.MatchString(payload) {
 				p.lastHost = payload
 			}
