@@ -15,7 +15,7 @@ ROUNDS   ?= 1
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
-CLIENTS := cmd/lectern/testdata/clients
+CLIENTS := cmd/lectern/internal/e2e/testdata/clients
 REPORT  := ./cmd/lectern/testdata/testreport
 PICTURE := ./cmd/lectern/testdata/picture
 
@@ -55,8 +55,8 @@ fuzz: ## Run every fuzz target for FUZZTIME (30s).
 soak: ## Try random sequences of the protocol and kill relays, for SOAKTIME (10m) each; and crowds and attacks at full size.
 	go test -race -count=1 -timeout 0 -run 'TestEverybodyHearsWhatTheRulesSay|TestRacesLeaveTheRoomWhole|TestEveryViewerHasTheHostsStream' ./hub -soak $(SOAKTIME)
 	go test -race -count=1 -timeout 0 -run 'TestFollowerIsTheRecordInAnotherEncoding|TestReadersAgreeWithTheAppender' ./hub/broadcast -rapid.checks 10000
-	go test -race -count=1 -timeout 0 -v -run 'TestKills' ./cmd/lectern -soak $(SOAKTIME)
-	go test -v -count=1 -timeout 0 -run 'TestHalfTheViewersStall|TestViewersThatTrickle|TestAThousandAsk|TestAClassAsksAtOnce' ./cmd/lectern -full
+	go test -race -count=1 -timeout 0 -v -run 'TestKills' ./cmd/lectern/internal/e2e -soak $(SOAKTIME)
+	go test -v -count=1 -timeout 0 -run 'TestHalfTheViewersStall|TestViewersThatTrickle|TestAThousandAsk|TestAClassAsksAtOnce' ./cmd/lectern/internal/e2e -full
 	$(MAKE) attack
 
 attack: ## Attack a relay beside an innocent room in every way of docs/security.md; takes some 20 minutes.

@@ -16,13 +16,16 @@ import (
 // root is the module's folder, seen from this package's.
 const root = "../.."
 
+// internal is where the command keeps packages of its own.
+const internal = "cmd/lectern/internal/"
+
 // borders say what each package may not import, and which of our own it may.
 // What is forbidden is so with everything below it.
 var borders = map[string]struct {
 	ours      []string
 	forbidden []string
 }{
-	"cmd/lectern":    {ours: []string{"bench", "frame", "hub", "hub/budget", "hub/store", "hub/strictjson", "netpoll"}},
+	"cmd/lectern":    {ours: []string{"bench", "frame", "hub", "hub/budget", "hub/store", "netpoll", internal + "config", internal + "httpapi", internal + "metrics", internal + "resources"}},
 	"bench":          {ours: []string{"frame", "netpoll"}},
 	"netpoll":        {},
 	"hub":            {ours: []string{"frame", "hub/broadcast", "hub/budget", "hub/strictjson"}, forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
@@ -32,18 +35,25 @@ var borders = map[string]struct {
 	"hub/broadcast":  {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
 	"frame":          {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync", "context"}},
 
-	"cmd/lectern/internal/attack": {}, // tests of the binary
+	internal + "config":          {forbidden: []string{"net/http", "golang.org/x/sys"}},
+	internal + "httpapi":         {ours: []string{"frame", "hub", "hub/budget", "hub/strictjson"}, forbidden: []string{"golang.org/x/sys", "syscall"}},
+	internal + "httpapi/apitest": {ours: []string{"hub"}}, // for tests
+	internal + "metrics":         {ours: []string{"hub", "hub/budget", "hub/store", "netpoll"}},
+	internal + "resources":       {ours: []string{"hub", "hub/budget"}, forbidden: []string{"net"}},
+	internal + "attack":          {},                                             // tests of the binary
+	internal + "e2e":             {ours: []string{internal + "httpapi/apitest"}}, // tests of the binary
 }
 
 // confined are the dependencies that only some files may import.
 var confined = map[string][]string{
 	"github.com/mailru/easygo":      {"netpoll/poller.go"},
 	"github.com/valyala/fastjson":   {"hub/request.go"},
-	"github.com/alecthomas/kong":    {"cmd/lectern/main.go"},
-	"github.com/pelletier/go-toml":  {"cmd/lectern/config_file.go", "cmd/lectern/config_print.go"},
+	"github.com/alecthomas/kong":    {"cmd/lectern/main.go", internal + "config/flags.go"},
+	"github.com/pelletier/go-toml":  {internal + "config/file.go", internal + "config/print.go"},
+	"github.com/prometheus":         {internal + "metrics/metrics.go"},
 	"github.com/coder/websocket":    {}, // a foreign client for the tests
 	"github.com/gorilla/websocket":  {},
-	"github.com/getkin/kin-openapi": {}, // judges openapi.json and the answers, in the tests
+	"github.com/getkin/kin-openapi": {internal + "httpapi/apitest/description.go"}, // judges openapi.json and the answers, in the tests
 }
 
 func TestBoundaries(t *testing.T) {

@@ -10,18 +10,18 @@ import (
 	"lectern/hub/store"
 )
 
-// dataStopTime is how long the last write may take, after the drain.
+// dataStopTime bounds the last write, after the drain.
 const dataStopTime = 8 * time.Second
 
-// A dataKeeper writes the rooms to disk while the relay runs. The zero one does
-// nothing: everything is in memory.
+// A dataKeeper writes the rooms to disk while the relay runs. The zero dataKeeper does
+// nothing: the rooms are in memory only.
 type dataKeeper struct {
 	store  *store.Store // nil without --data
 	cancel context.CancelFunc
 	all    sync.WaitGroup
 }
 
-// openData gives the hub the rooms that are on disk.
+// openData restores the rooms on disk.
 func (r *relay) openData() error {
 	if r.config.Data == "" {
 		return nil
@@ -47,8 +47,7 @@ func (d *dataKeeper) run() {
 	d.all.Go(func() { d.store.Run(ctx) })
 }
 
-// stop writes everything, in dataStopTime at most. Nothing may be accepted into a
-// room any more.
+// stop writes what is left, within dataStopTime. The rooms must not change any more.
 func (d *dataKeeper) stop() error {
 	if d.store == nil {
 		return nil
@@ -74,7 +73,7 @@ func (d *dataKeeper) stop() error {
 	return nil
 }
 
-// stats returns the figures, which are zero without a store.
+// stats returns the store's figures. They are zero without a store.
 func (d *dataKeeper) stats() store.Stats {
 	if d.store == nil {
 		return store.Stats{}

@@ -10,14 +10,13 @@ import (
 	"lectern/hub"
 )
 
-// refusalsEvery is how often the log tells what was refused.
+// refusalsEvery is how often the log reports refusals.
 const refusalsEvery = 10 * time.Second
 
-// manyRefusals is from how many on they are a warning.
+// manyRefusals is the number from which on they are a warning.
 const manyRefusals = 20
 
-// logRefusals writes a line for each cause for which anything was refused lately,
-// until ctx ends.
+// logRefusals logs a line for each cause of recent refusals, until ctx ends.
 func (r *relay) logRefusals(ctx context.Context) {
 	ticker := time.NewTicker(refusalsEvery)
 	defer ticker.Stop()

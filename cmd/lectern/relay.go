@@ -14,6 +14,9 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"lectern/cmd/lectern/internal/config"
+	"lectern/cmd/lectern/internal/httpapi"
+	"lectern/cmd/lectern/internal/resources"
 	"lectern/hub"
 	"lectern/netpoll"
 )
@@ -21,39 +24,40 @@ import (
 // A relay is everything that runs while the process serves.
 type relay struct {
 	log      *slog.Logger
-	config   *options                 // immutable; as at the start
-	current  atomic.Pointer[settings] // what is in force
+	config   *config.Options                 // immutable; as at the start
+	current  atomic.Pointer[config.Settings] // in force
 	level    *slog.LevelVar
 	limit    int         // descriptors
-	viewers  int         // WebSockets that they are enough for
+	viewers  int         // WebSockets that they suffice for
 	leaving  atomic.Bool // the relay was told to end
 	pool     *netpoll.Pool
 	hub      *hub.Hub
 	data     dataKeeper
 	listener *netpoll.Listener
-	plain    *handover    // connections on their way to web
+	plain    *handover    // connections on their way to net/http
 	web      *http.Server // plain HTTP on the relay's own port
 	admin    *http.Server // nil without an admin address
-	adminOn  *boundedListener
+	adminOn  *httpapi.AdminListener
 }
 
 // newRelay opens the listeners, and logs to w. Nothing is served before run.
-func newRelay(s *settings, w io.Writer) (*relay, error) {
-	limit, err := raiseDescriptors()
+func newRelay(s *config.Settings, w io.Writer) (*relay, error) {
+	limit, err := resources.RaiseDescriptors()
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{config: s.options, level: new(slog.LevelVar), limit: limit}
+	r := &relay{config: &s.Options, level: new(slog.LevelVar), limit: limit}
 	r.current.Store(s)
 	r.level.Set(slog.Level(s.LogLevel))
 	r.log = newLogger(w, s.LogFormat, r.level)
 	log := r.log
 	conf := netpoll.Config{
-		Workers: useProcessors(s.Workers),
+		Workers: resources.Workers(s.Workers),
 		Failed:  func(err error) { log.Error("reactor", "error", err) },
 	}
-	conf.MaxConns = maxConns(limit, conf.Workers)
-	r.viewers = maxWebSockets(conf.MaxConns)
+	resources.UseProcessors(conf.Workers)
+	conf.MaxConns = resources.MaxConns(limit, conf.Workers)
+	r.viewers = resources.MaxWebSockets(conf.MaxConns)
 	r.pool, err = netpoll.New(conf)
 	if err != nil {
 		return nil, err
@@ -68,7 +72,7 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 	}
 	r.plain = newHandover(r.listener.Addr(), r.maxHTTP)
 	r.hub = hub.New(r.hubConfig(s), workers)
-	memory, err := limitMemory(s.Memory)
+	memory, err := resources.LimitMemory(int64(s.Memory))
 	if err != nil {
 		log.Warn("no limit for the memory", "error", err)
 	}
@@ -78,17 +82,18 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 		return nil, errors.Join(err, r.closeListeners(), r.pool.Close())
 	}
 
-	r.web = newServer(r.publicHandler(), log)
+	site := r.newSite()
+	r.web = httpapi.NewServer(site.Public(), log)
 	r.web.SetKeepAlivesEnabled(false) // a proxy's next request on it could be an upgrade
 	if r.adminOn != nil {
-		r.admin = r.newAdminServer()
+		r.admin = httpapi.NewAdminServer(r.adminHandler(site), log)
 	}
 	viewers := r.hub.Config().MaxConnections
 	log.Info("relay listens",
 		"addr", r.listener.Addr().String(), "admin", r.adminAddr(), "version", version, "workers", len(workers),
 		"memory", humanize.IBytes(uint64(memory)), "descriptors", limit, "viewers", viewers, "drain", r.drainTime(viewers))
 	r.warnIfDrainIsCut(viewers)
-	r.warnIfOpen()
+	r.warn()
 	return r, nil
 }
 
@@ -100,63 +105,32 @@ func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// hubConfig completes the hub's part of the settings with what only the
-// process knows. It warns when there are fewer descriptors than the connections
-// that were asked for.
-func (r *relay) hubConfig(s *settings) hub.Config {
-	config := s.hubConfig()
-	config.Plain = r.plain.take
-	config.Crowded = r.pool.Crowded
-	if fits := r.viewers; config.MaxConnections == 0 || config.MaxConnections > fits {
-		if config.MaxConnections > 0 && s.setting("max-connections").source.kind != fromDefault {
-			r.log.Warn("fewer descriptors than connections", "max_connections", config.MaxConnections, "descriptors", r.limit, "viewers", fits)
+// hubConfig adds to the settings what only the process knows. It warns if there are
+// fewer descriptors than --max-connections needs.
+func (r *relay) hubConfig(s *config.Settings) hub.Config {
+	c := hubConfig(s)
+	c.Plain = r.plain.take
+	c.Crowded = r.pool.Crowded
+	if fits := r.viewers; c.MaxConnections == 0 || c.MaxConnections > fits {
+		if c.MaxConnections > 0 && s.IsGiven("max-connections") {
+			r.log.Warn("fewer descriptors than connections", "max_connections", c.MaxConnections, "descriptors", r.limit, "viewers", fits)
 		}
-		config.MaxConnections = fits
+		c.MaxConnections = fits
 	}
-	return config
+	return c
 }
 
-// maxHTTP returns how many plain HTTP connections there may be at once: with few
-// descriptors no more than a quarter of them. It may be called from anywhere.
-func (r *relay) maxHTTP() int {
-	most := r.current.Load().MaxHTTP
-	if most <= 0 {
-		most = standardMaxHTTP
-	}
-	return max(1, min(most, r.limit/4))
-}
-
-// httpDescriptors returns how many descriptors plain HTTP connections hold, those
-// of the admin address included. It may be called from anywhere.
-func (r *relay) httpDescriptors() int {
-	open := r.plain.Open()
-	if r.adminOn != nil {
-		open += int(r.adminOn.open.Load())
-	}
-	return open
-}
-
-// standardMaxHTTP is the default of --max-http.
-const standardMaxHTTP = 256
-
-// apiKey returns the key that the HTTP API asks for now, empty if the API is
-// off. It may be called from anywhere; SIGHUP may change it.
-func (r *relay) apiKey() string { return r.current.Load().apiKey.value.reveal() }
-
-// warnIfOpen warns when anybody who reaches this machine may create rooms.
-func (r *relay) warnIfOpen() {
-	host, _, err := net.SplitHostPort(r.listener.Addr().String())
-	if err == nil && !r.current.Load().createKey.value.isSet() && !isLoopback(host) {
-		r.log.Warn(openToAll, "addr", r.listener.Addr().String())
-	}
-	if err == nil && r.current.Load().Dev && !isLoopback(host) {
-		r.log.Warn("--dev lets pages of every origin connect", "addr", r.listener.Addr().String())
+// warn logs the warnings about the settings in force.
+func (r *relay) warn() {
+	addr := r.listener.Addr().String()
+	for _, warning := range r.current.Load().Warnings(addr) {
+		r.log.Warn(warning, "addr", addr)
 	}
 }
 
 func (r *relay) listen() (err error) {
 	ctx := context.Background()
-	if r.listener, err = netpoll.Listen(ctx, r.config.Addr, r.config.socketOptions()); err != nil {
+	if r.listener, err = netpoll.Listen(ctx, r.config.Addr, socketOptions(r.config)); err != nil {
 		return fmt.Errorf("--addr: %w", err)
 	}
 	if r.config.AdminAddr == "" {
@@ -166,11 +140,11 @@ func (r *relay) listen() (err error) {
 	if err != nil {
 		return errors.Join(fmt.Errorf("--admin-addr (may be empty): %w", err), r.listener.Close())
 	}
-	r.adminOn = &boundedListener{Listener: l}
+	r.adminOn = &httpapi.AdminListener{Listener: l}
 	return nil
 }
 
-// closeListeners is for a relay that does not come to serve.
+// closeListeners ends a relay that never served.
 func (r *relay) closeListeners() error {
 	err := r.listener.Close()
 	if r.adminOn != nil {
@@ -210,13 +184,13 @@ func (r *relay) run(ctx context.Context) error {
 	if r.admin != nil {
 		serve("admin", func() error { return r.admin.Serve(r.adminOn) })
 	}
-	all.Go(func() { (&memoryKeeper{hub: r.hub}).run(ctx) })
+	all.Go(func() { resources.NewMemoryKeeper(r.hub).Run(ctx) })
 	all.Go(func() { r.logRefusals(ctx) })
 
 	<-ctx.Done()
 	err := context.Cause(ctx)
 	if errors.Is(err, context.Canceled) {
-		err = nil // a signal, or the caller, asked for it
+		err = nil // a signal ended it, or the caller
 		r.delayShutdown()
 	}
 	err = errors.Join(err, r.stop())
@@ -225,7 +199,7 @@ func (r *relay) run(ctx context.Context) error {
 	return err
 }
 
-// stop says goodbye to everybody, within the drain timeout.
+// stop drains the connections within the drain timeout, and ends everything.
 func (r *relay) stop() error {
 	began := time.Now()
 	connections := int(r.hub.Connections())
@@ -245,8 +219,8 @@ func (r *relay) stop() error {
 	return errors.Join(errs...)
 }
 
-// end lets an HTTP server finish its requests, until ctx ends: those that take
-// longer are cut off, which is no error.
+// end lets an HTTP server finish its requests until ctx ends. Requests that take longer
+// are cut off, which is no error.
 func end(ctx context.Context, server *http.Server) error {
 	err := server.Shutdown(ctx)
 	if ctx.Err() != nil {
@@ -255,7 +229,7 @@ func end(ctx context.Context, server *http.Server) error {
 	return err
 }
 
-// indexed maps each worker to its place.
+// indexed maps each worker to its index.
 func indexed(workers []*netpoll.Worker) map[*netpoll.Worker]int {
 	places := make(map[*netpoll.Worker]int, len(workers))
 	for i, w := range workers {

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// serveFlags returns the flags of lectern serve as they are declared.
+func serveFlags(t *testing.T) []*kong.Flag {
+	t.Helper()
+	for _, command := range newParser(new(cli)).Model.Children {
+		if command.Name == "serve" {
+			return command.Flags
+		}
+	}
+	t.Fatal("there is no command serve")
+	return nil
+}
+
+// variable returns the name of a flag's environment variable.
+func variable(flag *kong.Flag) string {
+	return "LECTERN_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+}
+
+func TestHelpListsEveryFlag(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	k := newParser(new(cli))
+	k.Stdout, k.Exit = &out, func(int) {}
+	_, _ = k.Parse([]string{"serve", "--help"}) // goes on where a process would end
+	help := out.String()
+	for _, flag := range serveFlags(t) {
+		if flag.Name == "help" {
+			continue
+		}
+		shown := "--" + flag.Name
+		if flag.Default != "" {
+			shown += "=" + flag.FormatPlaceHolder()
+		}
+		if !strings.Contains(help, shown) || !strings.Contains(help, "($"+variable(flag)+")") {
+			t.Errorf("the help lacks %s or $%s", shown, variable(flag))
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		env  string
+		args []string
+		want string
+	}{
+		"given":          {"", []string{"VERSION=v9.8.7", "COMMIT=abc123"}, "lectern v9.8.7, commit abc123, "},
+		"not a checkout": {"GIT_DIR=/nonexistent", nil, "lectern development, commit unknown, "},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			built := filepath.Join(t.TempDir(), "lectern")
+			build := makeCommand(append(c.args, "BIN="+built, "build")...)
+			build.Env = append(build.Env, c.env)
+			if out, err := build.CombinedOutput(); err != nil {
+				t.Fatalf("make build: %v\n%s", err, out)
+			}
+			for _, arg := range []string{"version", "--version"} {
+				out, err := exec.Command(built, arg).Output()
+				if want := c.want + runtime.Version() + " linux/" + runtime.GOARCH + "\n"; err != nil || string(out) != want {
+					t.Errorf("lectern %s: %q, %v, want %q", arg, out, err, want)
+				}
+			}
+		})
+	}
+}
+
+// makeCommand is make at the module's root, as if started from a shell and not
+// by make test.
+func makeCommand(args ...string) *exec.Cmd {
+	cmd := exec.Command("make", args...)
+	cmd.Dir = root
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); !strings.HasPrefix(name, "MAKE") && name != "MFLAGS" {
+			cmd.Env = append(cmd.Env, variable)
+		}
+	}
+	return cmd
+}

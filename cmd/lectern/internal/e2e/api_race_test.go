@@ -1,0 +1,168 @@
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"lectern/cmd/lectern/internal/httpapi/apitest"
+)
+
+// TestDeleteDuringBroadcasts: a viewer gets every broadcast that was accepted,
+// in order, then hears that the room was deleted. Later ones find no room.
+func TestDeleteDuringBroadcasts(t *testing.T) {
+	t.Parallel()
+	b := startAPI(t)
+	for round := range 3 {
+		code := b.ask("POST", "/v1/api/rooms", `{}`).Want(t, 201).Room(t).Code
+		viewer := dial(t, b.url("/"))
+		say(t, viewer, `{"type":"join","code":"`+code+`"}`)
+		hearType(t, viewer, "joined")
+
+		var mu sync.Mutex
+		accepted := make(map[uint64]string) // data by number
+		var speakers sync.WaitGroup
+		for speaker := range 4 {
+			speakers.Go(func() {
+				for n := 0; ; n++ {
+					data := fmt.Sprintf(`"%d of %d"`, n, speaker)
+					a, err := b.tryAsk("POST", "/v1/api/rooms/"+code+"/broadcast", `{"data":`+data+`}`)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if a.Status == http.StatusNotFound {
+						return
+					}
+					if a.Status != http.StatusOK {
+						t.Errorf("a broadcast was answered %s", a)
+						return
+					}
+					mu.Lock()
+					accepted[a.Seq(t)] = data
+					mu.Unlock()
+				}
+			})
+		}
+		time.Sleep(time.Duration(20+30*round) * time.Millisecond)
+		deleted := 0
+		for range 2 {
+			if b.ask("DELETE", "/v1/api/rooms/"+code, "").Status == http.StatusOK {
+				deleted++
+			}
+		}
+		speakers.Wait()
+		if deleted != 1 {
+			t.Errorf("the room was deleted %d times", deleted)
+		}
+		for seq := uint64(1); seq <= uint64(len(accepted)); seq++ {
+			expect(t, viewer, `{"type":"broadcast","data":`+accepted[seq]+`}`)
+		}
+		expect(t, viewer, `{"type":"closed","reason":"deleted"}`)
+		if got := hearClose(t, viewer); got != 4000 {
+			t.Errorf("closed with %d", got)
+		}
+	}
+}
+
+// TestProxyReusesTheConnection sends further requests on a connection whose first one
+// was answered. The relay serves none of them, and no upgrade above all.
+func TestProxyReusesTheConnection(t *testing.T) {
+	t.Parallel()
+	b := startAPI(t)
+	authorized := "Host: " + b.addr + "\r\nAuthorization: Bearer " + apitest.Key + "\r\nConnection: keep-alive\r\n"
+	first := "GET /v1/api/rooms HTTP/1.1\r\n" + authorized + "\r\n"
+	create := "POST /v1/api/rooms HTTP/1.1\r\n" + authorized + "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+	upgrade := "GET / HTTP/1.1\r\nHost: " + b.addr + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+	for name, c := range map[string]struct {
+		sent  []string
+		rooms int // of them made
+	}{
+		"another":          {[]string{first + create}, 0},
+		"upgrade":          {[]string{first + upgrade}, 0},
+		"after the answer": {[]string{first, create}, 0},
+		"body cut":         {[]string{create[:len(create)-1], create[len(create)-1:] + create}, 1},
+		"byte by byte":     {strings.Split(create, ""), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := len(listed(t, b).Rooms)
+			conn, err := net.Dial("tcp", b.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			for _, part := range c.sent {
+				_, _ = io.WriteString(conn, part) // the relay may have closed it
+				time.Sleep(time.Millisecond)
+			}
+			all := bufio.NewReader(conn)
+			response, err := http.ReadResponse(all, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a := apitest.Read(t, response); a.Status > 201 || !response.Close {
+				t.Errorf("answered %s, close %t", a, response.Close)
+			}
+			if rest, _ := io.ReadAll(all); len(rest) > 0 {
+				t.Errorf("a second answer came: %s", rest)
+			}
+			if n := len(listed(t, b).Rooms) - before; n != c.rooms {
+				t.Errorf("%d rooms were made, want %d", n, c.rooms)
+			}
+		})
+	}
+}
+
+func listed(t *testing.T, b *apiBinary) (page roomPage) {
+	t.Helper()
+	b.ask("GET", "/v1/api/rooms", "").Want(t, 200).Into(t, &page)
+	return page
+}
+
+// TestLargeBodyIsRefusedWithAnAnswer: a client that sends too much gets an answer
+// before its connection ends.
+func TestLargeBodyIsRefusedWithAnAnswer(t *testing.T) {
+	t.Parallel()
+	b := startAPI(t)
+	huge := `{"data":"` + strings.Repeat("x", 8<<20) + `"}`
+	for name, c := range map[string]struct {
+		change apitest.Change
+		status int
+	}{
+		"too large": {func(*http.Request) {}, 413},
+		"chunked":   {func(r *http.Request) { r.ContentLength = -1 }, 413},
+		"no key":    {apitest.NoKey, 401},
+		"text":      {apitest.Header("Content-Type", "text/plain"), 415},
+		"expects":   {apitest.Header("Expect", "100-continue"), 413},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b.ask("POST", "/v1/api/rooms/A1B2C3/broadcast", huge, c.change).Want(t, c.status)
+		})
+	}
+}
+
+// TestBodyThatDoesNotCome: a client without a key that announces a body and does not
+// send it holds its connection only for a moment.
+func TestBodyThatDoesNotCome(t *testing.T) {
+	t.Parallel()
+	b := startAPI(t)
+	conn, err := net.Dial("tcp", b.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(requestTimeout - lingerTimeout))
+	_, _ = io.WriteString(conn, "POST /v1/api/rooms HTTP/1.1\r\nHost: "+b.addr+"\r\nContent-Length: 1000\r\n\r\n{")
+	text, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 401 ") {
+		t.Errorf("answered %q, %v", text, err)
+	}
+}

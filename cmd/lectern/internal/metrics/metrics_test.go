@@ -1,0 +1,48 @@
+package metrics
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"lectern/hub"
+	"lectern/hub/store"
+	"lectern/netpoll"
+)
+
+// TestSamplesAreThereFromTheStart, so that graphs show zero and not a gap.
+func TestSamplesAreThereFromTheStart(t *testing.T) {
+	pool, err := netpoll.New(netpoll.Config{Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	handler := NewHandler(Sources{
+		Hub:  hub.New(hub.Config{}, nil),
+		Pool: pool,
+		Data: func() store.Stats { return store.Stats{Rooms: 3, Failing: true} },
+		HTTP: func() int { return 4 },
+	})
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	body := w.Body.String()
+	wanted := []string{
+		"lectern_data_rooms 3", "lectern_data_failing 1", "lectern_http_connections 4", "lectern_rooms 0",
+		`lectern_http_responses_total{code="503"} 0`, `lectern_accepted_total{worker="0"} 0`, `lectern_connections{phase="open"} 0`,
+	}
+	for _, why := range hub.Reasons() {
+		wanted = append(wanted, `lectern_closes_total{reason="`+why.String()+`"} 0`)
+	}
+	for _, cause := range hub.Causes() {
+		wanted = append(wanted, `lectern_refusals_total{cause="`+cause+`"} 0`)
+	}
+	for _, err := range hub.Errors() {
+		wanted = append(wanted, `lectern_errors_total{error="`+err+`"} 0`)
+	}
+	for _, want := range wanted {
+		if !strings.Contains(body, want+"\n") {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"lectern/cmd/lectern/internal/config"
+)
+
+// TestShownConfiguration checks the file that the page on configuration shows.
+func TestShownConfiguration(t *testing.T) {
+	t.Parallel()
+	_, example, _ := strings.Cut(page(t, configurationPage), "```toml\n")
+	example, _, ok := strings.Cut(example, "```")
+	if !ok {
+		t.Fatal("the page shows no configuration file")
+	}
+	keyFile := writeFile(t, "create.key", "create-0123456789abcdef")
+	s, err := read(t, strings.ReplaceAll(example, "/etc/lectern/create.key", keyFile), nil)
+	if err != nil || s.MaxRooms != 50 || len(s.AllowOrigin) != 2 {
+		t.Errorf("%v: %v", err, s)
+	}
+	if _, err := exec.LookPath("openssl"); err == nil {
+		made, err := exec.Command("openssl", "rand", "-hex", "16").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := read(t, "", []string{"LECTERN_API_KEY=" + strings.TrimSpace(string(made))}); err != nil {
+			t.Errorf("openssl's key %q: %v", made, err)
+		}
+	}
+}
+
+// writeFile writes a file that ends with the test and returns its path.
+func writeFile(t testing.TB, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// read reads the configuration of lectern serve.
+func read(t testing.TB, file string, environ []string, flags ...string) (*config.Settings, error) {
+	t.Helper()
+	args := append([]string{"serve"}, flags...)
+	if file != "" {
+		args = append(args, "--config", writeFile(t, "lectern.toml", file))
+	}
+	var c cli
+	ctx, err := newParser(&c).Parse(args)
+	if err != nil {
+		return nil, err
+	}
+	return config.NewCommandLine(ctx).Read(&c.Serve.Options, environ)
+}
