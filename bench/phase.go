@@ -280,7 +280,6 @@ func (out *Phase) collectViewer(v *viewer) {
 	if v.state == ended {
 		out.Gone++
 		out.Lost += t.Missing
-		t.Missing = 0
 	}
 	out.add(t)
 }

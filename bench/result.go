@@ -86,7 +86,7 @@ type Phase struct {
 	Planned   uint64 `json:"planned"`   // messages that were to be published
 	Expected  uint64 `json:"expected"`  // deliveries
 	Delivered uint64 `json:"delivered"`
-	Lost      uint64 `json:"lost"` // not delivered because the connection had ended
+	Lost      uint64 `json:"lost"` // of the missing, those whose viewer had lost its connection
 	Trouble
 	Early uint64 `json:"early,omitempty"` // deliveries before their time: the clocks of two machines differ
 

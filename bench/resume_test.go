@@ -134,7 +134,7 @@ func TestServerLetsNobodyBack(t *testing.T) {
 		t.Errorf("%v: %+v", err, res.Faults)
 	}
 	p := res.Phases[1]
-	if r := res.Resumed; r.Failed != dropped || r.Resumes != 0 || p.Gone != dropped || p.Missing != 0 || p.Delivered+p.Lost != p.Expected {
+	if r := res.Resumed; r.Failed != dropped || r.Resumes != 0 || p.Gone != dropped || p.Missing != p.Lost || p.Delivered+p.Missing != p.Expected {
 		t.Errorf("%+v; %d gone, %d missing, %d delivered and %d lost of %d", r, p.Gone, p.Missing, p.Delivered, p.Lost, p.Expected)
 	}
 }

@@ -12,13 +12,14 @@ import "slices"
 //     number cannot be read is damaged, and not missing as well.
 //   - A message that should have its number with it and has none, or another,
 //     is misnumbered, and has arrived.
-//   - What was published and has not arrived is missing.
+//   - What was published and has not arrived is missing, also when the viewer's
+//     connection ended before it could arrive.
 //
 // Only measured messages count as missing, repeated or reordered.
 
 // Trouble is what is wrong with a stream, in messages.
 type Trouble struct {
-	Missing   uint64 `json:"missing"`   // never came, although the connection held
+	Missing   uint64 `json:"missing"`   // never came
 	Repeated  uint64 `json:"repeated"`  // came once more
 	Reordered uint64 `json:"reordered"` // came after a later one
 	Damaged   uint64 `json:"damaged"`   // came with other content

@@ -40,7 +40,7 @@ var columns = []column{
 	{"CPU a delivery", fanout(func(p *bench.Phase) float64 { return p.CPUEach / 1e3 }), func(v float64) string { return fmt.Sprintf("%.1f us", v) }},
 	{"p50", fanout(func(p *bench.Phase) float64 { return float64(p.Latency.P50) }), millis},
 	{"p99", fanout(func(p *bench.Phase) float64 { return float64(p.Latency.P99) }), millis},
-	{"missing", fanout(func(p *bench.Phase) float64 { return float64(p.Missing + p.Lost) }), func(v float64) string { return fmt.Sprintf("%.0f", v) }},
+	{"missing", fanout(func(p *bench.Phase) float64 { return float64(p.Missing) }), func(v float64) string { return fmt.Sprintf("%.0f", v) }},
 	{"memory a viewer", idle(func(r *bench.Result) float64 { return r.Memory.PerViewer }), func(v float64) string { return fmt.Sprintf("%.0f B", v) }},
 	{"connections a second", idle(func(r *bench.Result) float64 { return r.Connects[0].PerSecond }), func(v float64) string { return fmt.Sprintf("%.0f", v) }},
 	{"CPU a connection", idle(func(r *bench.Result) float64 { return r.Connects[0].CPUEach }), func(v float64) string { return fmt.Sprintf("%.0f us", v) }},
