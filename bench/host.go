@@ -89,7 +89,7 @@ func (h *host) open() error {
 	t := &h.crowd.options.Template
 	_ = h.conn.SetDeadline(time.Now().Add(h.crowd.options.Timeout))
 	if t.Open != "" {
-		if err := h.send(opText, []byte(withFields(fill(t.Open, h.room.name, 0), h.crowd.opening))); err != nil {
+		if err := h.send(opText, h.crowd.options.opening(h.room.name, h.crowd.opening)); err != nil {
 			return stageError{StageJoin, err}
 		}
 	}
@@ -109,10 +109,13 @@ func (h *host) open() error {
 			return nil
 		}
 		if t.Refused != "" && bytes.Contains(text, []byte(t.Refused)) {
-			return stageError{StageJoin, fmt.Errorf("%w: %s", errRefused, text[:min(len(text), 200)])}
+			return stageError{StageJoin, fmt.Errorf("%w: %s", errRefused, h.excerpt(text))}
 		}
 	}
 }
+
+// excerpt returns what may be shown of a text that the server sent.
+func (h *host) excerpt(text []byte) string { return clip(h.crowd.options.redact(string(text)), 200) }
 
 // fill reads more into buf.
 func (h *host) fill() error {
@@ -149,7 +152,7 @@ func (h *host) message() ([]byte, error) {
 			}
 		case opPong:
 		case opClose:
-			return nil, fmt.Errorf("closed by the server: %q", f.payload)
+			return nil, fmt.Errorf("closed by the server: %q", h.excerpt(f.payload))
 		default:
 			return f.payload, nil
 		}
@@ -172,7 +175,7 @@ func (h *host) read() {
 			h.tellHistory()
 		case t.Refused != "" && bytes.Contains(text, []byte(t.Refused)) && !bytes.Contains(text, []byte(marker)):
 			h.mu.Lock()
-			h.faults.note(whoHost, StagePublish, errRefused.Error(), string(text[:min(len(text), 200)]))
+			h.faults.note(whoHost, StagePublish, errRefused.Error(), h.excerpt(text))
 			h.mu.Unlock()
 		}
 	}

@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -29,6 +30,7 @@ type relay struct {
 	// warm is called before each other message that has a stamp.
 	warm   func(n int, rm *relayRoom)
 	refuse string // answers joins with this error
+	key    string // what a message that opens a room must carry
 
 	from map[string]int // if made, counts connections by address; guarded by mu
 
@@ -83,6 +85,11 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if bytes.Contains(first, []byte(`"create"`)) {
+		if key := keyOf(first); key != r.key {
+			quoted, _ := json.Marshal(key)
+			_ = conn.Write(ctx, websocket.MessageText, []byte(`{"type":"error","error":"wrong_key","was":`+string(quoted)+`}`))
+			return
+		}
 		r.host(ctx, conn)
 		return
 	}

@@ -95,7 +95,7 @@ func (r *runner) begin(ctx context.Context) error {
 	if !r.options.Serve {
 		return nil
 	}
-	s, err := startServer(ctx, r.options.ServerCommand, r.options.URL)
+	s, err := startServer(ctx, r.options)
 	if err != nil {
 		return err
 	}

@@ -49,16 +49,18 @@ type benchFlags struct {
 	JSON  string `name:"json" placeholder:"FILE" help:"Write everything, histograms included."`
 	HTML  string `name:"html" placeholder:"FILE" help:"Write one page with charts that needs no network."`
 
-	ConnectRate float64       `placeholder:"N" help:"New connections a second. Default: as fast as the server takes them."`
-	Window      int           `default:"1000" help:"Connections on their way at once."`
-	Source      []string      `placeholder:"ADDRESS" help:"Local addresses to connect from, in turns."`
-	StartAt     string        `placeholder:"TIME" help:"When to begin to publish, as 2006-01-02T15:04:05Z, for benches on several machines."`
-	Timeout     time.Duration `default:"10s" help:"Limit of each stage of a connection."`
-	Drain       time.Duration `default:"10s" help:"How long to wait for late messages at the end."`
-	Room        string        `placeholder:"CODE" help:"Join this room, which another bench opened, and publish nothing."`
-	Clock       string        `default:"monotonic" enum:"monotonic,wall" help:"What latencies count in: monotonic on one machine, wall when hosts and viewers are on several (${enum})."`
-	Header      []string      `sep:"none" placeholder:"LINE" help:"\"Name: value\" for the handshake."`
-	Insecure    bool          `help:"wss: do not check the certificate."`
+	ConnectRate   float64       `placeholder:"N" help:"New connections a second. Default: as fast as the server takes them."`
+	Window        int           `default:"1000" help:"Connections on their way at once."`
+	Source        []string      `placeholder:"ADDRESS" help:"Local addresses to connect from, in turns."`
+	StartAt       string        `placeholder:"TIME" help:"When to begin to publish, as 2006-01-02T15:04:05Z, for benches on several machines."`
+	Timeout       time.Duration `default:"10s" help:"Limit of each stage of a connection."`
+	Drain         time.Duration `default:"10s" help:"How long to wait for late messages at the end."`
+	Room          string        `placeholder:"CODE" help:"Join this room, which another bench opened, and publish nothing."`
+	Clock         string        `default:"monotonic" enum:"monotonic,wall" help:"What latencies count in: monotonic on one machine, wall when hosts and viewers are on several (${enum})."`
+	CreateKeyFile string        `name:"create-key-file" placeholder:"FILE" help:"File that holds the relay's create key. The key may also be in the variable LECTERN_CREATE_KEY. No flag takes it, and no report shows it."`
+
+	Header   []string `sep:"none" placeholder:"LINE" help:"\"Name: value\" for the handshake."`
+	Insecure bool     `help:"wss: do not check the certificate."`
 
 	templateFlags `group:"What is said to the server"`
 }
@@ -111,6 +113,9 @@ func (f benchFlags) options() (bench.Options, error) {
 		Timeout: f.Timeout, Drain: f.Drain, Headers: f.Header, Insecure: f.Insecure, PID: f.PID, Serve: f.Serve,
 		ServerCommand: strings.Fields(f.ServerCommand),
 	}
+	if o.CreateKey, err = f.createKey(); err != nil {
+		return o, err
+	}
 	err = errors.Join(
 		given(&o.Viewers, f.Viewers, "viewers"), given(&o.Rooms, f.Rooms, "rooms"), given(&o.Rate, f.Rate, "rate"),
 		given(&o.Size, f.Size, "size"), given(&o.Duration, f.Duration, "duration"))
@@ -123,6 +128,38 @@ func (f benchFlags) options() (bench.Options, error) {
 		}
 	}
 	return o, nil
+}
+
+// createKey returns the key that the relay asks of those who open rooms: from
+// the file that is named, or from the variables that serve looks at. A server
+// with another protocol has no use for what the environment says.
+func (f benchFlags) createKey() (string, error) {
+	file := f.CreateKeyFile
+	if file == "" {
+		if f.Preset != "classroom" {
+			return "", nil
+		}
+		if key := os.Getenv("LECTERN_CREATE_KEY"); key != "" {
+			return key, nil
+		}
+		if file = os.Getenv("LECTERN_CREATE_KEY_FILE"); file == "" {
+			return "", nil
+		}
+	}
+	return firstLine(file)
+}
+
+// firstLine reads a file that holds one secret line.
+func firstLine(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", bench.ErrOptions, err)
+	}
+	line := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
+	if line == "" || strings.Contains(line, "\n") {
+		return "", fmt.Errorf("%w: %s must hold one line", bench.ErrOptions, file)
+	}
+	return line, nil
 }
 
 // given takes over a flag that was given. A zero is refused here: to the

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -58,6 +59,42 @@ func TestBenchTellsTheLimitOfAnAddress(t *testing.T) {
 		if err == nil || !strings.Contains(string(out), "("+option+")") {
 			t.Errorf("%v\n%s", err, out)
 		}
+	}
+}
+
+// TestBenchHasTheCreateKey load-tests relays that let nobody open a room
+// without their key.
+func TestBenchHasTheCreateKey(t *testing.T) {
+	t.Parallel()
+	const key = "a key of this test only"
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte(key+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := startBinary(t, "--create-key-file", file)
+	url := []string{"--url", "ws://" + b.addr + "/"}
+	for name, test := range map[string]struct {
+		args []string
+		env  string
+		ok   bool
+	}{
+		"file":               {append(url, "--create-key-file", file), "", true},
+		"variable":           {url, "LECTERN_CREATE_KEY=" + key, true},
+		"variable of a file": {url, "LECTERN_CREATE_KEY_FILE=" + file, true},
+		"own relay":          {[]string{"--serve", "--create-key-file", file}, "", true},
+		"no key":             {url, "", false},
+		"wrong key":          {url, "LECTERN_CREATE_KEY=x" + key, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			args := append([]string{"bench", "fanout", "--viewers", "5", "--duration", "200ms", "--warmup=-1s"}, test.args...)
+			cmd := exec.Command(binaryPath, args...)
+			cmd.Env = append(os.Environ(), test.env)
+			out, err := cmd.CombinedOutput()
+			if (err == nil) != test.ok || strings.Contains(string(out), key) {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
 	}
 }
 
