@@ -318,7 +318,7 @@ func TestInterruptIsNoOtherFault(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	res, _ := Run(ctx, Fanout{}, o, io.Discard)
-	if len(res.Problems) != 1 || res.Problems[0] != ErrInterrupted.Error() {
+	if len(res.Problems) != 1 || res.Problems[0] != "interrupted" {
 		t.Errorf("%q", res.Problems)
 	}
 }

@@ -39,7 +39,7 @@ func drawings(results []*Result) (out []drawing) {
 			p := &res.Phases[j]
 			name := p.Name
 			if len(results) > 1 {
-				name = fmt.Sprintf("%c: %s", 'A'+rune(i%26), res.title())
+				name = letter(i) + ": " + res.title()
 				if len(res.Phases) > 1 {
 					name += " " + p.Name
 				}

@@ -27,13 +27,16 @@ func (res *Result) title() string {
 	return res.Label + " " + res.Scenario
 }
 
+// letter names result i in a comparison.
+func letter(i int) string { return string(rune('A' + i%26)) }
+
 // comparison returns the rows of the table: for each figure its value in each
 // result and, from the second on, the ratio to the first.
 func comparison(results []*Result) [][]string {
 	head := []string{""}
 	var all [][]figure
 	for i, res := range results {
-		head = append(head, fmt.Sprintf("%c: %s", 'A'+rune(i%26), res.title()))
+		head = append(head, letter(i)+": "+res.title())
 		if i > 0 {
 			head = append(head, "ratio")
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // ErrNobody says that no viewer joined.
-var ErrNobody = errors.New("no viewer joined")
+var ErrNobody = errors.New("bench: no viewer joined")
 
 // connect has n more viewers connect and join, and notes how that went.
 func (r *runner) connect(ctx context.Context, name string, n int) (Connect, error) {

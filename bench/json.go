@@ -17,7 +17,7 @@ func WriteFile(name string, res *Result) error {
 }
 
 // ErrFile is wrapped by the error about a file that holds no result.
-var ErrFile = errors.New("not a result of lectern bench")
+var ErrFile = errors.New("bench: not a result of lectern bench")
 
 // ReadFile reads what WriteFile wrote.
 func ReadFile(name string) (*Result, error) {
@@ -50,6 +50,8 @@ func ReadFiles(names []string) (results []*Result, err error) {
 // Failed returns the error of a run that failed, as [Run] does.
 func (res *Result) Failed() error {
 	switch {
+	case len(res.Crossed) > 0:
+		return fmt.Errorf("%w: %s", ErrThreshold, res.Crossed[0])
 	case len(res.Problems) > 0:
 		return fmt.Errorf("%w: %s", ErrFailed, res.Problems[0])
 	case res.Interrupted:

@@ -7,7 +7,7 @@ import (
 )
 
 // ErrMerge is wrapped by the error about results that cannot be added up.
-var ErrMerge = errors.New("cannot merge")
+var ErrMerge = errors.New("bench: cannot merge")
 
 // Merge adds up the results of benches that ran at the same time, against the
 // same server: their viewers are taken as one crowd. What the server itself
@@ -29,6 +29,7 @@ func Merge(results ...*Result) (*Result, error) {
 		faults.mergeAll(res.Faults)
 	}
 	sum.Faults = faults.sorted()
+	sum.Crossed = sum.Options.Thresholds.crossed(&sum)
 	return &sum, nil
 }
 

@@ -36,6 +36,8 @@ type Options struct {
 	Headers  []string `json:"headers,omitempty"`  // "Name: value" lines for the handshake
 	Insecure bool     `json:"insecure,omitempty"` // wss: do not check the certificate
 
+	Thresholds Thresholds `json:"thresholds,omitzero"` // what the run must keep to
+
 	PID           int      `json:"pid,omitempty"`    // process to read CPU and memory of
 	Serve         bool     `json:"serve,omitempty"`  // start the server, and end it afterwards
 	ServerCommand []string `json:"server,omitempty"` // what Serve starts, {addr} stands for host:port; default: this program's serve
@@ -50,7 +52,7 @@ const (
 )
 
 // ErrOptions is wrapped by every error about options that make no sense.
-var ErrOptions = errors.New("cannot run with these options")
+var ErrOptions = errors.New("bench: cannot run with these options")
 
 // withDefaults fills what is zero, first from the scenario's own defaults.
 func (o Options) withDefaults(scenario Options) Options {
@@ -130,7 +132,7 @@ func (o Options) check() error {
 			return refuse("the header %q is not of the form Name: value", h)
 		}
 	}
-	return errors.Join(o.Template.check(o), o.checkCreateKey())
+	return errors.Join(o.Template.check(o), o.checkCreateKey(), o.Thresholds.check())
 }
 
 func refuse(format string, args ...any) error {

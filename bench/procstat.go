@@ -24,7 +24,7 @@ type procSample struct {
 }
 
 // ErrNoProcess says that a process is not there, or may not be looked at.
-var ErrNoProcess = errors.New("process cannot be read")
+var ErrNoProcess = errors.New("bench: process cannot be read")
 
 // readProcess reads /proc/PID.
 func readProcess(pid int) (procSample, error) {

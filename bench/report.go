@@ -11,7 +11,7 @@ import (
 func (res *Result) WriteText(out io.Writer) error {
 	w := &printer{out: out}
 	w.line("")
-	for _, p := range res.Problems {
+	for _, p := range slices.Concat(res.Crossed, res.Problems) {
 		w.line("FAILED: %s", p)
 	}
 	for _, p := range res.Warnings {

@@ -10,7 +10,7 @@ const resultVersion = 1
 
 // ErrFailed is wrapped by the error of a run in which something was missing,
 // repeated, reordered, damaged or broken. The result is there all the same.
-var ErrFailed = errors.New("the run failed")
+var ErrFailed = errors.New("bench: the run failed")
 
 // A Result is everything that a run found out. It is what --json writes and
 // what merge and compare read.
@@ -26,6 +26,7 @@ type Result struct {
 	Interrupted bool      `json:"interrupted,omitempty"`
 
 	Problems []string `json:"problems"` // why the run failed; none: it did not
+	Crossed  []string `json:"crossed"`  // thresholds that it crossed
 	Warnings []string `json:"warnings"` // what makes its figures doubtful
 	Faults   []Fault  `json:"faults"`   // what happened to connections
 

@@ -23,7 +23,7 @@ type Scenario interface {
 
 // ErrInterrupted says that the run was ended from outside; its result is what
 // was found so far.
-var ErrInterrupted = errors.New("interrupted")
+var ErrInterrupted = errors.New("bench: interrupted")
 
 // A runner carries a run: the server if it started one, hosts, viewers and the
 // result so far.
@@ -67,6 +67,10 @@ func Run(ctx context.Context, s Scenario, o Options, out io.Writer) (*Result, er
 	err = errors.Join(err, r.end())
 	r.judgeFaults()
 	r.result.Ended = time.Now()
+	if err != nil {
+		r.problem("%s", strings.ReplaceAll(strings.TrimPrefix(err.Error(), "bench: "), "\n", "; "))
+	}
+	r.result.Crossed = o.Thresholds.crossed(r.result)
 	return r.result, r.judge(err)
 }
 
@@ -239,18 +243,15 @@ func (r *runner) warn(format string, args ...any) {
 
 // judge turns an error and the problems into the run's error.
 func (r *runner) judge(err error) error {
-	if err != nil {
-		r.result.Problems = append(r.result.Problems, strings.ReplaceAll(err.Error(), "\n", "; "))
-	}
 	switch {
+	case len(r.result.Crossed) > 0:
+		return errors.Join(r.result.Failed(), err)
 	case errors.Is(err, ErrInterrupted), errors.Is(err, ErrOptions), errors.Is(err, ErrFailed):
 		return err
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrFailed, err)
-	case len(r.result.Problems) > 0:
-		return fmt.Errorf("%w: %s", ErrFailed, r.result.Problems[0])
 	default:
-		return nil
+		return r.result.Failed()
 	}
 }
 

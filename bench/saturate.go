@@ -44,6 +44,8 @@ func (Saturate) defaults() Options {
 func (s Saturate) check(o Options) error {
 	s = s.withDefaults()
 	switch {
+	case o.Thresholds != (Thresholds{}):
+		return refuse("saturate looks for the load at which p99 or a missing message breaks its limit: set that limit instead of a threshold")
 	case o.RoomName != "":
 		return refuse("saturate needs its own hosts: it cannot join a room")
 	case s.P99 < time.Millisecond:

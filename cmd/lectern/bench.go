@@ -30,6 +30,18 @@ type benchCommand struct {
 	LimitSender limitSenderCommand `cmd:"" hidden:"" help:"The child process of limit."`
 }
 
+// thresholdStatus is the exit status of a bench that crossed a threshold, the
+// same as k6's.
+const thresholdStatus = 99
+
+// exitStatus returns the exit status of a command that failed.
+func exitStatus(err error) int {
+	if errors.Is(err, bench.ErrThreshold) {
+		return thresholdStatus
+	}
+	return 1
+}
+
 // benchFlags are common to all scenarios. What is zero is the scenario's own
 // default.
 type benchFlags struct {
@@ -40,6 +52,9 @@ type benchFlags struct {
 	Size     *int           `placeholder:"BYTES" help:"Bytes of a message as its host sends it, envelope included."`
 	Duration *time.Duration `placeholder:"TIME" help:"Of the measured part, or of one step."`
 	Warmup   time.Duration  `default:"1s" help:"Published before, checked but not measured; negative for none."`
+
+	MaxP99     time.Duration `name:"max-p99" placeholder:"TIME" group:"Thresholds" help:"Limit of the 99th percentile of the latency in each measured phase; for storm, of the time to join. Beyond a threshold the exit status is 99."`
+	MaxMissing *uint64       `placeholder:"N" group:"Thresholds" help:"How many messages may be missing in each measured phase; beyond it the exit status is 99. Without it none may, and the exit status is 1."`
 
 	PID           int    `name:"pid" placeholder:"PID" help:"Process to read CPU and memory of."`
 	Serve         bool   `help:"Start the server, and end it afterwards."`
@@ -111,6 +126,7 @@ func (f benchFlags) options() (bench.Options, error) {
 		Label: f.Label, URL: f.URL, Warmup: f.Warmup,
 		Template: t, RoomName: f.Room, Clock: bench.Clock(f.Clock), ConnectRate: f.ConnectRate, Window: f.Window, Sources: f.Source,
 		Timeout: f.Timeout, Drain: f.Drain, Headers: f.Header, Insecure: f.Insecure, PID: f.PID, Serve: f.Serve,
+		Thresholds:    bench.Thresholds{MaxP99: f.MaxP99, MaxMissing: f.MaxMissing},
 		ServerCommand: strings.Fields(f.ServerCommand),
 	}
 	if o.CreateKey, err = f.createKey(); err != nil {
@@ -285,6 +301,9 @@ func (limitSenderCommand) Run() error { return bench.SendLimit(os.Stdin, os.Stdo
 type compareCommand struct {
 	Files []string `arg:"" type:"existingfile" help:"Files that --json wrote, the first is what the others are compared with."`
 	HTML  string   `name:"html" placeholder:"FILE" help:"Write one page with charts of all."`
+
+	MaxP99Ratio float64 `name:"max-p99-ratio" placeholder:"N" group:"Thresholds" help:"Limit of the ratio of each p99 to the first result's. Beyond it, and if a run had failed, the exit status is 99."`
+	MaxCPURatio float64 `name:"max-cpu-ratio" placeholder:"N" group:"Thresholds" help:"The same for the server's CPU for each delivery; for storm, for each join."`
 }
 
 func (c compareCommand) Run() error {
@@ -295,7 +314,8 @@ func (c compareCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(bench.WriteComparison(os.Stdout, results...), writeFiles("", c.HTML, results...))
+	return errors.Join(bench.WriteComparison(os.Stdout, results...), writeFiles("", c.HTML, results...),
+		bench.Ratios{P99: c.MaxP99Ratio, CPU: c.MaxCPURatio}.Check(results...))
 }
 
 type mergeCommand struct {

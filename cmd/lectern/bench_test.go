@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,6 +96,41 @@ func TestBenchHasTheCreateKey(t *testing.T) {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
+	}
+}
+
+// TestBenchThresholds has the exit status tell a crossed threshold from a run
+// that passed, and from one that failed otherwise.
+func TestBenchThresholds(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "r.json")
+	status := func(args ...string) int {
+		out, err := exec.Command(binaryPath, append([]string{"bench"}, args...)...).CombinedOutput()
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if exit == nil {
+			return 0
+		}
+		return exit.ExitCode()
+	}
+	run := []string{"fanout", "--serve", "--viewers", "5", "--duration", "300ms", "--warmup=-1s", "--json", file}
+	for _, test := range []struct {
+		name string
+		args []string
+		want int
+	}{
+		{"crossed", append(run, "--max-p99", "1us"), thresholdStatus},
+		{"kept", append(run, "--max-p99", "1m", "--max-missing", "0"), 0},
+		{"compared", []string{"compare", file, file, "--max-p99-ratio", "1", "--max-cpu-ratio", "1"}, 0},
+		{"worse", []string{"compare", file, file, "--max-p99-ratio", "0.5"}, thresholdStatus},
+		{"no server", []string{"fanout", "--url", "ws://127.0.0.1:1/", "--max-p99", "1m"}, 1},
+		{"no threshold", []string{"saturate", "--max-p99", "1s"}, 1},
+	} {
+		if got := status(test.args...); got != test.want {
+			t.Errorf("%s: the exit status is %d, not %d", test.name, got, test.want)
+		}
 	}
 }
 
