@@ -40,7 +40,8 @@ type view struct {
 // run is one result's head.
 type run struct {
 	Title, Text string
-	Problems    []string
+	Passed      bool
+	Verdict     []string
 	Warnings    []string
 }
 
@@ -69,7 +70,7 @@ func (p Page) WriteFile(name string) error {
 	}
 	v := view{Title: p.Title, Tables: p.Tables, Script: script}
 	for _, res := range p.Results {
-		v.Runs = append(v.Runs, run{res.title(), res.describe(), res.Problems, res.Warnings})
+		v.Runs = append(v.Runs, run{res.title(), res.describe(), res.passed(), res.verdict(), res.Warnings})
 	}
 	for _, d := range drawings(p.Results) {
 		snippet := d.render()

@@ -7,19 +7,17 @@ import (
 	"text/tabwriter"
 )
 
-// WriteText writes the result as tables for people, what is wrong first.
+// WriteText writes the result for people: the verdict, then the tables.
 func (res *Result) WriteText(out io.Writer) error {
 	w := &printer{out: out}
 	w.line("")
-	for _, p := range slices.Concat(res.Crossed, res.Problems) {
-		w.line("FAILED: %s", p)
+	for _, text := range res.verdict() {
+		w.line("%s", text)
 	}
 	for _, p := range res.Warnings {
 		w.line("warning: %s", p)
 	}
-	if res.Interrupted {
-		w.line("interrupted: these are the results so far")
-	}
+	w.line("")
 	for _, rows := range res.tables() {
 		w.table(rows)
 	}
@@ -194,21 +192,9 @@ func (res *Result) memoryRows() [][]string {
 
 // sentences returns what is better said than shown in a table.
 func (res *Result) sentences() (out []string) {
-	if res.Scenario == "saturate" {
-		out = append(out, res.held())
-	}
 	if s := res.Stalled; s != nil {
 		out = append(out, fmt.Sprintf("of %s who had stopped reading: %s closed by the server, %s caught up, %s skipped messages, %s still behind",
 			count(s.Viewers, "viewer"), grouped(int64(s.Closed)), grouped(int64(s.CaughtUp)), grouped(int64(s.Skipped)), grouped(int64(s.Behind))))
 	}
 	return out
-}
-
-func (res *Result) held() string {
-	h := res.Held
-	if h == nil {
-		return "no step held"
-	}
-	return fmt.Sprintf("held: %s messages a second of %d bytes to %s, %s deliveries a second, p99 %s",
-		trim(h.Rate), h.Size, count(h.Viewers, "viewer"), grouped(int64(h.PerSecond)), micros(h.Latency.P99))
 }

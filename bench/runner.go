@@ -23,7 +23,10 @@ type Scenario interface {
 
 // ErrInterrupted says that the run was ended from outside; its result is what
 // was found so far.
-var ErrInterrupted = errors.New("bench: interrupted")
+var ErrInterrupted = errors.New("bench: " + interruption)
+
+// interruption is the problem of a result that was interrupted.
+const interruption = "interrupted"
 
 // A runner carries a run: the server if it started one, hosts, viewers and the
 // result so far.
