@@ -33,7 +33,7 @@ func (r *runner) connectQuietly(ctx context.Context, name string, n int) (Connec
 	if err := c.lanes.do(func(l *lane) { l.joins = newSeries(begin, 0) }); err != nil {
 		return Connect{}, err
 	}
-	err := c.connect(ctx, n)
+	err := c.connect(ctx, n, r.options.ConnectRate)
 	out := Connect{Name: name, Wanted: n, Seconds: time.Since(start).Seconds()}
 	out.Server, out.Bench, _, _ = sampler.finish()
 	out.Joined = c.lanes.joined() - joinedBefore
@@ -73,7 +73,6 @@ func (r *runner) probe(ctx context.Context) error {
 	for _, h := range r.hosts {
 		h.begin(kindWarm)
 	}
-	silent := func() int { return c.lanes.joined() - c.lanes.lost() - c.lanes.anchored() }
 	deadline := time.Now().Add(r.options.Timeout)
 	for {
 		for _, h := range r.hosts {
@@ -85,20 +84,28 @@ func (r *runner) probe(ctx context.Context) error {
 		if err := sleep(ctx, probeEvery); err != nil {
 			return err
 		}
-		if silent() <= 0 {
+		if r.silent() <= 0 {
 			return nil
 		}
 		if time.Now().After(deadline) {
 			break
 		}
 	}
-	n := silent()
-	r.problem("%s got nothing within %v of joining", count(n, "viewer"), r.options.Timeout)
-	r.hostly.merge(Fault{whoViewer, StageFirst, "no message in time", n, ""})
+	r.reportSilent()
 	if c.lanes.anchored() == 0 {
 		return fmt.Errorf("%w: nothing that was published reached any viewer", ErrFailed)
 	}
 	return nil
+}
+
+// silent returns how many viewers are there and have not got a message yet.
+func (r *runner) silent() int { return r.crowd.lanes.present() - r.crowd.lanes.anchored() }
+
+func (r *runner) reportSilent() {
+	if n := r.silent(); n > 0 {
+		r.problem("%s got nothing within %v of joining", count(n, "viewer"), r.options.Timeout)
+		r.hostly.merge(Fault{whoViewer, StageFirst, "no message in time", n, ""})
+	}
 }
 
 // repeat calls f at an interval until the function that it returns is called.

@@ -76,13 +76,13 @@ func (c *crowd) arrived() {
 	}
 }
 
-// connect begins n more viewers, spread over the rooms, and returns when all
-// have joined or failed, or ctx ends.
-func (c *crowd) connect(ctx context.Context, n int) error {
+// connect begins n more viewers, so many a second or as fast as they join, spread
+// over the rooms. It returns when all have joined or failed, or ctx ends.
+func (c *crowd) connect(ctx context.Context, n int, rate float64) error {
 	begun := time.Now()
 	for i := range n {
-		if c.options.ConnectRate > 0 {
-			at := begun.Add(time.Duration(float64(i) / c.options.ConnectRate * float64(time.Second)))
+		if rate > 0 {
+			at := begun.Add(time.Duration(float64(i) / rate * float64(time.Second)))
 			if err := sleep(ctx, time.Until(at)); err != nil {
 				return err
 			}
@@ -181,7 +181,7 @@ func (c *crowd) drop() error {
 			}
 		}
 		l.viewers = nil
-		for _, n := range []*atomic.Int64{&l.joined, &l.failed, &l.lost, &l.anchored} {
+		for _, n := range []*atomic.Int64{&l.joined, &l.failed, &l.lost, &l.departed, &l.anchored} {
 			n.Store(0)
 		}
 	})

@@ -6,17 +6,32 @@ import (
 )
 
 // Fanout publishes at a fixed rate to viewers who all read.
-type Fanout struct{}
+type Fanout struct {
+	Stages []Ramp // how the number of viewers changes over time; default: all are there from the beginning
+}
 
 func (Fanout) name() string { return "fanout" }
 
-func (Fanout) defaults() Options {
-	return Options{Viewers: 1000, Rate: 50, Size: 256, Duration: 10 * time.Second}
+func (f Fanout) defaults() Options {
+	o := Options{Viewers: 1000, Rate: 50, Size: 256, Duration: 10 * time.Second}
+	if len(f.Stages) > 0 {
+		o.Viewers = peak(f.Stages)
+		_, o.Duration = total(f.Stages)
+	}
+	return o
 }
 
-func (Fanout) check(Options) error { return nil }
+func (f Fanout) check(o Options) error {
+	if d := f.defaults(); len(f.Stages) > 0 && (o.Viewers != d.Viewers || o.Duration != d.Duration) {
+		return refuse("stages say how many viewers there are and for how long: nothing else may")
+	}
+	return checkStages(f.Stages)
+}
 
-func (Fanout) run(ctx context.Context, r *runner) error {
+func (f Fanout) run(ctx context.Context, r *runner) error {
+	if len(f.Stages) > 0 {
+		return f.ramp(ctx, r)
+	}
 	if err := r.assemble(ctx); err != nil {
 		return err
 	}

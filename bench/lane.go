@@ -31,6 +31,7 @@ type lane struct {
 	early   uint64    // owned by the lane; of those, how many came before they were due
 	first   int64     // owned by the lane; when the first message of another process was due
 	phase   uint32    // owned by the lane; counts the phases
+	grows   bool      // owned by the lane; who comes during the phase is in it from its first message on
 	others  uint64    // owned by the lane; frames of the server that are no messages
 
 	resumes  resumes        // owned by the lane; what came of coming back
@@ -42,6 +43,7 @@ type lane struct {
 	joined    atomic.Int64  // viewers that are in a room
 	failed    atomic.Int64  // viewers whose connection failed before they joined
 	lost      atomic.Int64  // viewers whose connection ended after they joined
+	departed  atomic.Int64  // viewers that left as they were told to
 	fenced    atomic.Int64  // viewers that have reached the phase's end
 	gone      atomic.Int64  // viewers of the phase that ended before they reached it
 	anchored  atomic.Int64  // viewers that have seen a first message and are still there
@@ -94,9 +96,15 @@ func (ls lanes) sum(counter func(*lane) int64) (n int64) {
 	return n
 }
 
-func (ls lanes) joined() int   { return int(ls.sum(func(l *lane) int64 { return l.joined.Load() })) }
-func (ls lanes) failed() int   { return int(ls.sum(func(l *lane) int64 { return l.failed.Load() })) }
-func (ls lanes) lost() int     { return int(ls.sum(func(l *lane) int64 { return l.lost.Load() })) }
+func (ls lanes) joined() int { return int(ls.sum(func(l *lane) int64 { return l.joined.Load() })) }
+func (ls lanes) failed() int { return int(ls.sum(func(l *lane) int64 { return l.failed.Load() })) }
+func (ls lanes) lost() int   { return int(ls.sum(func(l *lane) int64 { return l.lost.Load() })) }
+
+// present returns how many viewers are in a room.
+func (ls lanes) present() int {
+	return int(ls.sum(func(l *lane) int64 { return l.joined.Load() - l.lost.Load() - l.departed.Load() }))
+}
+
 func (ls lanes) anchored() int { return int(ls.sum(func(l *lane) int64 { return l.anchored.Load() })) }
 
 func (ls lanes) delivered() uint64 {

@@ -35,6 +35,12 @@ func checkLimits(s Scenario, o *Options) error {
 // how many connections it makes in all: a closed one's port rests for a while.
 func demand(s Scenario, o Options) (viewers, connections int) {
 	switch s := s.(type) {
+	case Fanout:
+		if len(s.Stages) > 0 {
+			connections, _ = total(s.Stages)
+			return o.Viewers, connections
+		}
+		return o.Viewers, o.Viewers
 	case Storm:
 		return o.Viewers, o.Viewers * (1 + s.Again)
 	case Resume:

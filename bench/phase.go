@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type plan struct {
 	// duration, until it returns.
 	meanwhile func(context.Context) error
 	figures   func() string // what to show of it
+	grows     bool          // viewers that come meanwhile count, from their first message on
 }
 
 // kind returns what its messages are.
@@ -116,6 +118,7 @@ func (r *runner) muster(p plan, start, interval int64) (members int, err error) 
 	err = r.crowd.lanes.do(func(l *lane) {
 		l.phase++
 		l.latency = newSeries(start, interval)
+		l.grows = p.grows
 		l.total, l.early, l.first = 0, 0, 0
 		l.delivered.Store(0)
 		l.fenced.Store(0)
@@ -123,6 +126,7 @@ func (r *runner) muster(p plan, start, interval int64) (members int, err error) 
 		l.viewers = slices.DeleteFunc(l.viewers, func(v *viewer) bool { return v.state == ended })
 		for _, v := range l.viewers {
 			v.count, v.sum, v.worst, v.stream, v.past = 0, 0, 0, nil, false
+			v.from = 0
 			if v.seat != nil {
 				v.seat.announced = 0
 			}
@@ -267,7 +271,7 @@ func (r *runner) collect(out *Phase, p plan, finished int64) error {
 
 // collectViewer adds what one viewer saw.
 func (out *Phase) collectViewer(v *viewer) {
-	expected := v.room.expected()
+	expected := v.room.expected(span{v.from, cmp.Or(v.until, math.MaxUint32)})
 	if v.seat != nil {
 		expected = v.seat.expected(v.room)
 	}
@@ -277,7 +281,7 @@ func (out *Phase) collectViewer(v *viewer) {
 	out.Expected += expected
 	out.Delivered += uint64(v.count)
 	t := v.stream.trouble(expected, uint64(v.count))
-	if v.state == ended {
+	if v.state == ended && !v.left {
 		out.Gone++
 		out.Lost += t.Missing
 	}

@@ -36,6 +36,7 @@ type relay struct {
 
 	mu      sync.Mutex
 	rooms   map[string]*relayRoom // guarded by mu
+	hosts   []*websocket.Conn     // guarded by mu
 	pending sync.WaitGroup
 }
 
@@ -101,6 +102,7 @@ func (r *relay) host(ctx context.Context, conn *websocket.Conn) {
 	code := fmt.Sprintf("%06X", len(r.rooms)+1)
 	rm := &relayRoom{}
 	r.rooms[code] = rm
+	r.hosts = append(r.hosts, conn)
 	r.mu.Unlock()
 	_ = conn.Write(ctx, websocket.MessageText, []byte(`{"type":"created","code":"`+code+`"}`))
 	for {

@@ -42,14 +42,13 @@ func (r *room) overlap(s span) uint32 {
 	return max(from, to) - from
 }
 
-// expected returns how many messages the phase had, 0 if nobody has said where
-// it ends.
-func (r *room) expected() uint64 {
-	from, to := r.from.Load(), r.to.Load()
-	if to == math.MaxUint32 || to <= from {
+// expected returns how many measured messages of the phase lie in s, 0 if nobody
+// has said where the phase ends.
+func (r *room) expected(s span) uint64 {
+	if r.to.Load() == math.MaxUint32 {
 		return 0
 	}
-	return uint64(to - from)
+	return uint64(r.overlap(s))
 }
 
 // fence returns what a fence carries in place of the time it was due: the

@@ -199,11 +199,8 @@ func (s *seat) record(v *viewer, m stamp, now, micros int64) {
 
 // expected returns how many messages of the phase the viewer is to get.
 func (s *seat) expected(r *room) uint64 {
-	from, to := max(r.from.Load(), s.from), r.to.Load()
-	if to == math.MaxUint32 || to <= from {
-		return 0
-	}
-	return uint64(to-from) - min(uint64(to-from), uint64(s.announced))
+	n := r.expected(span{s.from, math.MaxUint32})
+	return n - min(n, uint64(s.announced))
 }
 
 const numberMark = `{"seq":`

@@ -37,6 +37,8 @@ type viewer struct {
 	matched uint32 // how many of its frame's bytes came
 
 	next   uint32 // number of the message that should come next; 0 before the first
+	from   uint32 // first number of the phase that is expected, 0 for the phase's own
+	until  uint32 // number before which it left, 0 if it is to stay
 	count  uint32 // measured messages of the phase that came
 	worst  uint32 // largest latency of the phase, microseconds
 	sum    uint64 // latencies of the phase, microseconds
@@ -54,6 +56,7 @@ type viewer struct {
 	reads  bool // false: it has stopped reading
 	stalls bool // it is one of those who stop reading
 	past   bool // the end of the phase has come
+	left   bool // it went as it was told to
 
 	numbered bool // immutable; it gets the messages with their numbers
 	again    bool // immutable; it was there before
@@ -312,6 +315,9 @@ func (v *viewer) order(s stamp) (fresh bool) {
 	case s.seq == v.next:
 	case v.next == 0:
 		v.lane.anchored.Add(1)
+		if v.lane.grows {
+			v.phase, v.from = v.lane.phase, s.seq
+		}
 	case s.seq > v.next:
 		v.trouble().skip(span{v.next, s.seq})
 	default:

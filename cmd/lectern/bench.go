@@ -220,9 +220,18 @@ func writeFiles(json, html string, results ...*bench.Result) error {
 	return errors.Join(errs...)
 }
 
-type fanoutCommand struct{ benchFlags }
+type fanoutCommand struct {
+	benchFlags
+	Stages []string `placeholder:"TIME:N,..." help:"Change the number of viewers over time: 1m:1000,5m:5000,30s:0 has 1,000 come within a minute, 4,000 more within five, and all leave within 30 s. Instead of --viewers and --duration."`
+}
 
-func (c fanoutCommand) Run() error { return c.run(bench.Fanout{}) }
+func (c fanoutCommand) Run() error {
+	stages, err := bench.ParseStages(c.Stages)
+	if err != nil {
+		return err
+	}
+	return c.run(bench.Fanout{Stages: stages})
+}
 
 type saturateCommand struct {
 	benchFlags
