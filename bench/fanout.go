@@ -29,14 +29,35 @@ func (f Fanout) check(o Options) error {
 }
 
 func (f Fanout) run(ctx context.Context, r *runner) error {
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	if r.team != nil {
+		if err := r.team.start(r); err != nil {
+			return err
+		}
+	}
 	if len(f.Stages) > 0 {
 		return f.ramp(ctx, r)
 	}
-	if err := r.assemble(ctx); err != nil {
+	if err := r.gather(ctx); err != nil {
 		return err
 	}
 	_, err := r.measure(ctx, plan{name: "fanout", rate: r.options.Rate, duration: r.options.Duration, drain: r.options.Drain})
 	return err
+}
+
+// awaitFirst waits until every viewer has got a message of another machine's, or
+// has waited for too long.
+func (r *runner) awaitFirst(ctx context.Context) error {
+	deadline := time.Now().Add(r.options.Timeout)
+	for r.silent() > 0 && time.Now().Before(deadline) {
+		if err := sleep(ctx, 2*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	r.reportSilent()
+	return nil
 }
 
 // assemble opens the rooms, connects all viewers and makes sure that the way
@@ -52,6 +73,12 @@ func (r *runner) assemble(ctx context.Context) error {
 func (r *runner) gather(ctx context.Context) error {
 	if _, err := r.connect(ctx, "connect", r.options.Viewers); err != nil {
 		return err
+	}
+	if _, err := r.together(ctx, "joined", func(*order) {}); err != nil {
+		return err
+	}
+	if r.member != nil {
+		return r.awaitFirst(ctx)
 	}
 	if err := r.probe(ctx); err != nil {
 		return err

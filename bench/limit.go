@@ -31,7 +31,7 @@ func (Limit) defaults() Options { return Fanout{}.defaults() }
 
 func (Limit) check(o Options) error {
 	switch {
-	case o.Rooms != 1 || o.RoomName != "":
+	case o.Rooms != 1 || len(o.RoomNames) > 0:
 		return refuse("limit has one room of its own")
 	case o.Clock != Monotonic:
 		return refuse("limit runs on one machine: its clock is %q", Monotonic)

@@ -12,17 +12,17 @@ import (
 // Options say what load to make and where. The zero value of each field means
 // the default that is named, or the scenario's own where it says so.
 type Options struct {
-	Label    string        `json:"label,omitempty"` // what is measured, for comparisons; default lectern, or the template's name
-	URL      string        `json:"url"`             // default ws://127.0.0.1:8765/; {room} in it stands for the room
-	Viewers  int           `json:"viewers"`         // all rooms together; default: the scenario's
-	Rooms    int           `json:"rooms"`           // each has a host of its own; default 1
-	Rate     float64       `json:"rate"`            // messages a second in each room; default: the scenario's
-	Size     int           `json:"size"`            // bytes of a message as its host sends it, envelope included; default 256
-	Duration time.Duration `json:"duration_ns"`     // of the measured part, or of one step; default: the scenario's
-	Warmup   time.Duration `json:"warmup_ns"`       // published before, checked but not measured; default 1 s, negative for none
-	Template Template      `json:"template"`        // default: the preset classroom
-	RoomName string        `json:"room,omitempty"`  // join this room, which another process opened; no host, nothing is published
-	Clock    Clock         `json:"clock,omitempty"` // what the stamps count in; default Monotonic
+	Label     string        `json:"label,omitempty"`      // what is measured, for comparisons; default lectern, or the template's name
+	URL       string        `json:"url"`                  // default ws://127.0.0.1:8765/; {room} in it stands for the room
+	Viewers   int           `json:"viewers"`              // all rooms together; default: the scenario's
+	Rooms     int           `json:"rooms"`                // each has a host of its own; default 1
+	Rate      float64       `json:"rate"`                 // messages a second in each room; default: the scenario's
+	Size      int           `json:"size"`                 // bytes of a message as its host sends it, envelope included; default 256
+	Duration  time.Duration `json:"duration_ns"`          // of the measured part, or of one step; default: the scenario's
+	Warmup    time.Duration `json:"warmup_ns"`            // published before, checked but not measured; default 1 s, negative for none
+	Template  Template      `json:"template"`             // default: the preset classroom
+	RoomNames []string      `json:"room_names,omitempty"` // join these rooms, which another process opened; no hosts, nothing is published
+	Clock     Clock         `json:"clock,omitempty"`      // what the stamps count in; default Monotonic
 
 	ConnectRate float64       `json:"connect_rate,omitempty"` // new connections a second; default: as fast as the server takes them
 	Window      int           `json:"window,omitempty"`       // connections on their way at once; default 1000
@@ -35,6 +35,9 @@ type Options struct {
 
 	Headers  []string `json:"headers,omitempty"`  // "Name: value" lines for the handshake
 	Insecure bool     `json:"insecure,omitempty"` // wss: do not check the certificate
+
+	Agents []string `json:"agents,omitempty"` // host:port of other machines that have a share of the viewers; fanout only
+	Token  string   `json:"-"`                // what the agents know it by
 
 	Thresholds Thresholds `json:"thresholds,omitzero"` // what the run must keep to
 
@@ -58,7 +61,7 @@ var ErrOptions = errors.New("bench: cannot run with these options")
 func (o Options) withDefaults(scenario Options) Options {
 	def(&o.URL, "ws://127.0.0.1:8765/")
 	def(&o.Viewers, scenario.Viewers)
-	def(&o.Rooms, 1)
+	def(&o.Rooms, max(1, len(o.RoomNames)))
 	def(&o.Rate, scenario.Rate)
 	def(&o.Size, scenario.Size)
 	def(&o.Size, 256)
@@ -122,8 +125,8 @@ func (o Options) check() error {
 		return refuse("a server command without --serve")
 	case o.Serve && u.Scheme != "ws":
 		return refuse("--serve starts a ws:// server, the URL is %q", o.URL)
-	case o.Rooms > 1 && o.RoomName != "":
-		return refuse("%d rooms, but one name to join: %q", o.Rooms, o.RoomName)
+	case len(o.RoomNames) > 0 && o.Rooms != len(o.RoomNames):
+		return refuse("%d rooms, but %d names to join", o.Rooms, len(o.RoomNames))
 	case o.Clock != Monotonic && o.Clock != Wall:
 		return refuse("the clock %q: there are %q and %q", o.Clock, Monotonic, Wall)
 	}

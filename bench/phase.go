@@ -51,13 +51,12 @@ const (
 func (r *runner) phase(ctx context.Context, p plan) (Phase, error) {
 	c := r.crowd
 	interval := max(minInterval, p.duration/phasePoints)
-	start, at := r.startTime()
 	for _, h := range r.hosts {
 		h.begin(p.kind()) // before the viewers: a late fence of the last phase must not end this one
 	}
-	members, err := r.muster(p, start, int64(interval))
+	start, at, members, err := r.assume(ctx, p, int64(interval))
 	if err != nil {
-		return Phase{}, err
+		return Phase{Name: p.name}, err
 	}
 	r.waitFor(ctx, at)
 	out := Phase{Name: p.name, Started: at, Viewers: members, Rooms: len(c.rooms), Rate: p.rate, Size: r.options.Size, Interval: interval.Seconds()}
@@ -80,6 +79,9 @@ func (r *runner) phase(ctx context.Context, p plan) (Phase, error) {
 		out.Viewers = members
 		err = errors.Join(err, finish.err)
 	}
+	if err == nil {
+		err = r.published(ctx, p)
+	}
 	r.drain(ctx, p, members)
 	finished := r.clock.now()
 	watch()
@@ -94,6 +96,53 @@ func (r *runner) phase(ctx context.Context, p plan) (Phase, error) {
 	}
 	bar.close(out.brief())
 	return out, nil
+}
+
+// assume begins a phase on this machine, and on those that it shares the run with:
+// no message is due before all know of it. It returns when the first one is due.
+func (r *runner) assume(ctx context.Context, p plan, interval int64) (start int64, at time.Time, members int, err error) {
+	place := p.name + " begins"
+	start, at = r.startTime()
+	if r.team != nil && !p.warm {
+		err = r.team.meet(ctx, place, func(o *order) {
+			wait := max(time.Until(at), teamLead)
+			start, at = r.clock.now()+int64(wait), time.Now().Add(wait)
+			o.Start = start
+		})
+	}
+	if err == nil {
+		members, err = r.muster(p, start, interval)
+	}
+	if r.member != nil && err == nil {
+		o, failed := r.member.meet(ctx, place)
+		if failed != nil {
+			return start, at, members, failed
+		}
+		start, at = o.Start, time.Now().Add(time.Duration(o.Start-r.clock.now()))
+		err = r.crowd.lanes.do(func(l *lane) { l.latency.start = start })
+	}
+	return start, at, members, err
+}
+
+// published tells the machines that a run is shared with which messages the phase
+// had. A viewer there may have lost its connection before it could see the end.
+func (r *runner) published(ctx context.Context, p plan) error {
+	if p.warm || ctx.Err() != nil {
+		return nil
+	}
+	o, err := r.together(ctx, p.name+" is published", func(o *order) {
+		for _, rm := range r.crowd.rooms {
+			o.Spans = append(o.Spans, [2]uint32{rm.from.Load(), rm.to.Load()})
+		}
+	})
+	if o != nil {
+		for i, rm := range r.crowd.rooms {
+			if i < len(o.Spans) {
+				rm.settle(o.Spans[i][0], o.Spans[i][1])
+			}
+		}
+	}
+	return err
 }
 
 // startTime returns when the first message is due: at the agreed time, which
@@ -115,6 +164,11 @@ func (r *runner) waitFor(ctx context.Context, at time.Time) {
 
 // muster begins a phase in all lanes and returns how many viewers are in it.
 func (r *runner) muster(p plan, start, interval int64) (members int, err error) {
+	for _, rm := range r.crowd.rooms {
+		if rm.remote {
+			rm.renew()
+		}
+	}
 	err = r.crowd.lanes.do(func(l *lane) {
 		l.phase++
 		l.latency = newSeries(start, interval)
@@ -146,6 +200,9 @@ const moreTime = 250 * time.Millisecond
 // such a channel, and fence. It returns when all have.
 func (r *runner) publishAll(ctx context.Context, p plan, start int64, perRoom uint32, members int, done <-chan struct{}) (late *hdrhistogram.Histogram, published uint64) {
 	late = newHistogram()
+	if r.member != nil {
+		return late, 0
+	}
 	if len(r.hosts) == 0 { // another process publishes
 		r.await(ctx, p.duration+r.options.Warmup+2*r.options.Timeout, members)
 		return late, 0

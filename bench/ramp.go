@@ -67,9 +67,6 @@ func total(stages []Ramp) (connections int, over time.Duration) {
 
 // ramp measures one stage after the other, while the hosts publish.
 func (f Fanout) ramp(ctx context.Context, r *runner) error {
-	if err := r.open(ctx); err != nil {
-		return err
-	}
 	for i, s := range f.Stages {
 		p := plan{name: fmt.Sprintf("stage %d", i+1), rate: r.options.Rate, duration: s.Over, drain: r.options.Drain}
 		r.ramp(&p, s)
@@ -92,6 +89,7 @@ func (r *runner) ramp(p *plan, s Ramp) {
 	p.figures = func() string {
 		return fmt.Sprintf("%s of %s, %s delivered", grouped(int64(lanes.present())), count(s.Viewers, "viewer"), grouped(int64(lanes.delivered())))
 	}
+	defer r.rampTogether(p)
 	switch {
 	case change > 0:
 		r.options.ConnectRate = float64(change) / s.Over.Seconds()
@@ -99,6 +97,28 @@ func (r *runner) ramp(p *plan, s Ramp) {
 		p.meanwhile = func(ctx context.Context) error { return r.grow(ctx, p.name, change) }
 	case change < 0:
 		p.meanwhile = func(ctx context.Context) error { return r.shrink(ctx, -change, s.Over) }
+	}
+}
+
+// rampTogether has a stage last until it is over on all machines of the run.
+func (r *runner) rampTogether(p *plan) {
+	if r.team == nil && r.member == nil {
+		return
+	}
+	alone := p.meanwhile
+	p.meanwhile = func(ctx context.Context) error {
+		if alone != nil {
+			if err := alone(ctx); err != nil {
+				return err
+			}
+		}
+		for _, h := range r.hosts {
+			if err := h.err(); err != nil {
+				return stageError{StagePublish, err}
+			}
+		}
+		_, err := r.together(ctx, p.name+" is over", func(*order) {})
+		return err
 	}
 }
 
@@ -115,15 +135,11 @@ func (r *runner) grow(ctx context.Context, name string, n int) error {
 	})
 	defer stop()
 	_, err := r.connectQuietly(ctx, name, n)
-	deadline := time.Now().Add(r.options.Timeout)
-	for err == nil && r.silent() > 0 && time.Now().Before(deadline) {
-		err = sleep(ctx, 2*time.Millisecond)
+	if err == nil {
+		err = r.awaitFirst(ctx)
 	}
-	switch {
-	case ctx.Err() != nil && whole.Err() == nil:
+	if ctx.Err() != nil && whole.Err() == nil {
 		return nil // the host's fault tells
-	case err == nil:
-		r.reportSilent()
 	}
 	return err
 }

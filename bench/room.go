@@ -16,6 +16,7 @@ type room struct {
 	numbers  bool          // immutable; some ask for numbered messages
 	newest   atomic.Uint32 // number of the last message
 	from, to atomic.Uint32 // the phase's measured messages; to is huge until the last is published
+	before   atomic.Uint32 // remote only; to of the phase before, whose fence may still be on its way
 }
 
 // begin says that messages of that kind follow, from seq on. Where they end is
@@ -61,10 +62,24 @@ func (r *room) ends(s stamp) bool {
 	if !r.remote {
 		return s.seq >= r.to.Load()
 	}
-	if s.kind != kindFence {
+	if s.kind != kindFence || uint32(s.due) == r.before.Load() {
 		return false
 	}
-	r.from.Store(uint32(s.due >> 32))
-	r.to.Store(uint32(s.due))
+	r.settle(uint32(s.due>>32), uint32(s.due))
 	return true
+}
+
+// renew begins a phase of a remote room: which messages are measured is not
+// known yet.
+func (r *room) renew() {
+	if to := r.to.Load(); to != math.MaxUint32 {
+		r.before.Store(to)
+	}
+	r.settle(math.MaxUint32, math.MaxUint32)
+}
+
+// settle says which messages of a remote room are measured.
+func (r *room) settle(from, to uint32) {
+	r.from.Store(from)
+	r.to.Store(to)
 }

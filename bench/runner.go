@@ -39,12 +39,22 @@ type runner struct {
 	hosts   []publisher
 	result  *Result
 	hostly  faultLog // what happened to hosts that are gone
+	team    *team    // the agents, on the machine that leads a run with agents
+	member  *member  // the tie to that machine, on an agent
 }
 
 // Run runs a scenario. It shows its progress on out, as a bar if that is a
 // terminal. The result is there even with an error, unless the run could not
 // begin: ErrOptions says why.
 func Run(ctx context.Context, s Scenario, o Options, out io.Writer) (*Result, error) {
+	if len(o.Agents) > 0 {
+		return runTeam(ctx, s, o, out)
+	}
+	return carryOut(ctx, s, o, out, func(*runner) {})
+}
+
+// carryOut is [Run] on one machine. It calls with before the run begins.
+func carryOut(ctx context.Context, s Scenario, o Options, out io.Writer, with func(*runner)) (*Result, error) {
 	o = o.withDefaults(s.defaults())
 	if err := o.check(); err != nil {
 		return nil, err
@@ -59,9 +69,14 @@ func Run(ctx context.Context, s Scenario, o Options, out io.Writer) (*Result, er
 
 	r := &runner{options: o, clock: newTicker(o.Clock), show: newDisplay(out)}
 	r.result = &Result{Version: resultVersion, Scenario: s.name(), Label: o.label(), Started: time.Now(), Machine: thisMachine(), Options: o}
+	with(r)
 	err := r.begin(ctx)
 	if err == nil {
 		err = s.run(ctx, r)
+	}
+	var parts []*Result
+	if err == nil && r.team != nil {
+		parts = r.team.results(ctx, r)
 	}
 	if ctx.Err() != nil {
 		r.result.Interrupted = true
@@ -72,6 +87,14 @@ func Run(ctx context.Context, s Scenario, o Options, out io.Writer) (*Result, er
 	r.result.Ended = time.Now()
 	if err != nil {
 		r.problem("%s", strings.ReplaceAll(strings.TrimPrefix(err.Error(), "bench: "), "\n", "; "))
+	}
+	if len(parts) > 0 {
+		sum, failed := Merge(append([]*Result{r.result}, parts...)...)
+		if failed != nil {
+			r.problem("%v", failed)
+		} else {
+			r.result = sum
+		}
 	}
 	r.result.Crossed = o.Thresholds.crossed(r.result)
 	return r.result, r.judge(err)
@@ -138,9 +161,9 @@ func (r *runner) workers() int { return runtime.NumCPU() }
 func (r *runner) openRooms(ctx context.Context) error {
 	r.crowd.rooms = nil
 	for i := range r.options.Rooms {
-		rm := &room{index: i, name: fmt.Sprintf("room-%d", i), tag: rand.Uint32N(1 << 24), remote: r.options.RoomName != ""}
+		rm := &room{index: i, name: fmt.Sprintf("room-%d", i), tag: rand.Uint32N(1 << 24), remote: len(r.options.RoomNames) > 0}
 		if rm.remote {
-			rm.name = r.options.RoomName
+			rm.name = r.options.RoomNames[i]
 		} else if r.options.Template.Verbatim {
 			rm.record = newRecord(r.options.Rooms)
 		}
@@ -148,7 +171,7 @@ func (r *runner) openRooms(ctx context.Context) error {
 		rm.begin(kindWarm, 0)
 		r.crowd.rooms = append(r.crowd.rooms, rm)
 	}
-	if r.options.RoomName != "" {
+	if len(r.options.RoomNames) > 0 {
 		return nil
 	}
 	r.show.say("opening %s", count(r.options.Rooms, "room"))

@@ -46,7 +46,7 @@ func (s Saturate) check(o Options) error {
 	switch {
 	case o.Thresholds != (Thresholds{}):
 		return refuse("saturate looks for the load at which p99 or a missing message breaks its limit: set that limit instead of a threshold")
-	case o.RoomName != "":
+	case len(o.RoomNames) > 0:
 		return refuse("saturate needs its own hosts: it cannot join a room")
 	case s.P99 < time.Millisecond:
 		return refuse("a limit of %v for the 99th percentile: it takes at least 1ms", s.P99)

@@ -286,7 +286,7 @@ func TestTwoBenchesOneRoom(t *testing.T) {
 	}()
 	time.Sleep(500 * time.Millisecond) // the first has its room open by now
 	second := o
-	second.RoomName, second.Viewers = "000001", 5
+	second.RoomNames, second.Viewers = []string{"000001"}, 5
 	b, err := Run(ctx, Fanout{}, second, io.Discard)
 	if err != nil {
 		t.Fatalf("second: %v", err)

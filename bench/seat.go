@@ -58,7 +58,7 @@ func checkClassroom(o Options, scenario, history string, numbered float64) error
 		return refuse("%s speaks the classroom protocol: it takes the preset classroom", scenario)
 	case !isObject(t.Open) || !isObject(t.Join):
 		return refuse("%s adds fields to the messages that open and join: each must be a JSON object", scenario)
-	case o.RoomName != "":
+	case len(o.RoomNames) > 0:
 		return refuse("%s needs its own hosts: it cannot join a room", scenario)
 	case history != "relay" && history != "host":
 		return refuse("the history of %q: it is kept by relay or host", history)

@@ -26,7 +26,7 @@ func (s Stall) check(o Options) error {
 		return refuse("a share of %v that stalls: it takes more than 0 and less than 1", s.Share)
 	case n < 1 || n == o.Viewers:
 		return refuse("a share of %v of %d viewers: some must stall and some must read", s.Share, o.Viewers)
-	case o.RoomName != "":
+	case len(o.RoomNames) > 0:
 		return refuse("stall needs its own hosts: it cannot join a room")
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -26,6 +27,8 @@ type benchCommand struct {
 	Limit    limitCommand    `cmd:"" help:"No server: the raw send loop over as many sockets, the floor for fanout (same defaults)."`
 	Compare  compareCommand  `cmd:"" help:"Put results side by side, with ratios to the first."`
 	Merge    mergeCommand    `cmd:"" help:"Add up the results of benches that ran at the same time."`
+
+	Agent agentCommand `cmd:"" help:"Lend this machine to a bench on another, which names it with --agents."`
 
 	LimitSender limitSenderCommand `cmd:"" hidden:"" help:"The child process of limit."`
 }
@@ -70,7 +73,7 @@ type benchFlags struct {
 	StartAt       string        `placeholder:"TIME" help:"When to begin to publish, as 2006-01-02T15:04:05Z, for benches on several machines."`
 	Timeout       time.Duration `default:"10s" help:"Limit of each stage of a connection."`
 	Drain         time.Duration `default:"10s" help:"How long to wait for late messages at the end."`
-	Room          string        `placeholder:"CODE" help:"Join this room, which another bench opened, and publish nothing."`
+	Room          []string      `placeholder:"CODE,..." help:"Join this room, which another bench opened, and publish nothing."`
 	Clock         string        `default:"monotonic" enum:"monotonic,wall" help:"What latencies count in: monotonic on one machine, wall when hosts and viewers are on several (${enum})."`
 	CreateKeyFile string        `name:"create-key-file" placeholder:"FILE" help:"File that holds the relay's create key. The key may also be in the variable LECTERN_CREATE_KEY. No flag takes it, and no report shows it."`
 
@@ -78,6 +81,11 @@ type benchFlags struct {
 	Insecure bool     `help:"wss: do not check the certificate."`
 
 	templateFlags `group:"What is said to the server"`
+
+	team struct {
+		agents []string
+		token  string
+	} `kong:"-"`
 }
 
 // templateFlags replace parts of the preset. An empty text is given as none.
@@ -124,8 +132,9 @@ func (f benchFlags) options() (bench.Options, error) {
 	}
 	o := bench.Options{
 		Label: f.Label, URL: f.URL, Warmup: f.Warmup,
-		Template: t, RoomName: f.Room, Clock: bench.Clock(f.Clock), ConnectRate: f.ConnectRate, Window: f.Window, Sources: f.Source,
+		Template: t, RoomNames: f.Room, Clock: bench.Clock(f.Clock), ConnectRate: f.ConnectRate, Window: f.Window, Sources: f.Source,
 		Timeout: f.Timeout, Drain: f.Drain, Headers: f.Header, Insecure: f.Insecure, PID: f.PID, Serve: f.Serve,
+		Agents: f.team.agents, Token: f.team.token,
 		Thresholds:    bench.Thresholds{MaxP99: f.MaxP99, MaxMissing: f.MaxMissing},
 		ServerCommand: strings.Fields(f.ServerCommand),
 	}
@@ -222,13 +231,21 @@ func writeFiles(json, html string, results ...*bench.Result) error {
 
 type fanoutCommand struct {
 	benchFlags
-	Stages []string `placeholder:"TIME:N,..." help:"Change the number of viewers over time: 1m:1000,5m:5000,30s:0 has 1,000 come within a minute, 4,000 more within five, and all leave within 30 s. Instead of --viewers and --duration."`
+	Agents    []string `placeholder:"HOST:PORT,..." help:"Other machines that take a share of the viewers, where 'lectern bench agent' runs. This machine opens the rooms, publishes, and adds up the results. --viewers is for all together."`
+	TokenFile string   `placeholder:"FILE" help:"File that holds the agents' token."`
+	Stages    []string `placeholder:"TIME:N,..." help:"Change the number of viewers over time: 1m:1000,5m:5000,30s:0 has 1,000 come within a minute, 4,000 more within five, and all leave within 30 s. Instead of --viewers and --duration."`
 }
 
 func (c fanoutCommand) Run() error {
 	stages, err := bench.ParseStages(c.Stages)
 	if err != nil {
 		return err
+	}
+	if len(c.Agents) > 0 {
+		if c.team.token, err = firstLine(c.TokenFile); err != nil {
+			return err
+		}
+		c.team.agents = c.Agents
 	}
 	return c.run(bench.Fanout{Stages: stages})
 }
@@ -302,6 +319,28 @@ func (c lateCommand) Run() error {
 type limitCommand struct{ benchFlags }
 
 func (c limitCommand) Run() error { return c.run(bench.Limit{}) }
+
+// agentCommand has viewers for a bench on another machine.
+type agentCommand struct {
+	Listen    string   `required:"" placeholder:"ADDRESS" help:"Where the other machine connects, as :7777. The connection is encrypted."`
+	TokenFile string   `required:"" placeholder:"FILE" help:"File that holds the token that both machines must have, at least 16 bytes, as 'openssl rand -hex 32' prints it. Whoever has it can have this machine connect to any server."`
+	Source    []string `placeholder:"ADDRESS" help:"Local addresses to connect from, in turns."`
+}
+
+func (c agentCommand) Run() error {
+	token, err := firstLine(c.TokenFile)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "agent listens at %s\n", listener.Addr())
+	return bench.Agent{Token: token, Sources: c.Source}.Serve(ctx, listener, os.Stderr)
+}
 
 type limitSenderCommand struct{}
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"os"
 	"os/exec"
@@ -131,6 +132,40 @@ func TestBenchThresholds(t *testing.T) {
 		if got := status(test.args...); got != test.want {
 			t.Errorf("%s: the exit status is %d, not %d", test.name, got, test.want)
 		}
+	}
+}
+
+// TestBenchHasAgents shares the viewers of a bench with another process.
+func TestBenchHasAgents(t *testing.T) {
+	t.Parallel()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(strings.Repeat("0123456789abcdef", 2)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	agent := exec.Command(binaryPath, "bench", "agent", "--listen", "127.0.0.1:0", "--token-file", token)
+	stderr, err := agent.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(stderr).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := strings.TrimSpace(strings.TrimPrefix(line, "agent listens at "))
+	file := filepath.Join(t.TempDir(), "r.json")
+	out, err := exec.Command(binaryPath, "bench", "fanout", "--serve", "--viewers", "20", "--duration", "300ms", "--agents", addr, "--token-file", token, "--json", file).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if res, err := bench.ReadFile(file); err != nil || res.Merged != 2 || res.Phases[0].Viewers != 20 {
+		t.Errorf("%v: %+v", err, res)
+	}
+	_ = agent.Process.Signal(os.Interrupt)
+	if err := agent.Wait(); err != nil {
+		t.Errorf("the agent ended: %v", err)
 	}
 }
 
