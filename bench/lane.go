@@ -29,6 +29,7 @@ type lane struct {
 	faults  faultLog  // owned by the lane
 	total   uint64    // owned by the lane; measured deliveries of the phase
 	early   uint64    // owned by the lane; of those, how many came before they were due
+	ends    uint64    // owned by the lane; deliveries of what ends the phase
 	first   int64     // owned by the lane; when the first message of another process was due
 	phase   uint32    // owned by the lane; counts the phases
 	grows   bool      // owned by the lane; who comes during the phase is in it from its first message on

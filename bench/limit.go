@@ -17,8 +17,9 @@ import (
 )
 
 // Limit measures no server at all: a child process sends every message to as
-// many sockets with one raw send each. That is the kernel's share of a
-// delivery, and the floor for one message in one send.
+// many sockets, with one raw send each, on all processors. That is the kernel's
+// share of a delivery. A server that sends each message by itself stays above it.
+// One that is behind and sends several messages at once may fall below.
 type Limit struct {
 	// Sender is the command of the child; default: this program's hidden
 	// command. It must call [SendLimit] with what follows.
@@ -67,6 +68,7 @@ type sender struct {
 	in     io.WriteCloser
 	out    *json.Decoder
 	room   *room
+	size   int // immutable; bytes of a message
 	seq    uint32
 	broken error
 }
@@ -77,7 +79,7 @@ type senderJob struct {
 	Start int64   `json:"start"` // nanoseconds of CLOCK_MONOTONIC
 	Rate  float64 `json:"rate"`
 	Count uint32  `json:"count"`
-	Fence bool    `json:"fence"` // send fences, Start is what they carry
+	Fence bool    `json:"fence"` // send a fence, Start is what it carries
 	Limit int64   `json:"limit"` // nanoseconds after which it gives up
 }
 
@@ -97,7 +99,7 @@ func startSender(ctx context.Context, command []string, r *runner) (*sender, err
 		}
 		command = []string{self, "bench", "limit-sender"}
 	}
-	rm := &room{name: "limit", tag: 1}
+	rm := &room{name: "limit", tag: 1, record: newRecord(1)}
 	rm.begin(kindWarm, 0)
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stderr = os.Stderr
@@ -113,7 +115,7 @@ func startSender(ctx context.Context, command []string, r *runner) (*sender, err
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the sender: %w", err)
 	}
-	s := &sender{cmd: cmd, in: in, out: json.NewDecoder(bufio.NewReader(out)), room: rm}
+	s := &sender{cmd: cmd, in: in, out: json.NewDecoder(bufio.NewReader(out)), room: rm, size: r.options.Size}
 	var hello senderDone
 	if err := s.ask(ctx, senderSetup{r.options.Viewers, r.options.Size, rm.tag}, &hello, r.options.Timeout); err != nil {
 		s.close()
@@ -155,12 +157,22 @@ func (s *sender) ask(ctx context.Context, question, answer any, limit time.Durat
 	return s.broken
 }
 
+// expect has the viewers compare a message with what the child will send, as they
+// do with a relay's.
+func (s *sender) expect(st stamp) {
+	frame := limitFrame(nil, st)
+	s.room.record.put(&entry{frame: frame, due: st.due, seq: st.seq, kind: st.kind, header: byte(len(frame) - st.size)})
+}
+
 func (s *sender) begin(kind byte) { s.room.begin(kind, s.seq+1) }
 
 func (s *sender) publish(ctx context.Context, l load) (out sent) {
 	limit := time.Duration(float64(l.count)/l.rate*1e9) + 30*time.Second
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = time.Until(deadline)
+	}
+	for k := range min(l.count, uint32(len(s.room.record.slots))) {
+		s.expect(stamp{l.kind, s.room.tag, s.seq + 1 + k, l.due(k), s.size})
 	}
 	var done senderDone
 	job := senderJob{Kind: l.kind, Start: l.start, Rate: l.rate, Count: l.count, Limit: int64(limit)}
@@ -175,8 +187,10 @@ func (s *sender) publish(ctx context.Context, l load) (out sent) {
 	return out
 }
 
+func (s *sender) end() { s.room.close(s.seq + 1) }
+
 func (s *sender) fence(kind byte) {
-	s.room.close(s.seq + 1)
+	s.expect(stamp{kind, s.room.tag, s.seq + 1, s.room.fence(), s.size})
 	var done senderDone
 	if s.ask(context.Background(), senderJob{Kind: kind, Start: s.room.fence(), Fence: true}, &done, 10*time.Second) == nil {
 		s.seq += done.Count

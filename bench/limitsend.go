@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -49,8 +50,6 @@ func SendLimit(in io.Reader, out io.Writer) error {
 	if err := s.accept(listener); err != nil {
 		return fmt.Errorf("accept: %w", err)
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	for {
 		var job senderJob
 		if err := jobs.Decode(&job); errors.Is(err, io.EOF) {
@@ -132,10 +131,8 @@ func (s *rawSender) close() {
 func (s *rawSender) work(job senderJob) senderDone {
 	var done senderDone
 	if job.Fence {
-		for range fences {
-			s.sendAll(job.Kind, job.Start)
-			done.Count++
-		}
+		s.sendAll(job.Kind, job.Start)
+		done.Count++
 		return done
 	}
 	var late series
@@ -156,15 +153,30 @@ func (s *rawSender) work(job senderJob) senderDone {
 	return done
 }
 
-// sendAll sends one message to everybody.
+// sendAll sends one message to everybody, on all processors as a server would: if
+// one of them were left to the receivers, each send would wake a receiver there,
+// which costs more than the send itself saves.
 func (s *rawSender) sendAll(kind byte, due int64) {
 	s.seq++
-	s.frame = appendServerHeader(s.frame[:0], opText, s.setup.Size)
-	s.frame = stamp{kind, s.setup.Tag, s.seq, due, s.setup.Size}.append(s.frame)
-	for i, fd := range s.fds {
-		if fd >= 0 && !sendWhole(fd, s.frame) {
+	s.frame = limitFrame(s.frame[:0], stamp{kind, s.setup.Tag, s.seq, due, s.setup.Size})
+	var group sync.WaitGroup
+	n := runtime.NumCPU()
+	for i := range n {
+		part := s.fds[len(s.fds)*i/n : len(s.fds)*(i+1)/n]
+		group.Go(func() { sendEach(part, s.frame) })
+	}
+	group.Wait()
+}
+
+// limitFrame appends the one frame that a message consists of.
+func limitFrame(b []byte, st stamp) []byte { return st.append(appendServerHeader(b, opText, st.size)) }
+
+// sendEach sends a frame to each, one after the other.
+func sendEach(fds []int, frame []byte) {
+	for i, fd := range fds {
+		if fd >= 0 && !sendWhole(fd, frame) {
 			_ = unix.Close(fd)
-			s.fds[i] = -1
+			fds[i] = -1
 		}
 	}
 }

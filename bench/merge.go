@@ -100,16 +100,14 @@ func (p *Phase) addPhase(q *Phase) (err error) {
 	p.Lost += q.Lost
 	p.Gone += q.Gone
 	p.Early += q.Early
+	p.Ends += q.Ends
 	p.add(q.Trouble)
 	if p.Seconds > 0 {
 		p.PerSecond = float64(p.Delivered) / p.Seconds
 	}
 	p.Spread = p.Spread.plus(q.Spread)
 	p.Server = more(p.Server, q.Server)
-	p.CPUEach = 0
-	if p.Server != nil && p.Delivered > 0 {
-		p.CPUEach = p.Server.CPU * 1e9 / float64(p.Delivered)
-	}
+	p.setCPUEach()
 	p.Bench = p.Bench.plus(q.Bench)
 	p.Busy = max(p.Busy, q.Busy)
 	return nil

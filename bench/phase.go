@@ -173,7 +173,7 @@ func (r *runner) muster(p plan, start, interval int64) (members int, err error) 
 		l.phase++
 		l.latency = newSeries(start, interval)
 		l.grows = p.grows
-		l.total, l.early, l.first = 0, 0, 0
+		l.total, l.early, l.ends, l.first = 0, 0, 0, 0
 		l.delivered.Store(0)
 		l.fenced.Store(0)
 		l.gone.Store(0)
@@ -244,10 +244,19 @@ func (r *runner) publishAll(ctx context.Context, p plan, start int64, perRoom ui
 				}
 				l.start, l.count = l.due(l.count), uint32(max(p.rate*moreTime.Seconds(), 1))
 			}
+			h.end()
 			h.fence(fence)
 		})
 	}
 	group.Wait()
+	for range fences - 1 {
+		if r.await(ctx, fenceEvery, members); r.crowd.lanes.settled() >= members || ctx.Err() != nil {
+			break
+		}
+		for _, h := range r.hosts {
+			h.fence(fence)
+		}
+	}
 	return late, published
 }
 
@@ -290,6 +299,7 @@ func (r *runner) collect(out *Phase, p plan, finished int64) error {
 			}
 		}
 		out.Early += l.early
+		out.Ends += l.ends
 		if l.first > 0 {
 			out.Seconds = min(out.Seconds, float64(finished-l.first)/1e9)
 		}
@@ -320,10 +330,16 @@ func (r *runner) collect(out *Phase, p plan, finished int64) error {
 	if out.Seconds > 0 {
 		out.PerSecond = float64(out.Delivered) / out.Seconds
 	}
-	if out.Server != nil && out.Delivered > 0 {
-		out.CPUEach = out.Server.CPU * 1e9 / float64(out.Delivered)
-	}
+	out.setCPUEach()
 	return nil
+}
+
+// setCPUEach divides what the server used by all that it delivered.
+func (out *Phase) setCPUEach() {
+	out.CPUEach = 0
+	if out.Server != nil && out.Delivered > 0 {
+		out.CPUEach = out.Server.CPU * 1e9 / float64(out.Delivered+out.Ends)
+	}
 }
 
 // collectViewer adds what one viewer saw.

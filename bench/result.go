@@ -89,6 +89,7 @@ type Phase struct {
 	Delivered uint64 `json:"delivered"`
 	Lost      uint64 `json:"lost"` // of the missing, those whose viewer had lost its connection
 	Trouble
+	Ends  uint64 `json:"ends,omitempty"`  // deliveries of the message that ends the phase: they are in the server's CPU
 	Early uint64 `json:"early,omitempty"` // deliveries before their time: the clocks of two machines differ
 
 	Gone      int     `json:"gone"` // viewers whose connection ended in it

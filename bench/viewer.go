@@ -300,6 +300,9 @@ func (v *viewer) accept(s stamp, whole bool, now int64) {
 		v.sum += uint64(max(micros, 0))
 		v.worst = max(v.worst, uint32(min(max(micros, 0), histMax)))
 	case kindFence, kindWarmFence:
+		if v.phase == v.lane.phase {
+			v.lane.ends++
+		}
 		if !v.past && v.room.ends(s) {
 			v.past = true
 			if v.phase == v.lane.phase {

@@ -24,7 +24,7 @@ type benchCommand struct {
 	Stall    stallCommand    `cmd:"" help:"Have a share of the viewers stop reading (default 2,000 viewers, 50 a second, 4096 B, 8 s)."`
 	Resume   resumeCommand   `cmd:"" help:"Have viewers drop and come back to where they were, over and over (default 1,000 viewers, 50 a second, 256 B, 10 s)."`
 	Late     lateCommand     `cmd:"" help:"Have all viewers join late, with the history, while the host goes on (default 1,000 viewers, 50 a second, 256 B, 5 s)."`
-	Limit    limitCommand    `cmd:"" help:"No server: the raw send loop over as many sockets, the floor for fanout (same defaults)."`
+	Limit    limitCommand    `cmd:"" help:"No server: one raw send for each message and socket, on all processors. That is what a delivery costs the kernel; a server stays above it unless it sends several messages at once (defaults of fanout)."`
 	Compare  compareCommand  `cmd:"" help:"Put results side by side, with ratios to the first."`
 	Merge    mergeCommand    `cmd:"" help:"Add up the results of benches that ran at the same time."`
 
