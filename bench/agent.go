@@ -10,6 +10,9 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 // agentVersion is the version of what an agent and its leader tell each other.
@@ -32,15 +35,15 @@ type Agent struct {
 
 // An agentJob is an agent's part of a run.
 type agentJob struct {
-	Version int     `json:"version"`
-	Options Options `json:"options"`
-	Stages  []Ramp  `json:"stages,omitempty"`
+	Version int              `json:"version"`
+	Options workload.Options `json:"options"`
+	Stages  []Ramp           `json:"stages,omitempty"`
 }
 
 // forAgent returns those options that an agent takes from another machine. None of
 // them starts a process or reads a file.
-func (o Options) forAgent() Options {
-	return Options{Label: o.Label, URL: o.URL, Viewers: o.Viewers, RoomNames: o.RoomNames, Rate: o.Rate, Size: o.Size, Duration: o.Duration,
+func forAgent(o workload.Options) workload.Options {
+	return workload.Options{Label: o.Label, URL: o.URL, Viewers: o.Viewers, RoomNames: o.RoomNames, Rate: o.Rate, Size: o.Size, Duration: o.Duration,
 		Warmup: -1, Template: o.Template, ConnectRate: o.ConnectRate, Window: o.Window, Timeout: o.Timeout, Drain: o.Drain,
 		Headers: o.Headers, Insecure: o.Insecure}
 }
@@ -109,7 +112,7 @@ func (a Agent) serve(ctx context.Context, l *link, out io.Writer) {
 	o.Sources = a.Sources
 	var reader sync.WaitGroup
 	reader.Go(func() { cancel(m.listen()) })
-	fmt.Fprintf(out, "taking part with %s to %s\n", count(o.Viewers, "viewer"), o.URL)
+	fmt.Fprintf(out, "taking part with %s to %s\n", report.Count(o.Viewers, "viewer"), o.URL)
 	done := &outcome{Within: m.within}
 	done.Result, err = carryOut(ctx, Fanout{Stages: stages}, o, out, m.join)
 	if err != nil {
@@ -130,7 +133,7 @@ type member struct {
 }
 
 // enlist takes the job, and sets a clock by the leader's.
-func enlist(l *link) (m *member, o Options, stages []Ramp, err error) {
+func enlist(l *link) (m *member, o workload.Options, stages []Ramp, err error) {
 	_ = l.conn.SetReadDeadline(time.Now().Add(serverReady + greetLimit)) // the leader opens its rooms first
 	n, err := l.receive()
 	if err != nil || n.Job == nil {
@@ -144,7 +147,7 @@ func enlist(l *link) (m *member, o Options, stages []Ramp, err error) {
 		return nil, o, nil, errLeaderGone
 	}
 	_ = l.conn.SetReadDeadline(time.Time{})
-	return m, n.Job.Options.forAgent(), n.Job.Stages, nil
+	return m, forAgent(n.Job.Options), n.Job.Stages, nil
 }
 
 func (m *member) join(r *runner) { r.clock, r.member = m.clock, m }
@@ -155,7 +158,7 @@ const clockRounds = 16
 // matchClock makes a clock that shows what the leader's shows. It may be off by
 // half of the fastest round trip (RFC 5905 8).
 func (m *member) matchClock() error {
-	m.clock = newTicker(Monotonic)
+	m.clock = newTicker(workload.Monotonic)
 	var offset int64
 	best := int64(math.MaxInt64)
 	for range clockRounds {

@@ -11,6 +11,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 const testToken = "a token of this test only"
@@ -38,7 +41,7 @@ func startAgent(t *testing.T, token string) (addr string, stop func()) {
 }
 
 // together are options for a run with agents.
-func together(url string, agents ...string) Options {
+func together(url string, agents ...string) workload.Options {
 	o := small(url)
 	o.Viewers, o.Rate, o.Duration, o.Agents, o.Token = 11, 100, 700*time.Millisecond, agents, testToken
 	return o
@@ -83,7 +86,7 @@ func TestAgentsInStages(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, p := range res.Phases {
-		if p.Viewers != 10 || p.Delivered != p.Expected || p.Delivered == 0 || p.Trouble != (Trouble{}) {
+		if p.Viewers != 10 || p.Delivered != p.Expected || p.Delivered == 0 || p.Trouble != (report.Trouble{}) {
 			t.Errorf("stage %d: %d viewers, %d of %d, %+v", i+1, p.Viewers, p.Delivered, p.Expected, p.Trouble)
 		}
 	}
@@ -118,7 +121,7 @@ func TestAgentsCountLosses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			res, err := runSmall(t, Fanout{}, together(test.relay.start(t), addr))
-			if !errors.Is(err, ErrFailed) {
+			if !errors.Is(err, report.ErrFailed) {
 				t.Errorf("the error is %v", err)
 			}
 			p := res.Phases[0]
@@ -141,7 +144,7 @@ func TestAgentEnds(t *testing.T) {
 		}
 	}
 	res, err := runSmall(t, Fanout{}, together(r.start(t), addr))
-	if !errors.Is(err, ErrFailed) || !strings.Contains(strings.Join(res.Problems, "\n"), "agent "+addr) {
+	if !errors.Is(err, report.ErrFailed) || !strings.Contains(strings.Join(res.Problems, "\n"), "agent "+addr) {
 		t.Errorf("%v: %q", err, res.Problems)
 	}
 	if p := res.Phases[0]; p.Viewers == 6 && p.Delivered != 6*70 {
@@ -158,7 +161,7 @@ func TestInterruptEndsAgents(t *testing.T) {
 	o.Duration = time.Minute
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if _, err := Run(ctx, Fanout{}, o, io.Discard); !errors.Is(err, ErrInterrupted) {
+	if _, err := Run(ctx, Fanout{}, o, io.Discard); !errors.Is(err, report.ErrInterrupted) {
 		t.Errorf("the error is %v", err)
 	}
 	o.Duration = 200 * time.Millisecond
@@ -186,7 +189,7 @@ func TestAgentWantsTheToken(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	o.Token = "short"
-	if _, err := Run(context.Background(), Fanout{}, o, io.Discard); !errors.Is(err, ErrOptions) {
+	if _, err := Run(context.Background(), Fanout{}, o, io.Discard); !errors.Is(err, workload.ErrOptions) {
 		t.Errorf("a short token: %v", err)
 	}
 	conn, err := net.Dial("tcp", addr)
@@ -208,7 +211,7 @@ func TestAgentWantsTheToken(t *testing.T) {
 // TestAgentTakesNoCommand has the options that an agent takes leave out all that
 // would start a process or read one.
 func TestAgentTakesNoCommand(t *testing.T) {
-	o := Options{Serve: true, ServerCommand: []string{"sh"}, PID: 1, CreateKey: "secret", Sources: []string{"::1"}, Agents: []string{"x"}, Token: testToken}.forAgent()
+	o := forAgent(workload.Options{Serve: true, ServerCommand: []string{"sh"}, PID: 1, CreateKey: "secret", Sources: []string{"::1"}, Agents: []string{"x"}, Token: testToken})
 	if o.Serve || o.ServerCommand != nil || o.PID != 0 || o.CreateKey != "" || o.Sources != nil || o.Agents != nil || o.Token != "" {
 		t.Errorf("%+v", o)
 	}
@@ -217,19 +220,19 @@ func TestAgentTakesNoCommand(t *testing.T) {
 func TestTeamIsChecked(t *testing.T) {
 	for name, test := range map[string]struct {
 		scenario Scenario
-		change   func(*Options)
+		change   func(*workload.Options)
 		says     string
 	}{
-		"storm":       {Storm{}, func(*Options) {}, "agents take part in fanout"},
-		"too few":     {Fanout{}, func(o *Options) { o.Viewers = 1 }, "each of 2 machines needs one"},
-		"few a room":  {Fanout{}, func(o *Options) { o.Rooms = 6 }, "each of 2 machines needs one"},
-		"room":        {Fanout{}, func(o *Options) { o.RoomNames = []string{"X"} }, "it cannot join another's"},
-		"first stage": {Fanout{Stages: []Ramp{{time.Second, 1}}}, func(o *Options) { o.Viewers, o.Duration = 0, 0 }, "machines needs one"},
+		"storm":       {Storm{}, func(*workload.Options) {}, "agents take part in fanout"},
+		"too few":     {Fanout{}, func(o *workload.Options) { o.Viewers = 1 }, "each of 2 machines needs one"},
+		"few a room":  {Fanout{}, func(o *workload.Options) { o.Rooms = 6 }, "each of 2 machines needs one"},
+		"room":        {Fanout{}, func(o *workload.Options) { o.RoomNames = []string{"X"} }, "it cannot join another's"},
+		"first stage": {Fanout{Stages: []Ramp{{time.Second, 1}}}, func(o *workload.Options) { o.Viewers, o.Duration = 0, 0 }, "machines needs one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := together("ws://127.0.0.1:1/", "127.0.0.1:1")
 			test.change(&o)
-			if _, err := Run(context.Background(), test.scenario, o, io.Discard); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), test.says) {
+			if _, err := Run(context.Background(), test.scenario, o, io.Discard); !errors.Is(err, workload.ErrOptions) || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("the error is %v", err)
 			}
 		})
@@ -241,7 +244,7 @@ func TestClockOfAgent(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	leader := newTicker(Monotonic)
+	leader := newTicker(workload.Monotonic)
 	leader.base += int64(time.Hour)
 	go (&agent{link: newLink(a), reached: make(chan string)}).listen(leader)
 	m := &member{link: newLink(b)}

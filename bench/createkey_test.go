@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 const testKey = "correct horse \"battery\" <staple>"
@@ -31,12 +34,12 @@ func TestCreateKeyIsShownNowhere(t *testing.T) {
 	o := small(r.start(t))
 	o.CreateKey = testKey
 	res, err := runSmall(t, Fanout{}, o)
-	if !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), "wrong_key") {
+	if !errors.Is(err, report.ErrFailed) || !strings.Contains(err.Error(), "wrong_key") {
 		t.Fatalf("the error is %v", err)
 	}
 	var out bytes.Buffer
 	file, page := filepath.Join(t.TempDir(), "r.json"), filepath.Join(t.TempDir(), "p.html")
-	if err := errors.Join(res.WriteText(&out), WriteFile(file, res), WritePage(page, res)); err != nil {
+	if err := errors.Join(res.WriteText(&out), report.WriteFile(file, res), report.WritePage(page, res)); err != nil {
 		t.Fatal(err)
 	}
 	shown := err.Error() + out.String()
@@ -54,8 +57,8 @@ func TestCreateKeyIsShownNowhere(t *testing.T) {
 
 func TestCreateKeyNeedsTheClassroom(t *testing.T) {
 	o := small("ws://127.0.0.1:1/")
-	o.CreateKey, o.Template = testKey, presets["topic"]
-	if err := o.withDefaults(Fanout{}.defaults()).check(); !errors.Is(err, ErrOptions) {
+	o.CreateKey, o.Template = testKey, preset("topic")
+	if err := o.WithDefaults(Fanout{}.defaults()).Check(); !errors.Is(err, workload.ErrOptions) {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -3,6 +3,9 @@ package bench
 import (
 	"context"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 // Fanout publishes at a fixed rate to viewers who all read.
@@ -12,8 +15,8 @@ type Fanout struct {
 
 func (Fanout) name() string { return "fanout" }
 
-func (f Fanout) defaults() Options {
-	o := Options{Viewers: 1000, Rate: 50, Size: 256, Duration: 10 * time.Second}
+func (f Fanout) defaults() workload.Options {
+	o := workload.Options{Viewers: 1000, Rate: 50, Size: 256, Duration: 10 * time.Second}
 	if len(f.Stages) > 0 {
 		o.Viewers = peak(f.Stages)
 		_, o.Duration = total(f.Stages)
@@ -21,9 +24,9 @@ func (f Fanout) defaults() Options {
 	return o
 }
 
-func (f Fanout) check(o Options) error {
+func (f Fanout) check(o workload.Options) error {
 	if d := f.defaults(); len(f.Stages) > 0 && (o.Viewers != d.Viewers || o.Duration != d.Duration) {
-		return refuse("stages say how many viewers there are and for how long: nothing else may")
+		return workload.Refuse("stages say how many viewers there are and for how long: nothing else may")
 	}
 	return checkStages(f.Stages)
 }
@@ -97,7 +100,7 @@ func (r *runner) warmUp(ctx context.Context) error {
 }
 
 // measure runs a phase, keeps it in the result and judges it.
-func (r *runner) measure(ctx context.Context, p plan) (Phase, error) {
+func (r *runner) measure(ctx context.Context, p plan) (report.Phase, error) {
 	out, err := r.phase(ctx, p)
 	r.result.Phases = append(r.result.Phases, out)
 	if ctx.Err() != nil {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lectern/bench/report"
 	"lectern/netpoll"
 )
 
@@ -23,17 +24,17 @@ type lane struct {
 	mu     sync.Mutex      // held by whoever touches a lane without a worker
 	clock  *ticker         // immutable
 
-	viewers []*viewer // owned by the lane
-	joins   series    // owned by the lane; microseconds from connecting to joined
-	latency series    // owned by the lane; microseconds from due to arrived
-	faults  faultLog  // owned by the lane
-	total   uint64    // owned by the lane; measured deliveries of the phase
-	early   uint64    // owned by the lane; of those, how many came before they were due
-	ends    uint64    // owned by the lane; deliveries of what ends the phase
-	first   int64     // owned by the lane; when the first message of another process was due
-	phase   uint32    // owned by the lane; counts the phases
-	grows   bool      // owned by the lane; who comes during the phase is in it from its first message on
-	others  uint64    // owned by the lane; frames of the server that are no messages
+	viewers []*viewer       // owned by the lane
+	joins   report.Series   // owned by the lane; microseconds from connecting to joined
+	latency report.Series   // owned by the lane; microseconds from due to arrived
+	faults  report.FaultLog // owned by the lane
+	total   uint64          // owned by the lane; measured deliveries of the phase
+	early   uint64          // owned by the lane; of those, how many came before they were due
+	ends    uint64          // owned by the lane; deliveries of what ends the phase
+	first   int64           // owned by the lane; when the first message of another process was due
+	phase   uint32          // owned by the lane; counts the phases
+	grows   bool            // owned by the lane; who comes during the phase is in it from its first message on
+	others  uint64          // owned by the lane; frames of the server that are no messages
 
 	resumes  resumes        // owned by the lane; what came of coming back
 	arrivals arrivals       // owned by the lane; what came of coming late

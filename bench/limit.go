@@ -14,6 +14,10 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+	"lectern/bench/workload"
 )
 
 // Limit measures no server at all: a child process sends every message to as
@@ -28,16 +32,16 @@ type Limit struct {
 
 func (Limit) name() string { return "limit" }
 
-func (Limit) defaults() Options { return Fanout{}.defaults() }
+func (Limit) defaults() workload.Options { return Fanout{}.defaults() }
 
-func (Limit) check(o Options) error {
+func (Limit) check(o workload.Options) error {
 	switch {
 	case o.Rooms != 1 || len(o.RoomNames) > 0:
-		return refuse("limit has one room of its own")
-	case o.Clock != Monotonic:
-		return refuse("limit runs on one machine: its clock is %q", Monotonic)
+		return workload.Refuse("limit has one room of its own")
+	case o.Clock != workload.Monotonic:
+		return workload.Refuse("limit runs on one machine: its clock is %q", workload.Monotonic)
 	case o.Serve || o.PID != 0:
-		return refuse("limit measures its own sender: no server takes part")
+		return workload.Refuse("limit measures its own sender: no server takes part")
 	}
 	return nil
 }
@@ -85,9 +89,9 @@ type senderJob struct {
 
 // senderDone is its answer.
 type senderDone struct {
-	Addr  string       `json:"addr"` // where it listens, once
-	Count uint32       `json:"count"`
-	Late  Distribution `json:"late"`
+	Addr  string              `json:"addr"` // where it listens, once
+	Count uint32              `json:"count"`
+	Late  report.Distribution `json:"late"`
 }
 
 // startSender starts the child and points a crowd at it.
@@ -100,7 +104,7 @@ func startSender(ctx context.Context, command []string, r *runner) (*sender, err
 		command = []string{self, "bench", "limit-sender"}
 	}
 	rm := &room{name: "limit", tag: 1, record: newRecord(1)}
-	rm.begin(kindWarm, 0)
+	rm.begin(stamp.Warm, 0)
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -159,9 +163,9 @@ func (s *sender) ask(ctx context.Context, question, answer any, limit time.Durat
 
 // expect has the viewers compare a message with what the child will send, as they
 // do with a relay's.
-func (s *sender) expect(st stamp) {
+func (s *sender) expect(st stamp.Stamp) {
 	frame := limitFrame(nil, st)
-	s.room.record.put(&entry{frame: frame, due: st.due, seq: st.seq, kind: st.kind, header: byte(len(frame) - st.size)})
+	s.room.record.put(&entry{frame: frame, due: st.Due, seq: st.Seq, kind: st.Kind, header: byte(len(frame) - st.Size)})
 }
 
 func (s *sender) begin(kind byte) { s.room.begin(kind, s.seq+1) }
@@ -172,7 +176,7 @@ func (s *sender) publish(ctx context.Context, l load) (out sent) {
 		limit = time.Until(deadline)
 	}
 	for k := range min(l.count, uint32(len(s.room.record.slots))) {
-		s.expect(stamp{l.kind, s.room.tag, s.seq + 1 + k, l.due(k), s.size})
+		s.expect(stamp.Stamp{Kind: l.kind, Room: s.room.tag, Seq: s.seq + 1 + k, Due: l.due(k), Size: s.size})
 	}
 	var done senderDone
 	job := senderJob{Kind: l.kind, Start: l.start, Rate: l.rate, Count: l.count, Limit: int64(limit)}
@@ -181,8 +185,8 @@ func (s *sender) publish(ctx context.Context, l load) (out sent) {
 	}
 	s.seq += done.Count
 	out.count = done.Count
-	if h, err := done.Late.decode(); err == nil {
-		out.late.add(h)
+	if h, err := done.Late.Decode(); err == nil {
+		out.late.Add(h)
 	}
 	return out
 }
@@ -190,7 +194,7 @@ func (s *sender) publish(ctx context.Context, l load) (out sent) {
 func (s *sender) end() { s.room.close(s.seq + 1) }
 
 func (s *sender) fence(kind byte) {
-	s.expect(stamp{kind, s.room.tag, s.seq + 1, s.room.fence(), s.size})
+	s.expect(stamp.Stamp{Kind: kind, Room: s.room.tag, Seq: s.seq + 1, Due: s.room.fence(), Size: s.size})
 	var done senderDone
 	if s.ask(context.Background(), senderJob{Kind: kind, Start: s.room.fence(), Fence: true}, &done, 10*time.Second) == nil {
 		s.seq += done.Count
@@ -199,7 +203,7 @@ func (s *sender) fence(kind byte) {
 
 func (s *sender) err() error { return s.broken }
 
-func (s *sender) close() []Fault {
+func (s *sender) close() []report.Fault {
 	_ = s.in.Close()
 	timer := time.AfterFunc(5*time.Second, func() { _ = s.cmd.Process.Kill() })
 	defer timer.Stop()
@@ -207,5 +211,5 @@ func (s *sender) close() []Fault {
 	if s.broken == nil && err == nil {
 		return nil
 	}
-	return []Fault{{whoHost, StagePublish, "the sender broke", 1, strings.TrimSpace(errors.Join(s.broken, err).Error())}}
+	return []report.Fault{{Who: report.WhoHost, Stage: report.StagePublish, Reason: "the sender broke", Count: 1, Example: strings.TrimSpace(errors.Join(s.broken, err).Error())}}
 }

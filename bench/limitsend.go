@@ -13,6 +13,12 @@ import (
 	"time"
 	"unsafe"
 
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+	"lectern/bench/workload"
+	"lectern/frame"
+
+	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,7 +51,7 @@ func SendLimit(in io.Reader, out io.Writer) error {
 	if err := answers.Encode(senderDone{Addr: addr}); err != nil {
 		return err
 	}
-	s := &rawSender{setup: setup, clock: newTicker(Monotonic)}
+	s := &rawSender{setup: setup, clock: newTicker(workload.Monotonic)}
 	defer s.close()
 	if err := s.accept(listener); err != nil {
 		return fmt.Errorf("accept: %w", err)
@@ -135,7 +141,7 @@ func (s *rawSender) work(job senderJob) senderDone {
 		done.Count++
 		return done
 	}
-	var late series
+	var late report.Series
 	l := load{kind: job.Kind, start: job.Start, rate: job.Rate, count: job.Count}
 	end := s.clock.now() + job.Limit
 	for k := range job.Count {
@@ -145,11 +151,11 @@ func (s *rawSender) work(job senderJob) senderDone {
 		if now > end {
 			break
 		}
-		late.record(now, (now-due)/1e3)
+		late.Record(now, (now-due)/1e3)
 		s.sendAll(job.Kind, due)
 		done.Count++
 	}
-	done.Late = distribution(late.merged())
+	done.Late = report.Summarize(late.Merged())
 	return done
 }
 
@@ -158,7 +164,7 @@ func (s *rawSender) work(job senderJob) senderDone {
 // which costs more than the send itself saves.
 func (s *rawSender) sendAll(kind byte, due int64) {
 	s.seq++
-	s.frame = limitFrame(s.frame[:0], stamp{kind, s.setup.Tag, s.seq, due, s.setup.Size})
+	s.frame = limitFrame(s.frame[:0], stamp.Stamp{Kind: kind, Room: s.setup.Tag, Seq: s.seq, Due: due, Size: s.setup.Size})
 	var group sync.WaitGroup
 	n := runtime.NumCPU()
 	for i := range n {
@@ -169,7 +175,9 @@ func (s *rawSender) sendAll(kind byte, due int64) {
 }
 
 // limitFrame appends the one frame that a message consists of.
-func limitFrame(b []byte, st stamp) []byte { return st.append(appendServerHeader(b, opText, st.size)) }
+func limitFrame(b []byte, st stamp.Stamp) []byte {
+	return st.Append(frame.AppendHeader(b, ws.OpText, st.Size))
+}
 
 // sendEach sends a frame to each, one after the other.
 func sendEach(fds []int, frame []byte) {

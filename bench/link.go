@@ -14,6 +14,9 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 // A link is the connection between the machine that leads a run and an agent.
@@ -57,15 +60,15 @@ type order struct {
 
 // An outcome is what came of an agent's part.
 type outcome struct {
-	Result *Result       `json:"result,omitempty"`
-	Error  string        `json:"error,omitempty"`
-	Within time.Duration `json:"within_ns"` // how exactly it knew the run's clock
+	Result *report.Result `json:"result,omitempty"`
+	Error  string         `json:"error,omitempty"`
+	Within time.Duration  `json:"within_ns"` // how exactly it knew the run's clock
 }
 
 // linkConfig returns the TLS configuration of both ends.
 func linkConfig(token string) (*tls.Config, error) {
 	if len(token) < minToken {
-		return nil, refuse("a token of %d bytes could be guessed: it takes %d or more", len(token), minToken)
+		return nil, workload.Refuse("a token of %d bytes could be guessed: it takes %d or more", len(token), minToken)
 	}
 	mac := hmac.New(sha256.New, []byte(token))
 	_, _ = mac.Write([]byte("lectern bench agent"))

@@ -10,6 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
@@ -32,9 +35,9 @@ type plan struct {
 // kind returns what its messages are.
 func (p plan) kind() byte {
 	if p.warm {
-		return kindWarm
+		return stamp.Warm
 	}
-	return kindTrue
+	return stamp.Measured
 }
 
 const (
@@ -48,7 +51,7 @@ const (
 
 // phase publishes and counts. It returns what it found even when ctx ends, and
 // an error only if the bench itself cannot go on.
-func (r *runner) phase(ctx context.Context, p plan) (Phase, error) {
+func (r *runner) phase(ctx context.Context, p plan) (report.Phase, error) {
 	c := r.crowd
 	interval := max(minInterval, p.duration/phasePoints)
 	for _, h := range r.hosts {
@@ -56,10 +59,10 @@ func (r *runner) phase(ctx context.Context, p plan) (Phase, error) {
 	}
 	start, at, members, err := r.assume(ctx, p, int64(interval))
 	if err != nil {
-		return Phase{Name: p.name}, err
+		return report.Phase{Name: p.name}, err
 	}
 	r.waitFor(ctx, at)
-	out := Phase{Name: p.name, Started: at, Viewers: members, Rooms: len(c.rooms), Rate: p.rate, Size: r.options.Size, Interval: interval.Seconds()}
+	out := report.Phase{Name: p.name, Started: at, Viewers: members, Rooms: len(c.rooms), Rate: p.rate, Size: r.options.Size, Interval: interval.Seconds()}
 	perRoom := uint32(math.Round(p.rate * p.duration.Seconds()))
 	out.Planned = uint64(perRoom) * uint64(len(r.hosts))
 
@@ -67,7 +70,7 @@ func (r *runner) phase(ctx context.Context, p plan) (Phase, error) {
 	bar := r.show.bar(p.name, int64(p.duration))
 	if p.figures == nil {
 		p.figures = func() string {
-			return fmt.Sprintf("%s delivered, %d of %s gone", grouped(int64(c.lanes.delivered())), c.lanes.lost(), count(members, "viewer"))
+			return fmt.Sprintf("%s delivered, %d of %s gone", report.Grouped(int64(c.lanes.delivered())), c.lanes.lost(), report.Count(members, "viewer"))
 		}
 	}
 	watch := repeat(200*time.Millisecond, func() { bar.set(int64(min(time.Since(at), p.duration)), p.figures()) })
@@ -88,13 +91,13 @@ func (r *runner) phase(ctx context.Context, p plan) (Phase, error) {
 	server, own, busy, points := sampler.finish()
 
 	out.Published = published
-	out.SendLate = distribution(late)
+	out.SendLate = report.Summarize(late)
 	out.Server, out.Bench, out.Busy, out.Series = server, own, busy, points
 	out.Seconds = float64(finished-start) / 1e9
 	if err := errors.Join(err, r.collect(&out, p, finished)); err != nil {
 		return out, err
 	}
-	bar.close(out.brief())
+	bar.close(out.Brief())
 	return out, nil
 }
 
@@ -119,7 +122,7 @@ func (r *runner) assume(ctx context.Context, p plan, interval int64) (start int6
 			return start, at, members, failed
 		}
 		start, at = o.Start, time.Now().Add(time.Duration(o.Start-r.clock.now()))
-		err = r.crowd.lanes.do(func(l *lane) { l.latency.start = start })
+		err = r.crowd.lanes.do(func(l *lane) { l.latency.Start = start })
 	}
 	return start, at, members, err
 }
@@ -171,7 +174,7 @@ func (r *runner) muster(p plan, start, interval int64) (members int, err error) 
 	}
 	err = r.crowd.lanes.do(func(l *lane) {
 		l.phase++
-		l.latency = newSeries(start, interval)
+		l.latency = report.NewSeries(start, interval)
 		l.grows = p.grows
 		l.total, l.early, l.ends, l.first = 0, 0, 0, 0
 		l.delivered.Store(0)
@@ -199,7 +202,7 @@ const moreTime = 250 * time.Millisecond
 // publishAll has every host publish, go on until done is closed, if there is
 // such a channel, and fence. It returns when all have.
 func (r *runner) publishAll(ctx context.Context, p plan, start int64, perRoom uint32, members int, done <-chan struct{}) (late *hdrhistogram.Histogram, published uint64) {
-	late = newHistogram()
+	late = report.NewHistogram()
 	if r.member != nil {
 		return late, 0
 	}
@@ -207,9 +210,9 @@ func (r *runner) publishAll(ctx context.Context, p plan, start int64, perRoom ui
 		r.await(ctx, p.duration+r.options.Warmup+2*r.options.Timeout, members)
 		return late, 0
 	}
-	fence := byte(kindFence)
+	fence := byte(stamp.Fence)
 	if p.warm {
-		fence = kindWarmFence
+		fence = stamp.WarmFence
 	}
 	// A server that takes nothing more does not hold the bench.
 	ctx, cancel := context.WithCancel(ctx)
@@ -217,7 +220,7 @@ func (r *runner) publishAll(ctx context.Context, p plan, start int64, perRoom ui
 	deadline := time.Now().Add(p.duration + p.drain + leadTime)
 	stop := repeat(100*time.Millisecond, func() {
 		if !over(done) {
-			deadline = later(deadline, time.Now().Add(p.drain+leadTime))
+			deadline = report.Later(deadline, time.Now().Add(p.drain+leadTime))
 		}
 		if r.allGone(members) || time.Now().After(deadline) {
 			cancel()
@@ -236,7 +239,7 @@ func (r *runner) publishAll(ctx context.Context, p plan, start int64, perRoom ui
 			for {
 				s := h.publish(ctx, l)
 				mu.Lock()
-				late.Merge(s.late.merged())
+				late.Merge(s.late.Merged())
 				published += uint64(s.count)
 				mu.Unlock()
 				if over(done) || s.count < l.count || ctx.Err() != nil {
@@ -283,16 +286,16 @@ func (r *runner) allGone(members int) bool {
 }
 
 // collect reads from the lanes what the phase was.
-func (r *runner) collect(out *Phase, p plan, finished int64) error {
+func (r *runner) collect(out *report.Phase, p plan, finished int64) error {
 	var means, worsts []int64
 	intervals := make([]*hdrhistogram.Histogram, len(out.Series))
-	all := newHistogram()
+	all := report.NewHistogram()
 	err := r.crowd.lanes.do(func(l *lane) {
 		for _, v := range l.viewers {
 			if v.phase != l.phase || p.watch != nil && !p.watch(v) {
 				continue
 			}
-			out.collectViewer(v)
+			collectViewer(out, v)
 			if v.count > 0 && (v.seat == nil || !v.seat.returns) {
 				means = append(means, int64(v.sum/uint64(v.count)))
 				worsts = append(worsts, int64(v.worst))
@@ -303,14 +306,14 @@ func (r *runner) collect(out *Phase, p plan, finished int64) error {
 		if l.first > 0 {
 			out.Seconds = min(out.Seconds, float64(finished-l.first)/1e9)
 		}
-		for i, h := range l.latency.parts {
+		for i, h := range l.latency.Parts {
 			if h == nil {
 				continue
 			}
 			all.Merge(h)
 			if i < len(intervals) {
 				if intervals[i] == nil {
-					intervals[i] = newHistogram()
+					intervals[i] = report.NewHistogram()
 				}
 				intervals[i].Merge(h)
 			}
@@ -319,8 +322,8 @@ func (r *runner) collect(out *Phase, p plan, finished int64) error {
 	if err != nil {
 		return err
 	}
-	out.Latency = distribution(all)
-	out.Spread = spread(means, worsts)
+	out.Latency = report.Summarize(all)
+	out.Spread = report.NewSpread(means, worsts)
 	for i, h := range intervals {
 		if h != nil {
 			pt := &out.Series[i]
@@ -330,20 +333,12 @@ func (r *runner) collect(out *Phase, p plan, finished int64) error {
 	if out.Seconds > 0 {
 		out.PerSecond = float64(out.Delivered) / out.Seconds
 	}
-	out.setCPUEach()
+	out.SetCPUEach()
 	return nil
 }
 
-// setCPUEach divides what the server used by all that it delivered.
-func (out *Phase) setCPUEach() {
-	out.CPUEach = 0
-	if out.Server != nil && out.Delivered > 0 {
-		out.CPUEach = out.Server.CPU * 1e9 / float64(out.Delivered+out.Ends)
-	}
-}
-
 // collectViewer adds what one viewer saw.
-func (out *Phase) collectViewer(v *viewer) {
+func collectViewer(out *report.Phase, v *viewer) {
 	expected := v.room.expected(span{v.from, cmp.Or(v.until, math.MaxUint32)})
 	if v.seat != nil {
 		expected = v.seat.expected(v.room)
@@ -358,27 +353,5 @@ func (out *Phase) collectViewer(v *viewer) {
 		out.Gone++
 		out.Lost += t.Missing
 	}
-	out.add(t)
-}
-
-func spread(means, worsts []int64) Spread {
-	if len(means) == 0 {
-		return Spread{}
-	}
-	slices.Sort(means)
-	slices.Sort(worsts)
-	return Spread{means[0], means[len(means)-1], thin(means), thin(worsts)}
-}
-
-// thin picks spreadPoints of the values at equal distances, first and last
-// included.
-func thin(values []int64) []int64 {
-	if len(values) <= spreadPoints {
-		return values
-	}
-	out := make([]int64, spreadPoints)
-	for i := range out {
-		out[i] = values[i*(len(values)-1)/(spreadPoints-1)]
-	}
-	return out
+	out.Add(t)
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"lectern/bench/report"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -139,8 +141,8 @@ func readMachine() (m machineSample) {
 }
 
 // thisMachine describes where the bench runs.
-func thisMachine() Machine {
-	m := Machine{CPUs: runtime.NumCPU(), Go: runtime.Version()}
+func thisMachine() report.Machine {
+	m := report.Machine{CPUs: runtime.NumCPU(), Go: runtime.Version()}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		m.Kernel = unix.ByteSliceToString(u.Release[:])

@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 // A Ramp changes the number of viewers evenly, from what it was to Viewers. The
@@ -26,7 +29,7 @@ func ParseStages(texts []string) (stages []Ramp, err error) {
 			s.Viewers, err = strconv.Atoi(viewers)
 		}
 		if err != nil || !ok {
-			return nil, refuse("the stage %q is not of the form 1m:1000", text)
+			return nil, workload.Refuse("the stage %q is not of the form 1m:1000", text)
 		}
 		stages = append(stages, s)
 	}
@@ -37,10 +40,10 @@ func ParseStages(texts []string) (stages []Ramp, err error) {
 func checkStages(stages []Ramp) error {
 	for i, s := range stages {
 		switch {
-		case s.Over < 100*time.Millisecond || s.Over > maxDuration:
-			return refuse("a stage of %v: it takes 100ms to %v", s.Over, maxDuration)
+		case s.Over < 100*time.Millisecond || s.Over > workload.MaxDuration:
+			return workload.Refuse("a stage of %v: it takes 100ms to %v", s.Over, workload.MaxDuration)
 		case s.Viewers < 0 || i == 0 && s.Viewers == 0:
-			return refuse("stage %d leads to %d viewers", i+1, s.Viewers)
+			return workload.Refuse("stage %d leads to %d viewers", i+1, s.Viewers)
 		}
 	}
 	return nil
@@ -75,7 +78,7 @@ func (f Fanout) ramp(ctx context.Context, r *runner) error {
 		}
 		for _, h := range r.hosts {
 			if err := h.err(); err != nil {
-				return stageError{StagePublish, err}
+				return stageError{report.StagePublish, err}
 			}
 		}
 	}
@@ -87,7 +90,7 @@ func (r *runner) ramp(p *plan, s Ramp) {
 	lanes := r.crowd.lanes
 	change := s.Viewers - lanes.present()
 	p.figures = func() string {
-		return fmt.Sprintf("%s of %s, %s delivered", grouped(int64(lanes.present())), count(s.Viewers, "viewer"), grouped(int64(lanes.delivered())))
+		return fmt.Sprintf("%s of %s, %s delivered", report.Grouped(int64(lanes.present())), report.Count(s.Viewers, "viewer"), report.Grouped(int64(lanes.delivered())))
 	}
 	defer r.rampTogether(p)
 	switch {
@@ -114,7 +117,7 @@ func (r *runner) rampTogether(p *plan) {
 		}
 		for _, h := range r.hosts {
 			if err := h.err(); err != nil {
-				return stageError{StagePublish, err}
+				return stageError{report.StagePublish, err}
 			}
 		}
 		_, err := r.together(ctx, p.name+" is over", func(*order) {})

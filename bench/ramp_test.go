@@ -5,6 +5,9 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 func TestParseStages(t *testing.T) {
@@ -13,7 +16,7 @@ func TestParseStages(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 	for _, bad := range []string{"", "1m", "1000", "x:5", "1m:", "1m:x", "1m:5:5"} {
-		if _, err := ParseStages([]string{bad}); !errors.Is(err, ErrOptions) {
+		if _, err := ParseStages([]string{bad}); !errors.Is(err, workload.ErrOptions) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -34,7 +37,7 @@ func TestStages(t *testing.T) {
 		if want := []int{20, 20, 30, 30}[i]; p.Viewers != want {
 			t.Errorf("%s: %d viewers, not %d", p.Name, p.Viewers, want)
 		}
-		if p.Trouble != (Trouble{}) || p.Gone != 0 || p.Delivered == 0 || p.Delivered != p.Expected {
+		if p.Trouble != (report.Trouble{}) || p.Gone != 0 || p.Delivered == 0 || p.Delivered != p.Expected {
 			t.Errorf("%s: %d of %d, %d gone, %+v", p.Name, p.Delivered, p.Expected, p.Gone, p.Trouble)
 		}
 	}
@@ -59,7 +62,7 @@ func TestStagesFindLosses(t *testing.T) {
 	o := small(r.start(t))
 	o.Viewers, o.Duration, o.Rate = 0, 0, 200
 	res, err := runSmall(t, Fanout{Stages: []Ramp{{100 * time.Millisecond, 10}, {500 * time.Millisecond, 10}}}, o)
-	if n := res.Phases[0].Missing + res.Phases[1].Missing; !errors.Is(err, ErrFailed) || n != 10 {
+	if n := res.Phases[0].Missing + res.Phases[1].Missing; !errors.Is(err, report.ErrFailed) || n != 10 {
 		t.Errorf("%v, %d missing", err, n)
 	}
 }
@@ -80,7 +83,7 @@ func TestStagesEndWithTheServer(t *testing.T) {
 	o.Viewers, o.Duration, o.Rate = 0, 0, 200
 	begun := time.Now()
 	_, err := runSmall(t, Fanout{Stages: []Ramp{{time.Minute, 600}}}, o)
-	if !errors.Is(err, ErrFailed) || time.Since(begun) > 20*time.Second {
+	if !errors.Is(err, report.ErrFailed) || time.Since(begun) > 20*time.Second {
 		t.Errorf("%v after %v", err, time.Since(begun))
 	}
 }

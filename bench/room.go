@@ -3,6 +3,8 @@ package bench
 import (
 	"math"
 	"sync/atomic"
+
+	"lectern/bench/stamp"
 )
 
 // A room is one host's messages and who is to get them.
@@ -22,7 +24,7 @@ type room struct {
 // begin says that messages of that kind follow, from seq on. Where they end is
 // not known yet.
 func (r *room) begin(kind byte, seq uint32) {
-	if kind != kindTrue {
+	if kind != stamp.Measured {
 		seq = math.MaxUint32 // nothing that is expected
 	}
 	r.to.Store(math.MaxUint32)
@@ -58,14 +60,14 @@ func (r *room) fence() int64 { return int64(r.from.Load())<<32 | int64(r.to.Load
 
 // ends reports whether a fence is the end of the present phase and not a copy
 // of an earlier phase's.
-func (r *room) ends(s stamp) bool {
+func (r *room) ends(s stamp.Stamp) bool {
 	if !r.remote {
-		return s.seq >= r.to.Load()
+		return s.Seq >= r.to.Load()
 	}
-	if s.kind != kindFence || uint32(s.due) == r.before.Load() {
+	if s.Kind != stamp.Fence || uint32(s.Due) == r.before.Load() {
 		return false
 	}
-	r.settle(uint32(s.due>>32), uint32(s.due))
+	r.settle(uint32(s.Due>>32), uint32(s.Due))
 	return true
 }
 

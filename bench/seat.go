@@ -6,6 +6,13 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+
+	"github.com/gobwas/ws"
+
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+	"lectern/bench/workload"
+	"lectern/frame"
 )
 
 // A seat is what a viewer knows of its place in a room of the classroom
@@ -42,39 +49,27 @@ func spreadOver(i int, share float64) bool {
 	return math.Mod(float64(i)*math.Phi, 1) < share
 }
 
-// withFields adds fields, which begin with a comma, to a JSON object.
-func withFields(object, fields string) string {
-	if i := len(object) - 1; i >= 0 && object[i] == '}' {
-		return object[:i] + fields + "}"
-	}
-	return object
-}
-
 // checkClassroom refuses templates that the fields of a seat cannot be added to.
-func checkClassroom(o Options, scenario, history string, numbered float64) error {
+func checkClassroom(o workload.Options, scenario, history string, numbered float64) error {
 	t := o.Template
 	switch {
 	case t.Name != "classroom" || !t.Verbatim:
-		return refuse("%s speaks the classroom protocol: it takes the preset classroom", scenario)
-	case !isObject(t.Open) || !isObject(t.Join):
-		return refuse("%s adds fields to the messages that open and join: each must be a JSON object", scenario)
+		return workload.Refuse("%s speaks the classroom protocol: it takes the preset classroom", scenario)
+	case !workload.IsObject(t.Open) || !workload.IsObject(t.Join):
+		return workload.Refuse("%s adds fields to the messages that open and join: each must be a JSON object", scenario)
 	case len(o.RoomNames) > 0:
-		return refuse("%s needs its own hosts: it cannot join a room", scenario)
+		return workload.Refuse("%s needs its own hosts: it cannot join a room", scenario)
 	case history != "relay" && history != "host":
-		return refuse("the history of %q: it is kept by relay or host", history)
+		return workload.Refuse("the history of %q: it is kept by relay or host", history)
 	case !(numbered >= 0 && numbered <= 1):
-		return refuse("a share of %v that is numbered: it takes 0 to 1", numbered)
+		return workload.Refuse("a share of %v that is numbered: it takes 0 to 1", numbered)
 	}
 	return nil
 }
 
-func isObject(text string) bool {
-	return len(text) > 2 && text[0] == '{' && text[len(text)-1] == '}'
-}
-
 // hello returns the first message of a viewer.
 func (v *viewer) hello() string {
-	text := fill(v.crowd.options.Template.Join, v.room.name, int(v.index))
+	text := workload.Fill(v.crowd.options.Template.Join, v.room.name, int(v.index))
 	s := v.seat
 	if s == nil {
 		return text
@@ -90,7 +85,7 @@ func (v *viewer) hello() string {
 		s.told = v.next - 1
 		fields += fmt.Sprintf(`,"token":%q,"epoch":%q,"seq":%d`, s.token, s.epoch, s.told)
 	}
-	return withFields(text, fields)
+	return workload.WithFields(text, fields)
 }
 
 // admitted is what the relay says to a viewer that is in.
@@ -132,11 +127,11 @@ func (v *viewer) comeBack(seq uint32, recovered bool) {
 	case recovered:
 		l.resumes.recovered++
 		if seq != s.told {
-			l.faults.note(v.who(), StageJoin, "renumbered", fmt.Sprintf("it had %d and was told %d", s.told, seq))
+			l.faults.Note(v.who(), report.StageJoin, "renumbered", fmt.Sprintf("it had %d and was told %d", s.told, seq))
 		}
 	case seq < s.told:
 		l.resumes.unrecovered++
-		l.faults.note(v.who(), StageJoin, "renumbered", fmt.Sprintf("it had %d and was told %d", s.told, seq))
+		l.faults.Note(v.who(), report.StageJoin, "renumbered", fmt.Sprintf("it had %d and was told %d", s.told, seq))
 	default:
 		l.resumes.unrecovered++
 		lost := v.room.overlap(span{v.next, seq + 1})
@@ -158,18 +153,18 @@ func (v *viewer) pass() {
 }
 
 // expect looks at the number of a message before it is counted.
-func (s *seat) expect(v *viewer, m stamp) {
+func (s *seat) expect(v *viewer, m stamp.Stamp) {
 	if s.adrift {
 		s.adrift, s.fresh = false, false
-		v.next, s.from = m.seq, m.seq
+		v.next, s.from = m.Seq, m.Seq
 	}
 	if !s.fresh {
 		return
 	}
 	s.fresh = false
 	// Of measured messages the stream tells.
-	if m.seq > v.next && m.seq-v.next > v.room.overlap(span{v.next, m.seq}) || m.seq < v.next && m.kind != kindTrue {
-		v.lane.faults.note(v.who(), StageFirst, "does not go on from where it was told", fmt.Sprintf("number %d came after %d", m.seq, v.next-1))
+	if m.Seq > v.next && m.Seq-v.next > v.room.overlap(span{v.next, m.Seq}) || m.Seq < v.next && m.Kind != stamp.Measured {
+		v.lane.faults.Note(v.who(), report.StageFirst, "does not go on from where it was told", fmt.Sprintf("number %d came after %d", m.Seq, v.next-1))
 	}
 }
 
@@ -177,23 +172,23 @@ func (s *seat) expect(v *viewer, m stamp) {
 func (s *seat) advance(v *viewer, now int64) {
 	if s.asks && !s.seen && !s.waits {
 		s.seen = true
-		v.lane.arrivals.live.record(now, (now-v.began)/1e3)
+		v.lane.arrivals.live.Record(now, (now-v.began)/1e3)
 		v.lane.alive.Add(1)
 	}
 	if v.again && s.newest > 0 && v.next > s.newest {
 		s.newest = 0
-		v.lane.resumes.caught.record(now, (max(now, v.since)-v.began)/1e3) // it may have come with joined
+		v.lane.resumes.caught.Record(now, (max(now, v.since)-v.began)/1e3) // it may have come with joined
 	}
 }
 
 // record notes the latency of a measured message. Of those who drop it tells
 // something only if they were there when it was due.
-func (s *seat) record(v *viewer, m stamp, now, micros int64) {
+func (s *seat) record(v *viewer, m stamp.Stamp, now, micros int64) {
 	switch {
 	case !s.returns:
-		v.lane.latency.record(now, micros)
-	case m.due >= s.since && v.again:
-		v.lane.resumes.live.record(now, micros)
+		v.lane.latency.Record(now, micros)
+	case m.Due >= s.since && v.again:
+		v.lane.resumes.live.Record(now, micros)
 	}
 }
 
@@ -225,7 +220,7 @@ func cutNumber(message []byte) (seq uint32, rest []byte, ok bool) {
 func numberedFrame(seq uint32, text []byte) []byte {
 	number := strconv.AppendUint([]byte(numberMark), uint64(seq), 10)
 	size := len(number) + len(text) // a comma takes the place of the first brace
-	b := appendServerHeader(make([]byte, 0, size+10), opText, size)
+	b := frame.AppendHeader(make([]byte, 0, size+10), ws.OpText, size)
 	b = append(append(b, number...), ',')
 	return append(b, text[1:]...)
 }

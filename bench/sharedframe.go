@@ -1,6 +1,10 @@
 package bench
 
-import "bytes"
+import (
+	"bytes"
+
+	"lectern/bench/wire"
+)
 
 // Those who come late all get the same long history at about the same time.
 // Each of them keeping what has come so far would take more memory than the
@@ -39,7 +43,7 @@ func (v *viewer) share(chunk []byte, now int64) (rest []byte) {
 		if n < len(known) {
 			return nil
 		}
-		f, used, need, err := parseFrame(s.frame.bytes)
+		f, used, need, err := wire.Parse(s.frame.bytes)
 		switch {
 		case err != nil:
 			v.end(explain(err))

@@ -9,6 +9,9 @@ import (
 	"net"
 	"slices"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 // A team is the agents of a run, on the machine that leads it. That one opens the
@@ -16,8 +19,8 @@ import (
 // At some places of a run all wait for each other.
 type team struct {
 	agents []*agent
-	stages []Ramp  // of the whole run
-	whole  Options // of the whole run
+	stages []Ramp           // of the whole run
+	whole  workload.Options // of the whole run
 }
 
 // An agent is another machine's part of the run.
@@ -39,13 +42,13 @@ const (
 )
 
 // runTeam is [Run] on several machines.
-func runTeam(ctx context.Context, s Scenario, o Options, out io.Writer) (*Result, error) {
+func runTeam(ctx context.Context, s Scenario, o workload.Options, out io.Writer) (*report.Result, error) {
 	f, ok := s.(Fanout)
 	if !ok {
-		return nil, refuse("%s runs on one machine: agents take part in fanout", s.name())
+		return nil, workload.Refuse("%s runs on one machine: agents take part in fanout", s.name())
 	}
-	o = o.withDefaults(f.defaults())
-	if err := errors.Join(o.check(), f.check(o), checkTeam(f, o)); err != nil {
+	o = o.WithDefaults(f.defaults())
+	if err := errors.Join(o.Check(), f.check(o), checkTeam(f, o)); err != nil {
 		return nil, err
 	}
 	t, err := gatherTeam(ctx, o, f.Stages)
@@ -59,15 +62,15 @@ func runTeam(ctx context.Context, s Scenario, o Options, out io.Writer) (*Result
 }
 
 // checkTeam refuses what cannot be shared.
-func checkTeam(f Fanout, o Options) error {
+func checkTeam(f Fanout, o workload.Options) error {
 	least := (len(o.Agents) + 1) * o.Rooms
 	switch {
 	case len(o.RoomNames) > 0:
-		return refuse("agents join the rooms that this machine opens: it cannot join another's")
+		return workload.Refuse("agents join the rooms that this machine opens: it cannot join another's")
 	case o.Viewers < least:
-		return refuse("%d viewers: each of %d machines needs one for each room", o.Viewers, len(o.Agents)+1)
+		return workload.Refuse("%d viewers: each of %d machines needs one for each room", o.Viewers, len(o.Agents)+1)
 	case len(f.Stages) > 0 && f.Stages[0].Viewers < least:
-		return refuse("the first stage leads to %d viewers: each of %d machines needs one for each room", f.Stages[0].Viewers, len(o.Agents)+1)
+		return workload.Refuse("the first stage leads to %d viewers: each of %d machines needs one for each room", f.Stages[0].Viewers, len(o.Agents)+1)
 	}
 	return nil
 }
@@ -91,7 +94,7 @@ func shareStages(stages []Ramp, i, n int) []Ramp {
 }
 
 // gatherTeam connects to the agents.
-func gatherTeam(ctx context.Context, o Options, stages []Ramp) (*team, error) {
+func gatherTeam(ctx context.Context, o workload.Options, stages []Ramp) (*team, error) {
 	config, err := linkConfig(o.Token)
 	if err != nil {
 		return nil, err
@@ -113,7 +116,7 @@ func gatherTeam(ctx context.Context, o Options, stages []Ramp) (*team, error) {
 func (t *team) start(r *runner) error {
 	n := len(t.agents) + 1
 	for i, a := range t.agents {
-		o := t.whole.forAgent()
+		o := forAgent(t.whole)
 		o.URL, o.Viewers = r.options.URL, share(t.whole.Viewers, i+1, n)
 		o.ConnectRate /= float64(n)
 		for _, rm := range r.crowd.rooms {
@@ -178,7 +181,7 @@ func (t *team) meet(ctx context.Context, place string, say func(*order)) error {
 }
 
 // results waits for what the agents found. A part that is missing is a problem.
-func (t *team) results(ctx context.Context, r *runner) (results []*Result) {
+func (t *team) results(ctx context.Context, r *runner) (results []*report.Result) {
 	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout+30*time.Second)
 	defer cancel()
 	for _, a := range t.agents {
@@ -201,20 +204,10 @@ func (t *team) results(ctx context.Context, r *runner) (results []*Result) {
 			if a.done.Within > clockDoubt {
 				r.warn("agent %s: its clock is right to %v, and so are its latencies", a.addr, a.done.Within.Round(10*time.Microsecond))
 			}
-			results = append(results, a.done.Result.from(a.addr))
+			results = append(results, a.done.Result.From(a.addr))
 		}
 	}
 	return results
-}
-
-// from marks what a result says in words as an agent's.
-func (res *Result) from(addr string) *Result {
-	for _, texts := range [][]string{res.Problems, res.Warnings} {
-		for i := range texts {
-			texts[i] = "agent " + addr + ": " + texts[i]
-		}
-	}
-	return res
 }
 
 func (t *team) close() {

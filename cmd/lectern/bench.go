@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"lectern/bench"
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 // benchCommand is `lectern bench`: one subcommand for each scenario, and two
@@ -39,7 +41,7 @@ const thresholdStatus = 99
 
 // exitStatus returns the exit status of a command that failed.
 func exitStatus(err error) int {
-	if errors.Is(err, bench.ErrThreshold) {
+	if errors.Is(err, report.ErrThreshold) {
 		return thresholdStatus
 	}
 	return 1
@@ -103,8 +105,8 @@ type templateFlags struct {
 }
 
 // template returns the preset with what the flags replace.
-func (f templateFlags) template() (bench.Template, error) {
-	t, err := bench.Preset(f.Preset)
+func (f templateFlags) template() (workload.Template, error) {
+	t, err := workload.Preset(f.Preset)
 	if err != nil {
 		return t, err
 	}
@@ -125,17 +127,17 @@ func (f templateFlags) template() (bench.Template, error) {
 	return t, nil
 }
 
-func (f benchFlags) options() (bench.Options, error) {
+func (f benchFlags) options() (workload.Options, error) {
 	t, err := f.template()
 	if err != nil {
-		return bench.Options{}, err
+		return workload.Options{}, err
 	}
-	o := bench.Options{
+	o := workload.Options{
 		Label: f.Label, URL: f.URL, Warmup: f.Warmup,
-		Template: t, RoomNames: f.Room, Clock: bench.Clock(f.Clock), ConnectRate: f.ConnectRate, Window: f.Window, Sources: f.Source,
+		Template: t, RoomNames: f.Room, Clock: workload.Clock(f.Clock), ConnectRate: f.ConnectRate, Window: f.Window, Sources: f.Source,
 		Timeout: f.Timeout, Drain: f.Drain, Headers: f.Header, Insecure: f.Insecure, PID: f.PID, Serve: f.Serve,
 		Agents: f.team.agents, Token: f.team.token,
-		Thresholds:    bench.Thresholds{MaxP99: f.MaxP99, MaxMissing: f.MaxMissing},
+		Thresholds:    workload.Thresholds{MaxP99: f.MaxP99, MaxMissing: f.MaxMissing},
 		ServerCommand: strings.Fields(f.ServerCommand),
 	}
 	if o.CreateKey, err = f.createKey(); err != nil {
@@ -149,7 +151,7 @@ func (f benchFlags) options() (bench.Options, error) {
 	}
 	if f.StartAt != "" {
 		if o.StartAt, err = time.Parse(time.RFC3339, f.StartAt); err != nil {
-			return o, fmt.Errorf("%w: the start time: %w", bench.ErrOptions, err)
+			return o, fmt.Errorf("%w: the start time: %w", workload.ErrOptions, err)
 		}
 	}
 	return o, nil
@@ -178,11 +180,11 @@ func (f benchFlags) createKey() (string, error) {
 func firstLine(file string) (string, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", bench.ErrOptions, err)
+		return "", fmt.Errorf("%w: %w", workload.ErrOptions, err)
 	}
 	line := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
 	if line == "" || strings.Contains(line, "\n") {
-		return "", fmt.Errorf("%w: %s must hold one line", bench.ErrOptions, file)
+		return "", fmt.Errorf("%w: %s must hold one line", workload.ErrOptions, file)
 	}
 	return line, nil
 }
@@ -195,7 +197,7 @@ func given[T comparable](option, flag *T, name string) error {
 		return nil
 	}
 	if *flag == zero {
-		return fmt.Errorf("%w: --%s is %v", bench.ErrOptions, name, zero)
+		return fmt.Errorf("%w: --%s is %v", workload.ErrOptions, name, zero)
 	}
 	*option = *flag
 	return nil
@@ -218,13 +220,13 @@ func (f benchFlags) run(s bench.Scenario) error {
 }
 
 // writeFiles writes the files that were asked for.
-func writeFiles(json, html string, results ...*bench.Result) error {
+func writeFiles(json, html string, results ...*report.Result) error {
 	var errs []error
 	if json != "" {
-		errs = append(errs, bench.WriteFile(json, results[0]))
+		errs = append(errs, report.WriteFile(json, results[0]))
 	}
 	if html != "" {
-		errs = append(errs, bench.WritePage(html, results...))
+		errs = append(errs, report.WritePage(html, results...))
 	}
 	return errors.Join(errs...)
 }
@@ -356,14 +358,14 @@ type compareCommand struct {
 
 func (c compareCommand) Run() error {
 	if len(c.Files) < 2 {
-		return fmt.Errorf("%w: it takes two results to compare", bench.ErrOptions)
+		return fmt.Errorf("%w: it takes two results to compare", workload.ErrOptions)
 	}
-	results, err := bench.ReadFiles(c.Files)
+	results, err := report.ReadFiles(c.Files)
 	if err != nil {
 		return err
 	}
-	return errors.Join(bench.WriteComparison(os.Stdout, results...), writeFiles("", c.HTML, results...),
-		bench.Ratios{P99: c.MaxP99Ratio, CPU: c.MaxCPURatio}.Check(results...))
+	return errors.Join(report.WriteComparison(os.Stdout, results...), writeFiles("", c.HTML, results...),
+		report.Ratios{P99: c.MaxP99Ratio, CPU: c.MaxCPURatio}.Check(results...))
 }
 
 type mergeCommand struct {
@@ -373,11 +375,11 @@ type mergeCommand struct {
 }
 
 func (c mergeCommand) Run() error {
-	results, err := bench.ReadFiles(c.Files)
+	results, err := report.ReadFiles(c.Files)
 	if err != nil {
 		return err
 	}
-	sum, err := bench.Merge(results...)
+	sum, err := report.Merge(results...)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"lectern/bench"
+	"lectern/bench/report"
 )
 
 // TestBenchFindsNothing has the bench look at the relay's numbers: viewers who
@@ -18,13 +18,13 @@ func TestBenchFindsNothing(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		args  []string
-		right func(*bench.Result) bool
+		right func(*report.Result) bool
 	}{
-		"resume": {[]string{"resume", "--share", "0.5", "--every", "300ms"}, func(r *bench.Result) bool {
+		"resume": {[]string{"resume", "--share", "0.5", "--every", "300ms"}, func(r *report.Result) bool {
 			return r.Resumed.Resumes >= 20 && r.Resumed.Recovered == r.Resumed.Resumes
 		}},
-		"late, the relay tells": {[]string{"late", "--over", "300ms"}, func(r *bench.Result) bool { return r.Arrived.Histories == 40 }},
-		"late, the host tells": {[]string{"late", "--over", "300ms", "--history", "host"}, func(r *bench.Result) bool {
+		"late, the relay tells": {[]string{"late", "--over", "300ms"}, func(r *report.Result) bool { return r.Arrived.Histories == 40 }},
+		"late, the host tells": {[]string{"late", "--over", "300ms", "--history", "host"}, func(r *report.Result) bool {
 			return r.Arrived.Histories == 40 && r.Arrived.Asked > 0 && r.Arrived.Asked <= 3
 		}},
 	} {
@@ -36,7 +36,7 @@ func TestBenchFindsNothing(t *testing.T) {
 			if out, err := exec.Command(binaryPath, args...).CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
-			res, err := bench.ReadFile(file)
+			res, err := report.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -160,7 +160,7 @@ func TestBenchHasAgents(t *testing.T) {
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if res, err := bench.ReadFile(file); err != nil || res.Merged != 2 || res.Phases[0].Viewers != 20 {
+	if res, err := report.ReadFile(file); err != nil || res.Merged != 2 || res.Phases[0].Viewers != 20 {
 		t.Errorf("%v: %+v", err, res)
 	}
 	_ = agent.Process.Signal(os.Interrupt)

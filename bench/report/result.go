@@ -1,12 +1,19 @@
-package bench
+// Package report is what a load test found out: the result, and how it is judged,
+// added up with others, compared, and written as text, JSON and a page with
+// charts. It measures nothing.
+package report
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"time"
+
+	"lectern/bench/workload"
 )
 
-// resultVersion is the version of the JSON file's form.
-const resultVersion = 1
+// ResultVersion is the version of the JSON file's form.
+const ResultVersion = 1
 
 // ErrFailed is wrapped by the error of a run in which something was missing,
 // repeated, reordered, damaged or broken. The result is there all the same.
@@ -15,15 +22,15 @@ var ErrFailed = errors.New("bench: the run failed")
 // A Result is everything that a run found out. It is what --json writes and
 // what merge and compare read.
 type Result struct {
-	Version     int       `json:"version"`
-	Scenario    string    `json:"scenario"`
-	Label       string    `json:"label,omitempty"` // what was measured, for comparisons
-	Started     time.Time `json:"started"`
-	Ended       time.Time `json:"ended"`
-	Machine     Machine   `json:"machine"`
-	Options     Options   `json:"options"`
-	Merged      int       `json:"merged,omitempty"` // how many runs this is the sum of
-	Interrupted bool      `json:"interrupted,omitempty"`
+	Version     int              `json:"version"`
+	Scenario    string           `json:"scenario"`
+	Label       string           `json:"label,omitempty"` // what was measured, for comparisons
+	Started     time.Time        `json:"started"`
+	Ended       time.Time        `json:"ended"`
+	Machine     Machine          `json:"machine"`
+	Options     workload.Options `json:"options"`
+	Merged      int              `json:"merged,omitempty"` // how many runs this is the sum of
+	Interrupted bool             `json:"interrupted,omitempty"`
 
 	Problems []string `json:"problems"` // why the run failed; none: it did not
 	Crossed  []string `json:"crossed"`  // thresholds that it crossed
@@ -153,4 +160,72 @@ type Memory struct {
 
 	Seconds float64 `json:"seconds"`    // of watching them sit there
 	IdleCPU float64 `json:"idle_cores"` // the server's processors meanwhile
+}
+
+// ErrInterrupted says that the run was ended from outside; its result is what
+// was found so far.
+var ErrInterrupted = errors.New("bench: " + interruption)
+
+// interruption is the problem of a result that was interrupted.
+const interruption = "interrupted"
+
+// Stalled is what became of the viewers who had stopped reading, once they
+// read again.
+type Stalled struct {
+	Viewers  int `json:"viewers"`
+	Closed   int `json:"closed"`    // by the server
+	CaughtUp int `json:"caught_up"` // got all that they had missed
+	Skipped  int `json:"skipped"`   // got the end, but not all before it
+	Behind   int `json:"behind"`    // had not got to the end yet
+}
+
+// Wrong returns what is wrong with the deliveries of a phase, worst first.
+func (p Phase) Wrong() (out []string) {
+	for _, t := range []struct {
+		n    uint64
+		what string
+	}{{p.Missing, "missing"}, {p.Repeated, "repeated"}, {p.Reordered, "out of order"}, {p.Damaged, "damaged"}, {p.Misnumbered, "misnumbered"}} {
+		if t.n > 0 {
+			out = append(out, fmt.Sprintf("%s of %s %s", Grouped(int64(t.n)), Count(p.Expected, "message"), t.what))
+		}
+	}
+	if p.Gone > 0 {
+		text := fmt.Sprintf("%s of %s lost the connection", Grouped(int64(p.Gone)), Count(p.Viewers, "viewer"))
+		if p.Lost > 0 {
+			text += ", and with it " + Count(p.Lost, "message")
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+// Brief is a phase in a line.
+func (p Phase) Brief() string {
+	if p.Delivered == 0 && p.Latency.Count == 0 && p.Expected == 0 {
+		return "done"
+	}
+	verdict := "all there"
+	if wrong := p.Wrong(); len(wrong) > 0 {
+		verdict = strings.Join(wrong, "; ")
+	}
+	return fmt.Sprintf("%s a second, p50 %s, p99 %s, max %s: %s", Grouped(int64(p.PerSecond)),
+		p.ofLatency(p.Latency.P50), p.ofLatency(p.Latency.P99), p.ofLatency(p.Latency.Max), verdict)
+}
+
+// SetCPUEach divides what the server used by all that it delivered.
+func (out *Phase) SetCPUEach() {
+	out.CPUEach = 0
+	if out.Server != nil && out.Delivered > 0 {
+		out.CPUEach = out.Server.CPU * 1e9 / float64(out.Delivered+out.Ends)
+	}
+}
+
+// From marks what a result says in words as an agent's.
+func (res *Result) From(addr string) *Result {
+	for _, texts := range [][]string{res.Problems, res.Warnings} {
+		for i := range texts {
+			texts[i] = "agent " + addr + ": " + texts[i]
+		}
+	}
+	return res
 }

@@ -1,4 +1,4 @@
-package bench
+package report
 
 import (
 	"errors"
@@ -36,7 +36,7 @@ func (d Distribution) row(name string) []string {
 	if d.Count == 0 {
 		return []string{name, "0", "-", "-", "-"}
 	}
-	return []string{name, grouped(d.Count), micros(d.P50), micros(d.P99), micros(d.Max)}
+	return []string{name, Grouped(d.Count), Micros(d.P50), Micros(d.P99), Micros(d.Max)}
 }
 
 func (res *Result) misnumbered() (n uint64) {
@@ -53,17 +53,17 @@ func (res *Result) resumedRows() [][]string {
 	}
 	return [][]string{
 		{"", "coming back"},
-		{"viewers who drop", grouped(int64(r.Viewers))},
-		{"viewers with numbers, of all", grouped(int64(r.Numbered))},
+		{"viewers who drop", Grouped(int64(r.Viewers))},
+		{"viewers with numbers, of all", Grouped(int64(r.Numbered))},
 		{"history kept by the", r.History},
-		{"waves", grouped(int64(r.Waves))},
-		{"resumes", grouped(int64(r.Resumes))},
-		{"did not come back", grouped(int64(r.Failed))},
-		{"recovered", grouped(int64(r.Recovered))},
-		{"not recovered", grouped(int64(r.Unrecovered))},
-		{"messages told to be lost", grouped(int64(r.Announced))},
-		{"misnumbered", grouped(int64(res.misnumbered()))},
-		{"resumes a second, while any", grouped(int64(r.PerSecond))},
+		{"waves", Grouped(int64(r.Waves))},
+		{"resumes", Grouped(int64(r.Resumes))},
+		{"did not come back", Grouped(int64(r.Failed))},
+		{"recovered", Grouped(int64(r.Recovered))},
+		{"not recovered", Grouped(int64(r.Unrecovered))},
+		{"messages told to be lost", Grouped(int64(r.Announced))},
+		{"misnumbered", Grouped(int64(res.misnumbered()))},
+		{"resumes a second, while any", Grouped(int64(r.PerSecond))},
 		{"server CPU each", orDash(r.CPUEach > 0, fmt.Sprintf("%.1f us", r.CPUEach))},
 	}
 }

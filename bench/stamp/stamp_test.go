@@ -1,4 +1,4 @@
-package bench
+package stamp
 
 import (
 	"bytes"
@@ -7,21 +7,21 @@ import (
 )
 
 func TestStampRoundTrip(t *testing.T) {
-	for name, s := range map[string]stamp{
-		"smallest": {kindTrue, 0, 1, 0, stampLen},
-		"largest":  {kindFence, 1<<24 - 1, math.MaxUint32, math.MaxInt64, 70_000},
-		"usual":    {kindWarm, 12345, 678, 1_763_000_000_000_000_000, 256},
+	for name, s := range map[string]Stamp{
+		"smallest": {Measured, 0, 1, 0, Len},
+		"largest":  {Fence, 1<<24 - 1, math.MaxUint32, math.MaxInt64, 70_000},
+		"usual":    {Warm, 12345, 678, 1_763_000_000_000_000_000, 256},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := s.append([]byte("before"))[6:]
-			if len(b) != s.size {
-				t.Fatalf("%d bytes, not %d", len(b), s.size)
+			b := s.Append([]byte("before"))[6:]
+			if len(b) != s.Size {
+				t.Fatalf("%d bytes, not %d", len(b), s.Size)
 			}
-			got, v := parseStamp(append(b, "after"...))
-			if got != s || v != intact {
+			got, v := Parse(append(b, "after"...))
+			if got != s || v != Intact {
 				t.Errorf("%+v, %d; want %+v", got, v, s)
 			}
-			if bytes.ContainsAny(b, "\"\\\n") || bytes.Count(b, []byte(marker)) != 1 {
+			if bytes.ContainsAny(b, "\"\\\n") || bytes.Count(b, []byte(Marker)) != 1 {
 				t.Errorf("%q does not fit into a JSON string", b)
 			}
 		})
@@ -29,19 +29,19 @@ func TestStampRoundTrip(t *testing.T) {
 }
 
 func TestEveryDamageIsSeen(t *testing.T) {
-	s := stamp{kindTrue, 7, 1000, 123456789, 200}
-	b := s.append(nil)
+	s := Stamp{Measured, 7, 1000, 123456789, 200}
+	b := s.Append(nil)
 	for i := kindAt; i < len(b); i++ {
 		for _, flip := range []byte{1, 0x20, 0x80} {
 			d := bytes.Clone(b)
 			d[i] ^= flip
-			if got, v := parseStamp(d); v == intact || v == bodyDamaged && got.seq != s.seq {
-				t.Errorf("byte %d ^ %#x: verdict %d, number %d", i, flip, v, got.seq)
+			if got, v := Parse(d); v == Intact || v == bodyDamaged && got.Seq != s.Seq {
+				t.Errorf("byte %d ^ %#x: verdict %d, number %d", i, flip, v, got.Seq)
 			}
 		}
 	}
 	for n := range b {
-		if _, v := parseStamp(b[:n]); v == intact {
+		if _, v := Parse(b[:n]); v == Intact {
 			t.Errorf("cut to %d bytes it counts as intact", n)
 		}
 	}

@@ -1,4 +1,4 @@
-package bench
+package wire
 
 import (
 	"bytes"
@@ -11,18 +11,20 @@ import (
 	"strings"
 )
 
-// maxHead is the longest answer to a handshake that is read, in bytes.
-const maxHead = 16 << 10
+// MaxHead is the longest answer to a handshake that is read, in bytes.
+const MaxHead = 16 << 10
 
-// A handshake is the request that all connections of a run send, and the
+// A Handshake is the request that all connections of a run send, and the
 // answer that they expect. They share one key: its only purpose is to tell a
 // WebSocket server from another, and one is enough for that.
-type handshake struct {
-	request string // immutable; {room} in its path is not yet filled in
+type Handshake struct {
+	Request string // immutable; {room} in its path is not yet filled in
 	accept  string // immutable; the Sec-WebSocket-Accept that answers the key
 }
 
-func newHandshake(u *url.URL, o Options) handshake {
+// NewHandshake makes the request for a URL, with "Name: value" lines of the
+// caller's. An empty subprotocol is not offered.
+func NewHandshake(u *url.URL, subprotocol string, headers []string) Handshake {
 	nonce := make([]byte, 16)
 	_, _ = rand.Read(nonce)
 	key := base64.StdEncoding.EncodeToString(nonce)
@@ -33,32 +35,33 @@ func newHandshake(u *url.URL, o Options) handshake {
 	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\n", path, u.Host)
 	b.WriteString("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n")
 	fmt.Fprintf(&b, "Sec-WebSocket-Key: %s\r\n", key)
-	if o.Template.Subprotocol != "" {
-		fmt.Fprintf(&b, "Sec-WebSocket-Protocol: %s\r\n", o.Template.Subprotocol)
+	if subprotocol != "" {
+		fmt.Fprintf(&b, "Sec-WebSocket-Protocol: %s\r\n", subprotocol)
 	}
-	for _, h := range o.Headers {
+	for _, h := range headers {
 		b.WriteString(h + "\r\n")
 	}
 	b.WriteString("\r\n")
-	return handshake{request: b.String(), accept: base64.StdEncoding.EncodeToString(sum[:])}
+	return Handshake{Request: b.String(), accept: base64.StdEncoding.EncodeToString(sum[:])}
 }
 
-// A statusError is an HTTP answer other than 101.
-type statusError int
+// A StatusError is an HTTP answer other than 101.
+type StatusError int
 
-func (s statusError) Error() string { return "HTTP " + strconv.Itoa(int(s)) }
+// Error names the status.
+func (s StatusError) Error() string { return "HTTP " + strconv.Itoa(int(s)) }
 
-// answer looks at what a server sent so far. used is the length of the whole
+// Answer looks at what a server sent so far. used is the length of the whole
 // head, 0 while it is incomplete.
-func (h handshake) answer(b []byte) (used int, err error) {
+func (h Handshake) Answer(b []byte) (used int, err error) {
 	const version = "HTTP/1."
 	if n := min(len(b), len(version)); string(b[:n]) != version[:n] {
-		return 0, fmt.Errorf("%w: the answer to the handshake is not HTTP", errGarbage)
+		return 0, fmt.Errorf("%w: the answer to the handshake is not HTTP", ErrGarbage)
 	}
 	end := bytes.Index(b, []byte("\r\n\r\n"))
 	if end < 0 {
-		if len(b) > maxHead {
-			return 0, fmt.Errorf("%w: more than %d bytes of handshake", errGarbage, maxHead)
+		if len(b) > MaxHead {
+			return 0, fmt.Errorf("%w: more than %d bytes of handshake", ErrGarbage, MaxHead)
 		}
 		return 0, nil
 	}
@@ -67,10 +70,10 @@ func (h handshake) answer(b []byte) (used int, err error) {
 	status, _, _ = strings.Cut(status, " ")
 	code, err := strconv.Atoi(status)
 	if err != nil {
-		return 0, fmt.Errorf("%w: the status line %.40q", errGarbage, lines[0])
+		return 0, fmt.Errorf("%w: the status line %.40q", ErrGarbage, lines[0])
 	}
 	if code != 101 {
-		return 0, statusError(code)
+		return 0, StatusError(code)
 	}
 	for _, line := range lines[1:] {
 		name, value, _ := strings.Cut(line, ":")
@@ -78,5 +81,5 @@ func (h handshake) answer(b []byte) (used int, err error) {
 			return end + 4, nil
 		}
 	}
-	return 0, fmt.Errorf("%w: the handshake's answer lacks the right Sec-WebSocket-Accept", errGarbage)
+	return 0, fmt.Errorf("%w: the handshake's answer lacks the right Sec-WebSocket-Accept", ErrGarbage)
 }

@@ -1,4 +1,4 @@
-package bench
+package report
 
 import (
 	"bytes"
@@ -106,8 +106,8 @@ func (res *Result) describe() string {
 	o := &res.Options
 	parts := []string{
 		res.Started.Format("2006-01-02 15:04:05 MST"),
-		fmt.Sprintf("%s, %s, %s messages a second of %d bytes", count(o.Viewers, "viewer"), count(o.Rooms, "room"), trim(o.Rate), o.Size),
-		fmt.Sprintf("%s x %s, Linux %s, %s", count(res.Machine.CPUs, "processor"), res.Machine.Model, res.Machine.Kernel, res.Machine.Go),
+		fmt.Sprintf("%s, %s, %s messages a second of %d bytes", Count(o.Viewers, "viewer"), Count(o.Rooms, "room"), Trim(o.Rate), o.Size),
+		fmt.Sprintf("%s x %s, Linux %s, %s", Count(res.Machine.CPUs, "processor"), res.Machine.Model, res.Machine.Kernel, res.Machine.Go),
 	}
 	if res.Merged > 1 {
 		parts = append(parts, fmt.Sprintf("the sum of %d benches", res.Merged))

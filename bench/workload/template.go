@@ -1,10 +1,12 @@
-package bench
+package workload
 
 import (
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"lectern/bench/stamp"
 )
 
 // A Template is what a server wants to hear. In its texts {room} stands for
@@ -29,7 +31,8 @@ type Template struct {
 	Pong string `json:"pong,omitempty"` // and the answer
 }
 
-const payloadMark = "{payload}"
+// PayloadMark stands for the payload in a message's template.
+const PayloadMark = "{payload}"
 
 // presets are the templates that come with the program.
 var presets = map[string]Template{
@@ -48,7 +51,7 @@ var presets = map[string]Template{
 	// all others.
 	"topic": {
 		Name:     "topic",
-		Publish:  payloadMark,
+		Publish:  PayloadMark,
 		Verbatim: true,
 	},
 	"pubsub-json": {
@@ -75,7 +78,7 @@ var presets = map[string]Template{
 func Preset(name string) (Template, error) {
 	t, ok := presets[name]
 	if !ok {
-		return t, refuse("no preset %q: there are %s", name, strings.Join(PresetNames(), ", "))
+		return t, Refuse("no preset %q: there are %s", name, strings.Join(PresetNames(), ", "))
 	}
 	return t, nil
 }
@@ -91,23 +94,23 @@ func PresetNames() []string {
 }
 
 func (t Template) check(o Options) error {
-	if n := strings.Count(t.Publish, payloadMark); n != 1 {
-		return refuse("the publish template %q has %d times %s: it takes one", t.Publish, n, payloadMark)
+	if n := strings.Count(t.Publish, PayloadMark); n != 1 {
+		return Refuse("the publish template %q has %d times %s: it takes one", t.Publish, n, PayloadMark)
 	}
 	if _, err := regexp.Compile(t.Opened); err != nil {
-		return refuse("the pattern of the opened answer: %v", err)
+		return Refuse("the pattern of the opened answer: %v", err)
 	}
-	if o.Size > maxSize {
-		return refuse("a message of %d bytes: at most %d", o.Size, maxSize)
+	if o.Size > MaxSize {
+		return Refuse("a message of %d bytes: at most %d", o.Size, MaxSize)
 	}
 	if least := t.minSize(); o.Size < least {
-		return refuse("a message of %d bytes is smaller than the envelope and the stamp: at least %d with %q", o.Size, least, t.Name)
+		return Refuse("a message of %d bytes is smaller than the envelope and the stamp: at least %d with %q", o.Size, least, t.Name)
 	}
 	if (t.Ping == "") != (t.Pong == "") {
-		return refuse("a ping template without a pong, or the other way round")
+		return Refuse("a ping template without a pong, or the other way round")
 	}
 	if o.Rooms > 1 && t.Opened == "" && !strings.Contains(o.URL+t.Join, "{room}") {
-		return refuse("%d rooms, but neither the URL nor the join template says {room}", o.Rooms)
+		return Refuse("%d rooms, but neither the URL nor the join template says {room}", o.Rooms)
 	}
 	return nil
 }
@@ -115,12 +118,12 @@ func (t Template) check(o Options) error {
 // minSize returns the bytes of the smallest message, for a room name of six
 // characters.
 func (t Template) minSize() int {
-	around := strings.Replace(fill(t.Publish, "ROOM00", 0), payloadMark, "", 1)
-	return len(around) + stampLen
+	around := strings.Replace(Fill(t.Publish, "ROOM00", 0), PayloadMark, "", 1)
+	return len(around) + stamp.Len
 }
 
-// fill puts the room and the viewer's number into a text.
-func fill(text, room string, viewer int) string {
+// Fill puts the room and the viewer's number into a text.
+func Fill(text, room string, viewer int) string {
 	text = strings.ReplaceAll(text, "{room}", room)
 	return strings.ReplaceAll(text, "{viewer}", strconv.Itoa(viewer))
 }

@@ -1,4 +1,4 @@
-package bench
+package report
 
 import (
 	"fmt"
@@ -97,7 +97,7 @@ func (d *drawing) add(name string, points [][2]float64) {
 // curve returns the distribution in milliseconds over 1/(1-p), so that each
 // further nine has the same width.
 func (d Distribution) curve() (points [][2]float64) {
-	h, err := d.decode()
+	h, err := d.Decode()
 	if err != nil || h.TotalCount() == 0 {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package bench
+package report
 
 import (
 	"math/rand/v2"
@@ -16,16 +16,16 @@ func TestHistogramAgreesWithSorting(t *testing.T) {
 		"one stall": func() int64 { return 1000 + rng.Int64N(2)*rng.Int64N(2)*1_000_000 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSeries(0, 1e9)
+			s := NewSeries(0, 1e9)
 			values := make([]int64, 50_000)
 			for i := range values {
 				values[i] = draw()
-				s.record(int64(i)*1e6, values[i]) // over 50 intervals
+				s.Record(int64(i)*1e6, values[i]) // over 50 intervals
 			}
 			slices.Sort(values)
-			d := distribution(s.merged())
-			if d.Count != int64(len(values)) || len(s.parts) != 50 {
-				t.Fatalf("%d values in %d intervals", d.Count, len(s.parts))
+			d := Summarize(s.Merged())
+			if d.Count != int64(len(values)) || len(s.Parts) != 50 {
+				t.Fatalf("%d values in %d intervals", d.Count, len(s.Parts))
 			}
 			exact := func(p float64) int64 { return values[int(p/100*float64(len(values)))-1] }
 			for _, f := range []struct {
@@ -38,8 +38,8 @@ func TestHistogramAgreesWithSorting(t *testing.T) {
 					t.Errorf("%s is %d, exactly %d", f.name, f.got, f.want)
 				}
 			}
-			back, err := d.decode()
-			if err != nil || !back.Equals(s.merged()) {
+			back, err := d.Decode()
+			if err != nil || !back.Equals(s.Merged()) {
 				t.Errorf("the encoded histogram is another: %v", err)
 			}
 		})
@@ -47,14 +47,14 @@ func TestHistogramAgreesWithSorting(t *testing.T) {
 }
 
 func TestSeriesBounds(t *testing.T) {
-	s := newSeries(1000, 100)
-	s.record(900, -5) // before its start
-	s.record(1000, histMax+1)
-	s.record(1399, 1)
-	if len(s.parts) != 4 || s.parts[0].TotalCount() != 2 || s.parts[1] != nil || s.parts[3].TotalCount() != 1 {
-		t.Errorf("%d parts", len(s.parts))
+	s := NewSeries(1000, 100)
+	s.Record(900, -5) // before its start
+	s.Record(1000, HistMax+1)
+	s.Record(1399, 1)
+	if len(s.Parts) != 4 || s.Parts[0].TotalCount() != 2 || s.Parts[1] != nil || s.Parts[3].TotalCount() != 1 {
+		t.Errorf("%d parts", len(s.Parts))
 	}
-	if m := s.merged(); m.Min() != 0 || m.Max() < histMax {
+	if m := s.Merged(); m.Min() != 0 || m.Max() < HistMax {
 		t.Errorf("from %d to %d", m.Min(), m.Max())
 	}
 }

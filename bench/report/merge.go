@@ -1,9 +1,10 @@
-package bench
+package report
 
 import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // ErrMerge is wrapped by the error about results that cannot be added up.
@@ -20,16 +21,16 @@ func Merge(results ...*Result) (*Result, error) {
 	sum.Merged = max(sum.Merged, 1)
 	sum.Problems, sum.Warnings = slices.Clone(sum.Problems), slices.Clone(sum.Warnings)
 	sum.Connects, sum.Phases = slices.Clone(sum.Connects), slices.Clone(sum.Phases)
-	var faults faultLog
-	faults.mergeAll(sum.Faults)
+	var faults FaultLog
+	faults.MergeAll(sum.Faults)
 	for _, res := range results[1:] {
 		if err := sum.add(res); err != nil {
 			return nil, err
 		}
-		faults.mergeAll(res.Faults)
+		faults.MergeAll(res.Faults)
 	}
-	sum.Faults = faults.sorted()
-	sum.Crossed = sum.Options.Thresholds.crossed(&sum)
+	sum.Faults = faults.Sorted()
+	sum.Crossed = sum.CrossedThresholds()
 	return &sum, nil
 }
 
@@ -41,7 +42,7 @@ func (sum *Result) add(res *Result) error {
 		return fmt.Errorf("%w: results of %d and %d phases", ErrMerge, len(sum.Phases), len(res.Phases))
 	}
 	sum.Merged += max(res.Merged, 1)
-	sum.Started, sum.Ended = earlier(sum.Started, res.Started), later(sum.Ended, res.Ended)
+	sum.Started, sum.Ended = earlier(sum.Started, res.Started), Later(sum.Ended, res.Ended)
 	sum.Interrupted = sum.Interrupted || res.Interrupted
 	sum.Problems = append(sum.Problems, res.Problems...)
 	sum.Warnings = append(sum.Warnings, res.Warnings...)
@@ -101,13 +102,13 @@ func (p *Phase) addPhase(q *Phase) (err error) {
 	p.Gone += q.Gone
 	p.Early += q.Early
 	p.Ends += q.Ends
-	p.add(q.Trouble)
+	p.Add(q.Trouble)
 	if p.Seconds > 0 {
 		p.PerSecond = float64(p.Delivered) / p.Seconds
 	}
 	p.Spread = p.Spread.plus(q.Spread)
 	p.Server = more(p.Server, q.Server)
-	p.setCPUEach()
+	p.SetCPUEach()
 	p.Bench = p.Bench.plus(q.Bench)
 	p.Busy = max(p.Busy, q.Busy)
 	return nil
@@ -154,18 +155,18 @@ func (c *Connect) addConnect(d *Connect) (err error) {
 
 // plus adds up two distributions.
 func (d Distribution) plus(e Distribution) (Distribution, error) {
-	a, err := d.decode()
+	a, err := d.Decode()
 	if err != nil {
 		return d, err
 	}
-	b, err := e.decode()
+	b, err := e.Decode()
 	if err != nil {
 		return d, err
 	}
-	all := newHistogram()
+	all := NewHistogram()
 	all.Merge(a)
 	all.Merge(b)
-	return distribution(all), nil
+	return Summarize(all), nil
 }
 
 // add adds another distribution to d.
@@ -175,7 +176,7 @@ func (d *Distribution) add(e Distribution) (err error) {
 }
 
 func (s Spread) plus(t Spread) Spread {
-	return spread(slices.Concat(s.Means, t.Means), slices.Concat(s.Worsts, t.Worsts))
+	return NewSpread(slices.Concat(s.Means, t.Means), slices.Concat(s.Worsts, t.Worsts))
 }
 
 func (u Usage) plus(v Usage) Usage {
@@ -185,6 +186,21 @@ func (u Usage) plus(v Usage) Usage {
 // more returns the usage of one process that was seen more of.
 func more(a, b *Usage) *Usage {
 	if a == nil || b != nil && b.CPU > a.CPU {
+		return b
+	}
+	return a
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Later returns the later of two times.
+func Later(a, b time.Time) time.Time {
+	if b.After(a) {
 		return b
 	}
 	return a

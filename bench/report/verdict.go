@@ -1,4 +1,4 @@
-package bench
+package report
 
 import (
 	"fmt"
@@ -33,10 +33,10 @@ func (res *Result) verdict() []string {
 // answer says in a line what the run found out, as far as it did.
 func (res *Result) answer() string {
 	switch {
-	case res.Scenario == (Saturate{}).name():
+	case res.Scenario == "saturate":
 		return res.held()
 	case res.Memory != nil:
-		return fmt.Sprintf("%s take %.0f B of the server's memory each", count(res.Memory.Viewers, "viewer"), res.Memory.PerViewer)
+		return fmt.Sprintf("%s take %.0f B of the server's memory each", Count(res.Memory.Viewers, "viewer"), res.Memory.PerViewer)
 	}
 	var expected, delivered uint64
 	var worst *Phase
@@ -49,10 +49,10 @@ func (res *Result) answer() string {
 	}
 	switch {
 	case delivered > 0:
-		return fmt.Sprintf("%s of %s arrived, p99 %s", grouped(int64(delivered)), count(expected, "message"), micros(worst.Latency.P99))
+		return fmt.Sprintf("%s of %s arrived, p99 %s", Grouped(int64(delivered)), Count(expected, "message"), Micros(worst.Latency.P99))
 	case expected == 0 && len(res.Connects) > 0:
 		c := &res.Connects[len(res.Connects)-1]
-		return fmt.Sprintf("%s of %s joined, %s a second, p99 %s", grouped(int64(c.Joined)), count(c.Wanted, "viewer"), grouped(int64(c.PerSecond)), micros(c.Join.P99))
+		return fmt.Sprintf("%s of %s joined, %s a second, p99 %s", Grouped(int64(c.Joined)), Count(c.Wanted, "viewer"), Grouped(int64(c.PerSecond)), Micros(c.Join.P99))
 	default:
 		return ""
 	}
@@ -65,5 +65,5 @@ func (res *Result) held() string {
 		return "no step held"
 	}
 	return fmt.Sprintf("the server holds %s messages a second of %d bytes to %s: %s deliveries a second, p99 %s",
-		trim(h.Rate), h.Size, count(h.Viewers, "viewer"), grouped(int64(h.PerSecond)), micros(h.Latency.P99))
+		Trim(h.Rate), h.Size, Count(h.Viewers, "viewer"), Grouped(int64(h.PerSecond)), Micros(h.Latency.P99))
 }

@@ -1,4 +1,4 @@
-package bench
+package report
 
 import (
 	"fmt"
@@ -73,23 +73,16 @@ func (p *printer) table(rows [][]string) {
 func (res *Result) faultRows() [][]string {
 	rows := [][]string{{"who", "stage", "what happened", "how many", "for example"}}
 	for _, f := range res.Faults {
-		rows = append(rows, []string{f.Who, string(f.Stage), f.Reason, grouped(int64(f.Count)), clip(f.Example, 200)})
+		rows = append(rows, []string{f.Who, string(f.Stage), f.Reason, Grouped(int64(f.Count)), Clip(f.Example, 200)})
 	}
 	return rows
-}
-
-func clip(s string, n int) string {
-	if len(s) > n {
-		return s[:n] + "..."
-	}
-	return s
 }
 
 func (res *Result) connectRows() [][]string {
 	rows := [][]string{{"", "joined", "failed", "seconds", "a second", "p50", "p99", "max", "server CPU each"}}
 	for _, c := range res.Connects {
-		rows = append(rows, []string{c.Name, grouped(int64(c.Joined)), grouped(int64(c.Failed)), fmt.Sprintf("%.2f", c.Seconds), grouped(int64(c.PerSecond)),
-			micros(c.Join.P50), micros(c.Join.P99), micros(c.Join.Max), orDash(c.Server != nil, fmt.Sprintf("%.1f us", c.CPUEach))})
+		rows = append(rows, []string{c.Name, Grouped(int64(c.Joined)), Grouped(int64(c.Failed)), fmt.Sprintf("%.2f", c.Seconds), Grouped(int64(c.PerSecond)),
+			Micros(c.Join.P50), Micros(c.Join.P99), Micros(c.Join.Max), orDash(c.Server != nil, fmt.Sprintf("%.1f us", c.CPUEach))})
 	}
 	return rows
 }
@@ -123,18 +116,18 @@ var phaseCells = []struct {
 	traffic bool // means nothing where nothing was published
 	cell    func(*Phase) string
 }{
-	{"viewers", false, func(p *Phase) string { return grouped(int64(p.Viewers)) }},
-	{"messages a second", true, func(p *Phase) string { return fmt.Sprintf("%s x %d", trim(p.Rate), p.Rooms) }},
-	{"bytes", true, func(p *Phase) string { return grouped(int64(p.Size)) }},
+	{"viewers", false, func(p *Phase) string { return Grouped(int64(p.Viewers)) }},
+	{"messages a second", true, func(p *Phase) string { return fmt.Sprintf("%s x %d", Trim(p.Rate), p.Rooms) }},
+	{"bytes", true, func(p *Phase) string { return Grouped(int64(p.Size)) }},
 	{"seconds", false, func(p *Phase) string { return fmt.Sprintf("%.2f", p.Seconds) }},
-	{"expected", true, func(p *Phase) string { return grouped(int64(p.Expected)) }},
-	{"delivered", true, func(p *Phase) string { return grouped(int64(p.Delivered)) }},
-	{"missing", true, func(p *Phase) string { return grouped(int64(p.Missing)) }},
-	{"repeated", true, func(p *Phase) string { return grouped(int64(p.Repeated)) }},
-	{"out of order", true, func(p *Phase) string { return grouped(int64(p.Reordered)) }},
-	{"damaged", true, func(p *Phase) string { return grouped(int64(p.Damaged)) }},
-	{"connections lost", false, func(p *Phase) string { return grouped(int64(p.Gone)) }},
-	{"deliveries a second", true, func(p *Phase) string { return grouped(int64(p.PerSecond)) }},
+	{"expected", true, func(p *Phase) string { return Grouped(int64(p.Expected)) }},
+	{"delivered", true, func(p *Phase) string { return Grouped(int64(p.Delivered)) }},
+	{"missing", true, func(p *Phase) string { return Grouped(int64(p.Missing)) }},
+	{"repeated", true, func(p *Phase) string { return Grouped(int64(p.Repeated)) }},
+	{"out of order", true, func(p *Phase) string { return Grouped(int64(p.Reordered)) }},
+	{"damaged", true, func(p *Phase) string { return Grouped(int64(p.Damaged)) }},
+	{"connections lost", false, func(p *Phase) string { return Grouped(int64(p.Gone)) }},
+	{"deliveries a second", true, func(p *Phase) string { return Grouped(int64(p.PerSecond)) }},
 	{"latency p50", true, func(p *Phase) string { return p.ofLatency(p.Latency.P50) }},
 	{"p90", true, func(p *Phase) string { return p.ofLatency(p.Latency.P90) }},
 	{"p99", true, func(p *Phase) string { return p.ofLatency(p.Latency.P99) }},
@@ -142,21 +135,21 @@ var phaseCells = []struct {
 	{"max", true, func(p *Phase) string { return p.ofLatency(p.Latency.Max) }},
 	{"fastest viewer's mean", true, func(p *Phase) string { return p.ofLatency(p.Spread.Fastest) }},
 	{"slowest viewer's mean", true, func(p *Phase) string { return p.ofLatency(p.Spread.Slowest) }},
-	{"published late p99", true, func(p *Phase) string { return micros(p.SendLate.P99) }},
+	{"published late p99", true, func(p *Phase) string { return Micros(p.SendLate.P99) }},
 	{"server CPU a delivery", true, func(p *Phase) string {
 		return orDash(p.Server != nil && p.Delivered > 0, fmt.Sprintf("%.0f ns", p.CPUEach))
 	}},
 	{"server processors", false, func(p *Phase) string {
 		return p.ofServer(func(u *Usage) string { return fmt.Sprintf("%.2f", u.Cores) })
 	}},
-	{"server memory before", false, func(p *Phase) string { return p.ofServer(func(u *Usage) string { return size(u.RSSBefore) }) }},
-	{"server memory peak", false, func(p *Phase) string { return p.ofServer(func(u *Usage) string { return size(u.RSSPeak) }) }},
+	{"server memory before", false, func(p *Phase) string { return p.ofServer(func(u *Usage) string { return Size(u.RSSBefore) }) }},
+	{"server memory peak", false, func(p *Phase) string { return p.ofServer(func(u *Usage) string { return Size(u.RSSPeak) }) }},
 	{"bench processors", false, func(p *Phase) string { return fmt.Sprintf("%.2f", p.Bench.Cores) }},
 	{"machine busy", false, func(p *Phase) string { return fmt.Sprintf("%.0f %%", 100*p.Busy) }},
 }
 
 // ofLatency shows a latency, if any was measured.
-func (p *Phase) ofLatency(us int64) string { return orDash(p.Latency.Count > 0, micros(us)) }
+func (p *Phase) ofLatency(us int64) string { return orDash(p.Latency.Count > 0, Micros(us)) }
 
 func (p *Phase) ofServer(cell func(*Usage) string) string {
 	if p.Server == nil {
@@ -172,8 +165,6 @@ func orDash(known bool, cell string) string {
 	return cell
 }
 
-func trim(f float64) string { return fmt.Sprintf("%.6g", f) }
-
 func (res *Result) memoryRows() [][]string {
 	m := res.Memory
 	if m == nil {
@@ -181,11 +172,11 @@ func (res *Result) memoryRows() [][]string {
 	}
 	return [][]string{
 		{"", "server memory"},
-		{"without viewers", size(m.Before)},
-		{fmt.Sprintf("with %s viewers", grouped(int64(m.Viewers))), size(m.With)},
+		{"without viewers", Size(m.Before)},
+		{fmt.Sprintf("with %s viewers", Grouped(int64(m.Viewers))), Size(m.With)},
 		{"each", fmt.Sprintf("%.0f B", m.PerViewer)},
 		{"kernel's sockets, both ends, each", orDash(m.KernelPerViewer > 0, fmt.Sprintf("%.0f B", m.KernelPerViewer))},
-		{"TCP buffers, whole machine", size(m.BuffersWith)},
+		{"TCP buffers, whole machine", Size(m.BuffersWith)},
 		{"server processors while idle", fmt.Sprintf("%.4f", m.IdleCPU)},
 	}
 }
@@ -194,7 +185,7 @@ func (res *Result) memoryRows() [][]string {
 func (res *Result) sentences() (out []string) {
 	if s := res.Stalled; s != nil {
 		out = append(out, fmt.Sprintf("of %s who had stopped reading: %s closed by the server, %s caught up, %s skipped messages, %s still behind",
-			count(s.Viewers, "viewer"), grouped(int64(s.Closed)), grouped(int64(s.CaughtUp)), grouped(int64(s.Skipped)), grouped(int64(s.Behind))))
+			Count(s.Viewers, "viewer"), Grouped(int64(s.Closed)), Grouped(int64(s.CaughtUp)), Grouped(int64(s.Skipped)), Grouped(int64(s.Behind))))
 	}
 	return out
 }

@@ -1,41 +1,22 @@
-package bench
+package report
 
 import (
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // ErrThreshold is wrapped by the error of a run that crossed a threshold, and of
 // a comparison that did.
 var ErrThreshold = errors.New("bench: a threshold was crossed")
 
-// Thresholds are limits that decide whether a run passes. They hold for each
-// measured phase.
-type Thresholds struct {
-	// MaxP99 bounds the 99th percentile of the latency or, where nothing is
-	// published, of the time to join. 0 means no bound.
-	MaxP99 time.Duration `json:"max_p99_ns,omitempty"`
-
-	// MaxMissing is how many messages may be missing. By default none may, and a
-	// missing message is a problem like any other.
-	MaxMissing *uint64 `json:"max_missing,omitempty"`
-}
-
-func (t Thresholds) check() error {
-	if t.MaxP99 < 0 {
-		return refuse("a threshold of %v for the 99th percentile", t.MaxP99)
-	}
-	return nil
-}
-
-// crossed returns the thresholds that the result crosses, in words.
-func (t Thresholds) crossed(res *Result) (out []string) {
+// CrossedThresholds returns the thresholds of its options that the result crosses, in words.
+func (res *Result) CrossedThresholds() (out []string) {
+	t := res.Options.Thresholds
 	late := func(name string, d Distribution) {
 		if limit := t.MaxP99.Microseconds(); t.MaxP99 > 0 && d.Count > 0 && d.P99 > limit {
-			out = append(out, fmt.Sprintf("%s: p99 %s, the threshold is %s", name, micros(d.P99), micros(limit)))
+			out = append(out, fmt.Sprintf("%s: p99 %s, the threshold is %s", name, Micros(d.P99), Micros(limit)))
 		}
 	}
 	published := false
@@ -43,7 +24,7 @@ func (t Thresholds) crossed(res *Result) (out []string) {
 		p := &res.Phases[i]
 		published = published || p.Planned > 0
 		if t.MaxMissing != nil && p.Missing > *t.MaxMissing {
-			out = append(out, fmt.Sprintf("%s: %s missing, the threshold is %s", p.Name, count(p.Missing, "message"), grouped(int64(*t.MaxMissing))))
+			out = append(out, fmt.Sprintf("%s: %s missing, the threshold is %s", p.Name, Count(p.Missing, "message"), Grouped(int64(*t.MaxMissing))))
 		}
 		late(p.Name, p.Latency)
 	}
@@ -54,10 +35,6 @@ func (t Thresholds) crossed(res *Result) (out []string) {
 	}
 	return out
 }
-
-// tolerates reports whether thresholds, and not this phase alone, decide about
-// its missing messages.
-func (t Thresholds) tolerates() bool { return t.MaxMissing != nil }
 
 // Ratios are how many times as much as the first of some results the others may
 // show. 0 means that anything will do.
@@ -110,7 +87,7 @@ func above(most float64, names []string, results []*Result) (out []string) {
 				}
 				compared = true
 				if v > most*f.value {
-					out = append(out, fmt.Sprintf("%s: %s %s is %s times A's %s, the threshold is %s", letter(i+1), name, f.format(v), ratio(v, f.value, true), f.format(f.value), trim(most)))
+					out = append(out, fmt.Sprintf("%s: %s %s is %s times A's %s, the threshold is %s", letter(i+1), name, f.format(v), ratio(v, f.value, true), f.format(f.value), Trim(most)))
 				}
 			}
 			if !compared {

@@ -1,4 +1,4 @@
-package bench
+package report
 
 import (
 	"encoding/json"
@@ -29,8 +29,8 @@ func ReadFile(name string) (*Result, error) {
 	if err := json.Unmarshal(data, res); err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", name, ErrFile, err)
 	}
-	if res.Version != resultVersion || res.Scenario == "" {
-		return nil, fmt.Errorf("%s: %w of version %d", name, ErrFile, resultVersion)
+	if res.Version != ResultVersion || res.Scenario == "" {
+		return nil, fmt.Errorf("%s: %w of version %d", name, ErrFile, ResultVersion)
 	}
 	return res, nil
 }

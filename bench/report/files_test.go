@@ -1,4 +1,4 @@
-package bench
+package report
 
 import (
 	"bytes"
@@ -9,23 +9,25 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lectern/bench/workload"
 )
 
 // sample returns the result of an invented fanout; every latency is the same.
 func sample(viewers, latency int64) *Result {
-	s := newSeries(0, 0)
+	s := NewSeries(0, 0)
 	for range viewers * 100 {
-		s.record(0, latency)
+		s.Record(0, latency)
 	}
 	started := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	n := uint64(viewers * 100)
 	p := Phase{Name: "fanout", Started: started, Viewers: int(viewers), Rooms: 1, Rate: 50, Size: 256, Seconds: 2, Published: 100, Planned: 100,
-		Expected: n, Delivered: n, PerSecond: float64(n) / 2, Latency: distribution(s.merged()), Spread: spread([]int64{latency}, []int64{latency}),
+		Expected: n, Delivered: n, PerSecond: float64(n) / 2, Latency: Summarize(s.Merged()), Spread: NewSpread([]int64{latency}, []int64{latency}),
 		Server: &Usage{CPU: 1, Cores: 0.5, RSSBefore: 1 << 20, RSSAfter: 2 << 20, RSSPeak: 3 << 20}, CPUEach: 1e9 / float64(n),
 		Interval: 1, Series: []Point{{At: 1, Delivered: float64(n) / 2, P50: latency, P99: latency, Max: latency}, {At: 2, Delivered: float64(n) / 2, Max: latency}}}
 	c := Connect{Name: "connect", Wanted: int(viewers), Joined: int(viewers), Seconds: 1, PerSecond: float64(viewers), Join: p.Latency}
-	return &Result{Version: resultVersion, Scenario: "fanout", Label: "sample", Started: started, Ended: started.Add(time.Minute),
-		Options: Options{Viewers: int(viewers), Rooms: 1, Rate: 50, Size: 256}, Connects: []Connect{c}, Phases: []Phase{p}}
+	return &Result{Version: ResultVersion, Scenario: "fanout", Label: "sample", Started: started, Ended: started.Add(time.Minute),
+		Options: workload.Options{Viewers: int(viewers), Rooms: 1, Rate: 50, Size: 256}, Connects: []Connect{c}, Phases: []Phase{p}}
 }
 
 func TestFilesRoundTrip(t *testing.T) {
@@ -70,7 +72,7 @@ func TestMerge(t *testing.T) {
 	if p.Latency.Count != 4000 || p.Latency.P50 < 4995 || p.Latency.P50 > 5005 || p.Latency.Max < 4995 {
 		t.Errorf("latency %+v", p.Latency)
 	}
-	if h, err := p.Latency.decode(); err != nil || h.ValueAtPercentile(24) > 1001 {
+	if h, err := p.Latency.Decode(); err != nil || h.ValueAtPercentile(24) > 1001 {
 		t.Errorf("the first quarter is %v, %v", h.ValueAtPercentile(24), err)
 	}
 	if p.Series[0].Delivered != 500 || p.Series[1].Delivered != 500+1500 {
@@ -191,21 +193,30 @@ func TestReportOpensWithTheVerdict(t *testing.T) {
 	}
 }
 
-func TestParseStat(t *testing.T) {
-	cpu, err := parseStat([]byte("42 (a ) b) c) S 1 1 1 0 -1 4194560 100 0 0 0 250 150 0 0 20 0 5 0 100 1000 50"))
-	if err != nil || cpu != 4 {
-		t.Errorf("%v, %v", cpu, err)
+// TestResumedInFiles has what came of coming back written, read, compared and
+// added up.
+func TestResumedInFiles(t *testing.T) {
+	a := sample(10, 1000)
+	a.Scenario = "resume"
+	a.Resumed = &Resumed{Viewers: 5, History: "relay", Waves: 2, Resumes: 10, Recovered: 9, Unrecovered: 1, Seconds: 2, PerSecond: 5, Back: a.Phases[0].Latency}
+	a.Arrived = &Arrived{Viewers: 5, History: "host", Histories: 5, Asked: 2, Bytes: 5000, Largest: 1000, Told: a.Phases[0].Latency, Live: a.Phases[0].Latency}
+	sum, err := Merge(a, a)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, bad := range []string{"", "1 (x) S 1", "1 (x) S 1 1 1 0 -1 4194560 100 0 0 0 a b 0 0"} {
-		if _, err := parseStat([]byte(bad)); err == nil {
-			t.Errorf("%q is no stat", bad)
+	if r := sum.Resumed; r.Resumes != 20 || r.PerSecond != 10 || r.Back.Count != 2000 || a.Resumed.Resumes != 10 {
+		t.Errorf("%+v", r)
+	}
+	if r := sum.Arrived; r.Histories != 10 || r.Asked != 4 || r.Live.Count != 2000 {
+		t.Errorf("%+v", r)
+	}
+	var out bytes.Buffer
+	if err := errors.Join(a.WriteText(&out), WriteComparison(&out, a, sum), WritePage(filepath.Join(t.TempDir(), "p.html"), a)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"not recovered", "joined again", "requests that hosts got", "first live message p99"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
 		}
-	}
-	own, err := readProcess(os.Getpid())
-	if err != nil || own.rss < 1<<20 {
-		t.Errorf("%+v, %v", own, err)
-	}
-	if _, err := readProcess(1 << 30); !errors.Is(err, ErrNoProcess) {
-		t.Errorf("the error is %v", err)
 	}
 }

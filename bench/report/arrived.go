@@ -1,4 +1,4 @@
-package bench
+package report
 
 import "errors"
 
@@ -26,16 +26,16 @@ func (res *Result) arrivedRows() [][]string {
 	}
 	return [][]string{
 		{"", "coming late"},
-		{"viewers", grouped(int64(a.Viewers))},
-		{"of those with numbers", grouped(int64(a.Numbered))},
-		{"messages said before", grouped(int64(a.Messages))},
+		{"viewers", Grouped(int64(a.Viewers))},
+		{"of those with numbers", Grouped(int64(a.Numbered))},
+		{"messages said before", Grouped(int64(a.Messages))},
 		{"history kept by the", a.History},
-		{"histories", grouped(int64(a.Histories))},
-		{"of those truncated", grouped(int64(a.Truncated))},
-		{"misnumbered messages", grouped(int64(res.misnumbered()))},
-		{"requests that hosts got", orDash(a.History == "host", grouped(int64(a.Asked)))},
-		{"bytes of all histories", size(int64(a.Bytes))},
-		{"of the largest", size(int64(a.Largest))},
+		{"histories", Grouped(int64(a.Histories))},
+		{"of those truncated", Grouped(int64(a.Truncated))},
+		{"misnumbered messages", Grouped(int64(res.misnumbered()))},
+		{"requests that hosts got", orDash(a.History == "host", Grouped(int64(a.Asked)))},
+		{"bytes of all histories", Size(int64(a.Bytes))},
+		{"of the largest", Size(int64(a.Largest))},
 	}
 }
 

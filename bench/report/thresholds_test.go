@@ -1,4 +1,4 @@
-package bench
+package report
 
 import (
 	"bytes"
@@ -6,56 +6,33 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lectern/bench/workload"
 )
 
 func TestThresholds(t *testing.T) {
 	some := func(n uint64) *uint64 { return &n }
 	for name, test := range map[string]struct {
-		thresholds Thresholds
+		thresholds workload.Thresholds
 		change     func(*Result)
 		says       string // empty: nothing is crossed
 	}{
-		"none":           {Thresholds{}, func(r *Result) { r.Phases[0].Missing = 5 }, ""},
-		"in time":        {Thresholds{MaxP99: 2 * time.Millisecond}, func(*Result) {}, ""},
-		"late":           {Thresholds{MaxP99: 500 * time.Microsecond}, func(*Result) {}, "fanout: p99 1 ms"},
-		"few missing":    {Thresholds{MaxMissing: some(5)}, func(r *Result) { r.Phases[0].Missing = 5 }, ""},
-		"too many":       {Thresholds{MaxMissing: some(5)}, func(r *Result) { r.Phases[0].Missing = 6 }, "fanout: 6 messages missing, the threshold is 5"},
-		"one missing":    {Thresholds{MaxMissing: some(0)}, func(r *Result) { r.Phases[0].Missing = 1 }, "fanout: 1 message missing, the threshold is 0"},
-		"storm in time":  {Thresholds{MaxP99: 2 * time.Millisecond}, func(r *Result) { r.Phases = nil }, ""},
-		"storm too late": {Thresholds{MaxP99: 500 * time.Microsecond}, func(r *Result) { r.Phases = nil }, "connect: p99 1 ms"},
+		"none":           {workload.Thresholds{}, func(r *Result) { r.Phases[0].Missing = 5 }, ""},
+		"in time":        {workload.Thresholds{MaxP99: 2 * time.Millisecond}, func(*Result) {}, ""},
+		"late":           {workload.Thresholds{MaxP99: 500 * time.Microsecond}, func(*Result) {}, "fanout: p99 1 ms"},
+		"few missing":    {workload.Thresholds{MaxMissing: some(5)}, func(r *Result) { r.Phases[0].Missing = 5 }, ""},
+		"too many":       {workload.Thresholds{MaxMissing: some(5)}, func(r *Result) { r.Phases[0].Missing = 6 }, "fanout: 6 messages missing, the threshold is 5"},
+		"one missing":    {workload.Thresholds{MaxMissing: some(0)}, func(r *Result) { r.Phases[0].Missing = 1 }, "fanout: 1 message missing, the threshold is 0"},
+		"storm in time":  {workload.Thresholds{MaxP99: 2 * time.Millisecond}, func(r *Result) { r.Phases = nil }, ""},
+		"storm too late": {workload.Thresholds{MaxP99: 500 * time.Microsecond}, func(r *Result) { r.Phases = nil }, "connect: p99 1 ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			res := sample(10, 1000)
 			test.change(res)
-			got := strings.Join(test.thresholds.crossed(res), "; ")
+			res.Options.Thresholds = test.thresholds
+			got := strings.Join(res.CrossedThresholds(), "; ")
 			if (got == "") != (test.says == "") || !strings.HasPrefix(got, test.says) {
 				t.Errorf("crossed: %q", got)
-			}
-		})
-	}
-}
-
-// TestThresholdDecides has messages go missing in a run that tolerates as many
-// or fewer.
-func TestThresholdDecides(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		most uint64
-		want error
-	}{"tolerated": {8, nil}, "too many": {7, ErrThreshold}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := &relay{deliver: func(_, n int, m []byte) [][]byte {
-				if n == 5 {
-					return nil
-				}
-				return [][]byte{m}
-			}}
-			o := small(r.start(t))
-			o.Rate, o.Duration, o.Thresholds.MaxMissing = 50, 400*time.Millisecond, &test.most
-			res, err := runSmall(t, Fanout{}, o)
-			if !errors.Is(err, test.want) || errors.Is(err, ErrFailed) || res.Phases[0].Missing != 8 {
-				t.Errorf("%v, %d missing, %q", err, res.Phases[0].Missing, res.Problems)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package bench
+package report
 
 import "fmt"
 
@@ -11,11 +11,11 @@ type figure struct {
 	less   bool // less of it is better
 }
 
-func inMicros(v float64) string { return micros(int64(v)) }
-func inBytes(v float64) string  { return size(int64(v)) }
+func inMicros(v float64) string { return Micros(int64(v)) }
+func inBytes(v float64) string  { return Size(int64(v)) }
 func inNanos(v float64) string  { return fmt.Sprintf("%.0f ns", v) }
 func inCores(v float64) string  { return fmt.Sprintf("%.3f", v) }
-func inWhole(v float64) string  { return grouped(int64(v)) }
+func inWhole(v float64) string  { return Grouped(int64(v)) }
 
 // figures returns what of a result can be compared, in the order of the
 // report. What is not known is left out.
@@ -37,7 +37,7 @@ func (res *Result) figures() (out []figure) {
 			phases = []Phase{*h}
 			phases[0].Name = "highest that held"
 			add(phases[0].Name, "viewers", true, float64(h.Viewers), inWhole, false)
-			add(phases[0].Name, "messages a second", true, h.Rate, trim, false)
+			add(phases[0].Name, "messages a second", true, h.Rate, Trim, false)
 		}
 	}
 	for i := range phases {

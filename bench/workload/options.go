@@ -1,4 +1,6 @@
-package bench
+// Package workload says what load to make and where: options with their defaults
+// and limits, and templates of what a server wants to hear. It makes none itself.
+package workload
 
 import (
 	"errors"
@@ -48,29 +50,29 @@ type Options struct {
 
 // The limits of what can be asked for.
 const (
-	maxViewers  = 10_000_000
-	maxRate     = 10_000_000
-	maxSize     = 8 << 20
-	maxDuration = 24 * time.Hour
+	MaxViewers  = 10_000_000
+	MaxRate     = 10_000_000
+	MaxSize     = 8 << 20
+	MaxDuration = 24 * time.Hour
 )
 
 // ErrOptions is wrapped by every error about options that make no sense.
 var ErrOptions = errors.New("bench: cannot run with these options")
 
-// withDefaults fills what is zero, first from the scenario's own defaults.
-func (o Options) withDefaults(scenario Options) Options {
-	def(&o.URL, "ws://127.0.0.1:8765/")
-	def(&o.Viewers, scenario.Viewers)
-	def(&o.Rooms, max(1, len(o.RoomNames)))
-	def(&o.Rate, scenario.Rate)
-	def(&o.Size, scenario.Size)
-	def(&o.Size, 256)
-	def(&o.Duration, scenario.Duration)
-	def(&o.Warmup, time.Second)
-	def(&o.Clock, Monotonic)
-	def(&o.Window, 1000)
-	def(&o.Timeout, 10*time.Second)
-	def(&o.Drain, 10*time.Second)
+// WithDefaults fills what is zero, first from the scenario's own defaults.
+func (o Options) WithDefaults(scenario Options) Options {
+	SetDefault(&o.URL, "ws://127.0.0.1:8765/")
+	SetDefault(&o.Viewers, scenario.Viewers)
+	SetDefault(&o.Rooms, max(1, len(o.RoomNames)))
+	SetDefault(&o.Rate, scenario.Rate)
+	SetDefault(&o.Size, scenario.Size)
+	SetDefault(&o.Size, 256)
+	SetDefault(&o.Duration, scenario.Duration)
+	SetDefault(&o.Warmup, time.Second)
+	SetDefault(&o.Clock, Monotonic)
+	SetDefault(&o.Window, 1000)
+	SetDefault(&o.Timeout, 10*time.Second)
+	SetDefault(&o.Drain, 10*time.Second)
 	o.Warmup = max(o.Warmup, 0)
 	if o.Template == (Template{}) {
 		o.Template = presets["classroom"]
@@ -78,66 +80,114 @@ func (o Options) withDefaults(scenario Options) Options {
 	return o
 }
 
-func def[T comparable](p *T, value T) {
+// SetDefault sets what is zero.
+func SetDefault[T comparable](p *T, value T) {
 	var zero T
 	if *p == zero {
 		*p = value
 	}
 }
 
-// check refuses what cannot be run, with the reason.
-func (o Options) check() error {
+// Check refuses what cannot be run, with the reason.
+func (o Options) Check() error {
 	u, err := url.Parse(o.URL)
 	switch {
 	case err != nil:
-		return refuse("the URL %q does not parse: %v", o.URL, err)
+		return Refuse("the URL %q does not parse: %v", o.URL, err)
 	case u.Scheme != "ws" && u.Scheme != "wss":
-		return refuse("the URL %q is neither ws:// nor wss://", o.URL)
+		return Refuse("the URL %q is neither ws:// nor wss://", o.URL)
 	case u.Hostname() == "":
-		return refuse("the URL %q names no host", o.URL)
-	case o.Viewers < 1 || o.Viewers > maxViewers:
-		return refuse("%d viewers: it takes 1 to %d", o.Viewers, maxViewers)
+		return Refuse("the URL %q names no host", o.URL)
+	case o.Viewers < 1 || o.Viewers > MaxViewers:
+		return Refuse("%d viewers: it takes 1 to %d", o.Viewers, MaxViewers)
 	case o.Rooms < 1:
-		return refuse("%d rooms: it takes at least 1", o.Rooms)
+		return Refuse("%d rooms: it takes at least 1", o.Rooms)
 	case o.Rooms > o.Viewers:
-		return refuse("%d rooms for %d viewers: each room needs a viewer", o.Rooms, o.Viewers)
-	case !(o.Rate > 0 && o.Rate <= maxRate):
-		return refuse("a rate of %v messages a second: it takes more than 0 and at most %d", o.Rate, maxRate)
-	case o.Duration < 100*time.Millisecond || o.Duration > maxDuration:
-		return refuse("a duration of %v: it takes 100ms to %v", o.Duration, maxDuration)
+		return Refuse("%d rooms for %d viewers: each room needs a viewer", o.Rooms, o.Viewers)
+	case !(o.Rate > 0 && o.Rate <= MaxRate):
+		return Refuse("a rate of %v messages a second: it takes more than 0 and at most %d", o.Rate, MaxRate)
+	case o.Duration < 100*time.Millisecond || o.Duration > MaxDuration:
+		return Refuse("a duration of %v: it takes 100ms to %v", o.Duration, MaxDuration)
 	case o.Rate*o.Duration.Seconds() < 1:
-		return refuse("%v messages a second for %v is not one message", o.Rate, o.Duration)
+		return Refuse("%v messages a second for %v is not one message", o.Rate, o.Duration)
 	case o.Rate*(o.Duration+o.Warmup).Seconds() > math.MaxUint32/2:
-		return refuse("%v messages a second for %v are more than the stamp can count", o.Rate, o.Duration)
+		return Refuse("%v messages a second for %v are more than the stamp can count", o.Rate, o.Duration)
 	case o.ConnectRate < 0 || math.IsNaN(o.ConnectRate):
-		return refuse("a connect rate of %v a second", o.ConnectRate)
+		return Refuse("a connect rate of %v a second", o.ConnectRate)
 	case o.Window < 1:
-		return refuse("%d connections on their way at once: it takes at least 1", o.Window)
+		return Refuse("%d connections on their way at once: it takes at least 1", o.Window)
 	case o.Timeout < 0 || o.Drain < 0:
-		return refuse("a negative time limit")
+		return Refuse("a negative time limit")
 	case !o.StartAt.IsZero() && time.Until(o.StartAt) < 0:
-		return refuse("the start at %s is past", o.StartAt.Format(time.RFC3339))
+		return Refuse("the start at %s is past", o.StartAt.Format(time.RFC3339))
 	case o.PID < 0:
-		return refuse("process %d", o.PID)
+		return Refuse("process %d", o.PID)
 	case o.PID != 0 && o.Serve:
-		return refuse("both a process to watch and one to start: choose")
+		return Refuse("both a process to watch and one to start: choose")
 	case len(o.ServerCommand) > 0 && !o.Serve:
-		return refuse("a server command without --serve")
+		return Refuse("a server command without --serve")
 	case o.Serve && u.Scheme != "ws":
-		return refuse("--serve starts a ws:// server, the URL is %q", o.URL)
+		return Refuse("--serve starts a ws:// server, the URL is %q", o.URL)
 	case len(o.RoomNames) > 0 && o.Rooms != len(o.RoomNames):
-		return refuse("%d rooms, but %d names to join", o.Rooms, len(o.RoomNames))
+		return Refuse("%d rooms, but %d names to join", o.Rooms, len(o.RoomNames))
 	case o.Clock != Monotonic && o.Clock != Wall:
-		return refuse("the clock %q: there are %q and %q", o.Clock, Monotonic, Wall)
+		return Refuse("the clock %q: there are %q and %q", o.Clock, Monotonic, Wall)
 	}
 	for _, h := range o.Headers {
 		if name, _, ok := strings.Cut(h, ":"); !ok || strings.TrimSpace(name) == "" || strings.ContainsAny(h, "\r\n") {
-			return refuse("the header %q is not of the form Name: value", h)
+			return Refuse("the header %q is not of the form Name: value", h)
 		}
 	}
 	return errors.Join(o.Template.check(o), o.checkCreateKey(), o.Thresholds.check())
 }
 
-func refuse(format string, args ...any) error {
+// Refuse returns an error that wraps [ErrOptions].
+func Refuse(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrOptions, fmt.Sprintf(format, args...))
 }
+
+// A Clock names what the stamps count in.
+type Clock string
+
+// The clocks. Monotonic is the machine's CLOCK_MONOTONIC, the same for all
+// processes on it. Wall is the time of day, for viewers on other machines than
+// the host: their latencies are as right as the machines' clocks are.
+const (
+	Monotonic Clock = "monotonic"
+	Wall      Clock = "wall"
+)
+
+// Name returns what is measured: the label, or what the template is for.
+func (o Options) Name() string {
+	switch {
+	case o.Label != "":
+		return o.Label
+	case o.Template.Name == "classroom":
+		return "lectern"
+	default:
+		return o.Template.Name
+	}
+}
+
+// Thresholds are limits that decide whether a run passes. They hold for each
+// measured phase.
+type Thresholds struct {
+	// MaxP99 bounds the 99th percentile of the latency or, where nothing is
+	// published, of the time to join. 0 means no bound.
+	MaxP99 time.Duration `json:"max_p99_ns,omitempty"`
+
+	// MaxMissing is how many messages may be missing. By default none may, and a
+	// missing message is a problem like any other.
+	MaxMissing *uint64 `json:"max_missing,omitempty"`
+}
+
+func (t Thresholds) check() error {
+	if t.MaxP99 < 0 {
+		return Refuse("a threshold of %v for the 99th percentile", t.MaxP99)
+	}
+	return nil
+}
+
+// Tolerates reports whether thresholds, and not this phase alone, decide about
+// its missing messages.
+func (t Thresholds) Tolerates() bool { return t.MaxMissing != nil }

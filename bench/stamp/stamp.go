@@ -1,11 +1,13 @@
-package bench
+// Package stamp makes and checks the payloads of a load test's messages. Each says
+// itself which message it is, when it was due, and whether it is undamaged.
+package stamp
 
 import (
 	"hash/crc32"
 	"math"
 )
 
-// A stamp is the head of every payload. It is text that survives in a JSON
+// A Stamp is the head of every payload. It is text that survives in a JSON
 // string unescaped, of fixed width, its numbers in base 64, high digit first:
 //
 //	@LB  marker
@@ -19,34 +21,34 @@ import (
 //
 // The two checks tell a message whose body was damaged, which still counts as
 // arrived, from one whose number cannot be trusted.
-type stamp struct {
-	kind byte
-	room uint32 // 24 bits
-	seq  uint32
-	due  int64 // nanoseconds of the run's clock
-	size int   // bytes of the payload
+type Stamp struct {
+	Kind byte
+	Room uint32 // 24 bits
+	Seq  uint32
+	Due  int64 // nanoseconds of the run's clock
+	Size int   // bytes of the payload
 }
 
 // The kinds of messages.
 const (
-	kindWarm  = 'w' // checked, but not measured
-	kindTrue  = 'm' // measured
-	kindFence = 'e' // the measured phase is over: all before it should be there
+	Warm     = 'w' // checked, but not measured
+	Measured = 'm' // measured
+	Fence    = 'e' // the measured phase is over: all before it should be there
 
-	kindWarmFence = 'x' // the warm-up is over
+	WarmFence = 'x' // the warm-up is over
 )
 
 const (
-	marker = "@LB"
+	Marker = "@LB"
 
-	kindAt   = len(marker)
-	roomAt   = kindAt + 1
-	seqAt    = roomAt + 4
-	dueAt    = seqAt + 6
-	sizeAt   = dueAt + 11
-	headAt   = sizeAt + 4
-	bodySum  = headAt + 3
-	stampLen = bodySum + 6
+	kindAt  = len(Marker)
+	roomAt  = kindAt + 1
+	SeqAt   = roomAt + 4
+	dueAt   = SeqAt + 6
+	sizeAt  = dueAt + 11
+	headAt  = sizeAt + 4
+	bodySum = headAt + 3
+	Len     = bodySum + 6
 
 	maxStamped = 1<<24 - 1 // bytes of a payload: four digits
 	headBits   = 1<<18 - 1 // what three digits hold
@@ -83,21 +85,21 @@ func parseDigits(b []byte) (v uint64, ok bool) {
 	return v, bad < 64
 }
 
-// append adds the payload to b: the stamp, and a body that fills it up to
+// Append adds the payload to b: the stamp, and a body that fills it up to
 // s.size bytes, which must be stampLen at least.
-func (s stamp) append(b []byte) []byte {
+func (s Stamp) Append(b []byte) []byte {
 	at := len(b)
-	b = append(b, marker...)
-	b = append(b, s.kind)
-	b = appendDigits(b, uint64(s.room), 4)
-	b = appendDigits(b, uint64(s.seq), 6)
-	b = appendDigits(b, uint64(s.due), 11)
-	b = appendDigits(b, uint64(s.size), 4)
+	b = append(b, Marker...)
+	b = append(b, s.Kind)
+	b = appendDigits(b, uint64(s.Room), 4)
+	b = appendDigits(b, uint64(s.Seq), 6)
+	b = appendDigits(b, uint64(s.Due), 11)
+	b = appendDigits(b, uint64(s.Size), 4)
 	b = appendDigits(b, uint64(crc32.Checksum(b[at:], castagnoli))&headBits, 3)
 	sumAt := len(b)
 	b = append(b, "cccccc"...)
 	bodyAt := len(b)
-	b = appendBody(b, s.seq, s.size-stampLen)
+	b = appendBody(b, s.Seq, s.Size-Len)
 	appendDigits(b[:sumAt], uint64(crc32.Checksum(b[bodyAt:], castagnoli)), 6)
 	return b
 }
@@ -106,31 +108,31 @@ func (s stamp) append(b []byte) []byte {
 type verdict byte
 
 const (
-	intact      verdict = iota
+	Intact      verdict = iota
 	bodyDamaged         // the number is right, the body is not
-	allDamaged          // nothing of it can be trusted
+	AllDamaged          // nothing of it can be trusted
 )
 
-// parseStamp reads the payload that b begins with. size is the number of bytes
+// Parse reads the payload that b begins with. size is the number of bytes
 // it occupies.
-func parseStamp(b []byte) (s stamp, v verdict) {
-	if len(b) < stampLen {
-		return s, allDamaged
+func Parse(b []byte) (s Stamp, v verdict) {
+	if len(b) < Len {
+		return s, AllDamaged
 	}
-	room, ok1 := parseDigits(b[roomAt:seqAt])
-	seq, ok2 := parseDigits(b[seqAt:dueAt])
+	room, ok1 := parseDigits(b[roomAt:SeqAt])
+	seq, ok2 := parseDigits(b[SeqAt:dueAt])
 	due, ok3 := parseDigits(b[dueAt:sizeAt])
 	size, ok4 := parseDigits(b[sizeAt:headAt])
 	head, ok5 := parseDigits(b[headAt:bodySum])
-	sum, ok6 := parseDigits(b[bodySum:stampLen])
+	sum, ok6 := parseDigits(b[bodySum:Len])
 	if !(ok1 && ok2 && ok3 && ok4 && ok5) || head != uint64(crc32.Checksum(b[:headAt], castagnoli))&headBits || seq > math.MaxUint32 {
-		return s, allDamaged
+		return s, AllDamaged
 	}
-	s = stamp{kind: b[kindAt], room: uint32(room), seq: uint32(seq), due: int64(due), size: int(size)}
-	if !ok6 || s.size < stampLen || s.size > len(b) || sum != uint64(crc32.Checksum(b[stampLen:s.size], castagnoli)) {
+	s = Stamp{Kind: b[kindAt], Room: uint32(room), Seq: uint32(seq), Due: int64(due), Size: int(size)}
+	if !ok6 || s.Size < Len || s.Size > len(b) || sum != uint64(crc32.Checksum(b[Len:s.Size], castagnoli)) {
 		return s, bodyDamaged
 	}
-	return s, intact
+	return s, Intact
 }
 
 // filler is printable text without quotes or backslashes that does not repeat

@@ -2,10 +2,16 @@ package bench
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
+
+	"github.com/gobwas/ws"
+
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+	"lectern/bench/workload"
+	"lectern/frame"
 )
 
 // testViewer returns a viewer that has joined a room, without a connection.
@@ -14,23 +20,23 @@ func testViewer(verbatim bool) *viewer {
 	if verbatim {
 		rm.record = newRecord(1)
 	}
-	c := &crowd{options: Options{Template: presets["topic"]}, rooms: []*room{rm}}
-	l := &lane{clock: newTicker(Monotonic), latency: newSeries(0, 0)}
+	c := &crowd{options: workload.Options{Template: preset("topic")}, rooms: []*room{rm}}
+	l := &lane{clock: newTicker(workload.Monotonic), latency: report.NewSeries(0, 0)}
 	return &viewer{crowd: c, lane: l, room: rm, state: live, reads: true}
 }
 
 // messages publishes n messages and returns their frames in one piece.
-func (v *viewer) messages(from, n uint32, size int) (wire []byte) {
+func (v *viewer) messages(from, n uint32, size int) (all []byte) {
 	for seq := from; seq < from+n; seq++ {
-		frame := appendServerHeader(nil, opText, size)
-		header := len(frame)
-		frame = stamp{kindTrue, v.room.tag, seq, 1, size}.append(frame)
+		b := frame.AppendHeader(nil, ws.OpText, size)
+		header := len(b)
+		b = stamp.Stamp{Kind: stamp.Measured, Room: v.room.tag, Seq: seq, Due: 1, Size: size}.Append(b)
 		if v.room.record != nil {
-			v.room.record.put(&entry{frame: frame, due: 1, seq: seq, kind: kindTrue, header: byte(header)})
+			v.room.record.put(&entry{frame: b, due: 1, seq: seq, kind: stamp.Measured, header: byte(header)})
 		}
-		wire = append(wire, frame...)
+		all = append(all, b...)
 	}
-	return wire
+	return all
 }
 
 // TestStreamCutAnywhere gives a viewer the same bytes in pieces of every
@@ -40,12 +46,12 @@ func TestStreamCutAnywhere(t *testing.T) {
 		for _, control := range []string{"", "\x89\x04ping", "\x8a\x00", "\x81\x05other", "\x01\x03oth\x80\x02er"} {
 			t.Run(fmt.Sprintf("verbatim %t, between %q", verbatim, control), func(t *testing.T) {
 				v := testViewer(verbatim)
-				wire := slices.Concat(v.messages(1, 3, 100), []byte(control), v.messages(4, 3, 200))
-				for piece := 1; piece <= len(wire); piece++ {
+				all := slices.Concat(v.messages(1, 3, 100), []byte(control), v.messages(4, 3, 200))
+				for piece := 1; piece <= len(all); piece++ {
 					v := testViewer(verbatim)
 					v.messages(1, 3, 100)
 					v.messages(4, 3, 200)
-					for chunk := range slices.Chunk(wire, piece) {
+					for chunk := range slices.Chunk(all, piece) {
 						v.Receive(bytes.Clone(chunk))
 					}
 					if v.state != live || v.count != 6 || v.next != 7 || v.stream != nil {
@@ -63,18 +69,18 @@ func TestStreamCutAnywhere(t *testing.T) {
 func TestStreamRules(t *testing.T) {
 	for name, test := range map[string]struct {
 		seqs []uint32
-		want Trouble
+		want report.Trouble
 	}{
-		"in order":                 {[]uint32{1, 2, 3, 4}, Trouble{}},
-		"one missing":              {[]uint32{1, 2, 4}, Trouble{Missing: 1}},
-		"two missing":              {[]uint32{1, 4}, Trouble{Missing: 2}},
-		"the last missing":         {[]uint32{1, 2, 3}, Trouble{Missing: 1}},
-		"swapped":                  {[]uint32{1, 3, 2, 4}, Trouble{Reordered: 1}},
-		"one goes to the end":      {[]uint32{1, 3, 4, 2}, Trouble{Reordered: 1}},
-		"backwards":                {[]uint32{1, 4, 3, 2}, Trouble{Reordered: 2}},
-		"repeated":                 {[]uint32{1, 2, 2, 3, 4}, Trouble{Repeated: 1}},
-		"repeated later":           {[]uint32{1, 2, 3, 4, 2, 2}, Trouble{Repeated: 2}},
-		"reordered, then repeated": {[]uint32{1, 3, 2, 2, 4}, Trouble{Reordered: 1, Repeated: 1}},
+		"in order":                 {[]uint32{1, 2, 3, 4}, report.Trouble{}},
+		"one missing":              {[]uint32{1, 2, 4}, report.Trouble{Missing: 1}},
+		"two missing":              {[]uint32{1, 4}, report.Trouble{Missing: 2}},
+		"the last missing":         {[]uint32{1, 2, 3}, report.Trouble{Missing: 1}},
+		"swapped":                  {[]uint32{1, 3, 2, 4}, report.Trouble{Reordered: 1}},
+		"one goes to the end":      {[]uint32{1, 3, 4, 2}, report.Trouble{Reordered: 1}},
+		"backwards":                {[]uint32{1, 4, 3, 2}, report.Trouble{Reordered: 2}},
+		"repeated":                 {[]uint32{1, 2, 2, 3, 4}, report.Trouble{Repeated: 1}},
+		"repeated later":           {[]uint32{1, 2, 3, 4, 2, 2}, report.Trouble{Repeated: 2}},
+		"reordered, then repeated": {[]uint32{1, 3, 2, 2, 4}, report.Trouble{Reordered: 1, Repeated: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := testViewer(false)
@@ -93,11 +99,11 @@ func TestManyMessagesInOneFrame(t *testing.T) {
 	var text []byte
 	for seq := range uint32(5) {
 		text = append(text, `{"push":{"data":"`...)
-		text = stamp{kindTrue, 7, seq + 1, 1, 64}.append(text)
+		text = stamp.Stamp{Kind: stamp.Measured, Room: 7, Seq: seq + 1, Due: 1, Size: 64}.Append(text)
 		text = append(text, "\"}}\n"...)
 	}
 	text = append(text, "@LB and nothing"...)
-	v.Receive(append(appendServerHeader(nil, opText, len(text)), text...))
+	v.Receive(append(frame.AppendHeader(nil, ws.OpText, len(text)), text...))
 	if v.count != 5 || v.stream.damaged != 1 {
 		t.Errorf("%d messages, %+v", v.count, v.stream)
 	}
@@ -113,36 +119,14 @@ func TestGapsAreBounded(t *testing.T) {
 	}
 }
 
-func TestClientFrame(t *testing.T) {
-	for _, n := range []int{0, 1, 7, 8, 9, 125, 126, 65535, 65536} {
-		payload := bytes.Repeat([]byte("x"), n)
-		b := appendClientFrame(nil, opText, payload)
-		header := len(b) - n - 4
-		if b[1]&bitMask == 0 {
-			t.Fatalf("%d bytes: not masked", n)
-		}
-		key := b[header : header+4]
-		for i, c := range b[header+4:] {
-			if c^key[i&3] != 'x' {
-				t.Fatalf("%d bytes: byte %d is masked wrong", n, i)
-			}
-		}
-		b[1] &^= bitMask
-		f, used, _, err := parseFrame(append(b[:header:header], payload...))
-		if err != nil || used != header+n || len(f.payload) != n || f.op != opText {
-			t.Errorf("%d bytes: %+v, %d, %v", n, f, used, err)
-		}
-	}
-}
-
 // TestReceivingDoesNotAllocate covers the way that nearly every delivery goes.
 func TestReceivingDoesNotAllocate(t *testing.T) {
 	v := testViewer(true)
 	v.Receive(v.messages(1, 1, 128))
-	wire := v.messages(2, 1000, 128)
+	all := v.messages(2, 1000, 128)
 	at := 0
 	if n := testing.AllocsPerRun(9, func() {
-		v.Receive(wire[at : at+100*130])
+		v.Receive(all[at : at+100*130])
 		at += 100 * 130
 	}); n != 0 {
 		t.Errorf("%v allocations for a hundred messages", n)
@@ -153,11 +137,11 @@ func BenchmarkReceive(b *testing.B) {
 	for _, verbatim := range []bool{true, false} {
 		b.Run(fmt.Sprintf("verbatim=%t", verbatim), func(b *testing.B) {
 			v := testViewer(verbatim)
-			wire := v.messages(1, 100, 128)
+			all := v.messages(1, 100, 128)
 			b.SetBytes(130)
 			for b.Loop() {
 				v.next = 1
-				v.Receive(wire)
+				v.Receive(all)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100, "ns/message")
 		})
@@ -169,34 +153,14 @@ func FuzzReceive(f *testing.F) {
 	f.Add(v.messages(1, 3, 64), 5)
 	f.Add([]byte("\x89\x04ping\x88\x02\x03\xe8"), 1)
 	f.Add([]byte("\x01\x03abc\x80\x03def\xff"), 3)
-	f.Fuzz(func(t *testing.T, wire []byte, piece int) {
+	f.Fuzz(func(t *testing.T, all []byte, piece int) {
 		v := testViewer(true)
 		v.messages(1, 10, 64)
-		for chunk := range slices.Chunk(wire, max(piece, 1)) {
+		for chunk := range slices.Chunk(all, max(piece, 1)) {
 			v.Receive(bytes.Clone(chunk))
 		}
 		if v.state != live && v.state != ended {
 			t.Errorf("state %d", v.state)
-		}
-	})
-}
-
-func FuzzParseFrame(f *testing.F) {
-	f.Add([]byte("\x81\x05hello"))
-	f.Add([]byte("\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		frame, used, need, err := parseFrame(b)
-		switch {
-		case err != nil:
-			if !errors.Is(err, errGarbage) {
-				t.Errorf("undocumented: %v", err)
-			}
-		case used == 0:
-			if need <= len(b) {
-				t.Errorf("it needs %d bytes and has %d", need, len(b))
-			}
-		case used > len(b) || len(frame.payload) > used:
-			t.Errorf("%d bytes of %d", used, len(b))
 		}
 	})
 }
@@ -206,11 +170,11 @@ func FuzzParseFrame(f *testing.F) {
 func TestRecordForgets(t *testing.T) {
 	v := testViewer(true)
 	v.room.record = newRecord(1 << 20)
-	wire := v.messages(1, 3*leastSlots, 100)
+	all := v.messages(1, 3*leastSlots, 100)
 	if len(v.room.record.slots) != leastSlots || v.room.record.at(1) != nil || v.room.record.at(3*leastSlots) == nil {
 		t.Fatalf("%d slots", len(v.room.record.slots))
 	}
-	v.Receive(wire)
+	v.Receive(all)
 	if v.count != 3*leastSlots || v.stream != nil {
 		t.Errorf("%d messages, %+v", v.count, v.stream)
 	}
