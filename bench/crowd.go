@@ -34,8 +34,8 @@ type crowd struct {
 	hostTells bool   // immutable; hosts answer when they are asked for the history
 	numbers   bool   // immutable; some viewers ask for numbered messages
 
-	seats func(i int) *seat // immutable; makes the seat of viewer i; nil: they have none
-	away  chan departure    // viewers who have dropped and are to come back; each is in it once at most
+	memberships func(i int) *membership // immutable; makes the membership of viewer i; nil unless the scenario looks at numbers
+	away        chan departure          // viewers that have dropped and will come back; each is in it once at most
 
 	pool    *netpoll.Pool   // immutable; nil for wss
 	pumps   sync.WaitGroup  // the goroutines of viewers over TLS
@@ -116,9 +116,9 @@ func (c *crowd) begin(ctx context.Context) {
 	index := c.started
 	c.started++
 	v := &viewer{crowd: c, lane: c.lanes[index%len(c.lanes)], room: c.rooms[index%len(c.rooms)], index: int32(index), reads: true}
-	if c.seats != nil {
-		v.seat = c.seats(index)
-		v.numbered = v.seat.numbered
+	if c.memberships != nil {
+		v.membership = c.memberships(index)
+		v.numbered = v.membership.numbered
 	}
 	if err := c.dial(ctx, v); err != nil {
 		c.unmade++

@@ -98,7 +98,7 @@ func (v *viewer) closed(payload []byte) {
 // text acts on a message: published ones that it holds are counted, one or
 // many; otherwise it is an answer to the join, a ping, or something else.
 func (v *viewer) text(b []byte, size int, now int64) {
-	if v.seat != nil && isHistory(b) {
+	if v.membership != nil && isHistory(b) {
 		v.history(b, now)
 		return
 	}
@@ -113,7 +113,7 @@ func (v *viewer) text(b []byte, size int, now int64) {
 	if v.state == joining {
 		switch {
 		case bytes.Contains(b, []byte(t.Joined)):
-			if v.seat == nil || v.sit(b, now) {
+			if v.membership == nil || v.admit(b, now) {
 				v.join()
 			}
 		case t.Refused != "" && bytes.Contains(b, []byte(t.Refused)):

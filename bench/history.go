@@ -144,7 +144,7 @@ func newArrivals(start int64) arrivals {
 
 // history takes a history, after which the viewer is live.
 func (v *viewer) history(text []byte, now int64) {
-	s, a := v.seat, &v.lane.arrivals
+	s, a := v.membership, &v.lane.arrivals
 	if !s.waits {
 		v.wrongHistory("a history that it did not ask for", "")
 		return

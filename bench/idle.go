@@ -73,5 +73,5 @@ func (Idle) run(ctx context.Context, r *runner) error {
 	if lost := r.crowd.lanes.lost(); lost > 0 {
 		r.problem("%s lost the connection while idle", report.Count(lost, "viewer"))
 	}
-	return r.probe(ctx) // whoever sat there must still be served
+	return r.probe(ctx) // the server must still serve them
 }

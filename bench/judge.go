@@ -21,7 +21,7 @@ func (r *runner) judgePhase(p report.Phase) {
 }
 
 // judgeFaults makes a problem of what happened to connections outside of any
-// measured phase. Where connections are meant to break that is none.
+// measured phase. Scenarios that break connections on purpose are left out.
 func (r *runner) judgeFaults() {
 	if len(r.result.Problems) > 0 || r.result.Scenario == (Saturate{}).name() {
 		return

@@ -21,7 +21,7 @@ var errLane = errors.New("the bench's own worker did not answer in time")
 // their own and share lanes under their lock.
 type lane struct {
 	worker *netpoll.Worker // immutable; nil for TLS
-	mu     sync.Mutex      // held by whoever touches a lane without a worker
+	mu     sync.Mutex      // held to touch a lane that has no worker
 	clock  *ticker         // immutable
 
 	viewers []*viewer       // owned by the lane

@@ -98,8 +98,8 @@ func (s Late) before(ctx context.Context, r *runner) error {
 	return nil
 }
 
-// untilLive waits until everybody who is there has got a live message, or had
-// the time to.
+// untilLive waits until every viewer has got a live message, or the time for that
+// is over.
 func (s Late) untilLive(ctx context.Context, r *runner) {
 	lanes := r.crowd.lanes
 	deadline := time.Now().Add(r.options.Timeout)
@@ -123,9 +123,9 @@ func (s Late) report(r *runner) error {
 			if v.numbered {
 				out.Numbered++
 			}
-			if v.state != ended && v.seat.waits && !r.result.Interrupted {
+			if v.state != ended && v.membership.waits && !r.result.Interrupted {
 				l.faults.Note(v.who(), report.StageHistory, "no answer in time", "")
-				v.seat.waits = false // once is enough
+				v.membership.waits = false // once is enough
 			}
 		}
 	})

@@ -121,9 +121,9 @@ func TestHistoryEndsTooEarly(t *testing.T) {
 	_, said := v.classroomMessages(1, 9)
 	rm := &lectureRoom{messages: said[:5]}
 	v.room.from.Store(8)
-	v.seat.told, v.next = 5, 6
+	v.membership.told, v.next = 5, 6
 	v.Receive(frameOf(rm.history(0)))
-	if v.seat.waits || v.next != 6 || len(v.lane.faults.Faults) != 0 {
+	if v.membership.waits || v.next != 6 || len(v.lane.faults.Faults) != 0 {
 		t.Fatalf("next %d, %+v", v.next, v.lane.faults.Faults)
 	}
 	v.Receive(frameOf(said[7]))
@@ -135,7 +135,7 @@ func TestHistoryEndsTooEarly(t *testing.T) {
 func TestMessagesBeforeTheHistory(t *testing.T) {
 	v := lateViewer(true)
 	_, said := v.classroomMessages(1, 5)
-	v.seat.told, v.next = 3, 4
+	v.membership.told, v.next = 3, 4
 	v.Receive(slices.Concat(frameOf(said[3]), frameOf((&lectureRoom{messages: said}).history(0))))
 	if f := v.lane.faults.Faults; len(f) != 1 || f[0].Reason != "messages before the history" || f[0].Count != 1 {
 		t.Errorf("%+v", f)
@@ -146,7 +146,7 @@ func TestMessagesBeforeTheHistory(t *testing.T) {
 func lateViewer(verbatim bool) *viewer {
 	v := testViewer(verbatim)
 	v.crowd.options.Template = preset("classroom")
-	v.seat = &seat{asks: true, waits: true}
+	v.membership = &membership{asks: true, waits: true}
 	v.lane.arrivals = newArrivals(0)
 	v.lane.resumes = newResumes(0)
 	v.next = 1
@@ -185,7 +185,7 @@ func TestHistoryCutAnywhere(t *testing.T) {
 				wire, _ := a.classroomMessages(4, 3)
 				b := new(viewer)
 				*b = *a
-				b.seat = &seat{asks: true, waits: true}
+				b.membership = &membership{asks: true, waits: true}
 				// The second gets another history of the same length first.
 				wire = append(frameOf((&lectureRoom{messages: said}).history(0)), wire...)
 				for chunk := range slices.Chunk(wire, piece) {
@@ -195,7 +195,7 @@ func TestHistoryCutAnywhere(t *testing.T) {
 					b.Receive(bytes.Clone(chunk))
 				}
 				for _, v := range []*viewer{a, b} {
-					if v.state != live || v.seat.waits || v.count != 3 || v.next != 7 || v.stream != nil || len(v.lane.faults.Faults) != 0 {
+					if v.state != live || v.membership.waits || v.count != 3 || v.next != 7 || v.stream != nil || len(v.lane.faults.Faults) != 0 {
 						t.Fatalf("pieces of %d: state %d, %d messages, next %d, %+v, %+v", piece, v.state, v.count, v.next, v.stream, v.lane.faults.Faults)
 					}
 				}
@@ -217,7 +217,7 @@ func TestSharedFramesPart(t *testing.T) {
 	for i := range viewers {
 		v := new(viewer)
 		*v = *base
-		v.seat = &seat{asks: true, waits: true}
+		v.membership = &membership{asks: true, waits: true}
 		text := []byte(strings.Repeat("x", size))
 		text[i*size/viewers] = 'y'
 		all, wires = append(all, v), append(wires, frameOf(text))
@@ -228,7 +228,7 @@ func TestSharedFramesPart(t *testing.T) {
 		}
 	}
 	for i, v := range all {
-		if v.state != live || v.seat.frame != nil || v.matched != 0 {
+		if v.state != live || v.membership.frame != nil || v.matched != 0 {
 			t.Errorf("viewer %d: state %d, %d bytes matched", i, v.state, v.matched)
 		}
 	}

@@ -162,7 +162,7 @@ func (r *runner) waitFor(ctx context.Context, at time.Time) {
 	if wait := time.Until(at); wait > time.Second {
 		r.show.say("waiting for %s", at.Format(time.TimeOnly))
 	}
-	_ = sleep(ctx, time.Until(at)-leadTime) // whoever ends ctx sees it in the phase
+	_ = sleep(ctx, time.Until(at)-leadTime) // the phase looks at ctx
 }
 
 // muster begins a phase in all lanes and returns how many viewers are in it.
@@ -184,8 +184,8 @@ func (r *runner) muster(p plan, start, interval int64) (members int, err error) 
 		for _, v := range l.viewers {
 			v.count, v.sum, v.worst, v.stream, v.past = 0, 0, 0, nil, false
 			v.from = 0
-			if v.seat != nil {
-				v.seat.announced = 0
+			if v.membership != nil {
+				v.membership.announced = 0
 			}
 			if v.state == live && (p.watch == nil || p.watch(v)) {
 				v.phase = l.phase
@@ -296,7 +296,7 @@ func (r *runner) collect(out *report.Phase, p plan, finished int64) error {
 				continue
 			}
 			collectViewer(out, v)
-			if v.count > 0 && (v.seat == nil || !v.seat.returns) {
+			if v.count > 0 && (v.membership == nil || !v.membership.returns) {
 				means = append(means, int64(v.sum/uint64(v.count)))
 				worsts = append(worsts, int64(v.worst))
 			}
@@ -340,8 +340,8 @@ func (r *runner) collect(out *report.Phase, p plan, finished int64) error {
 // collectViewer adds what one viewer saw.
 func collectViewer(out *report.Phase, v *viewer) {
 	expected := v.room.expected(span{v.from, cmp.Or(v.until, math.MaxUint32)})
-	if v.seat != nil {
-		expected = v.seat.expected(v.room)
+	if v.membership != nil {
+		expected = v.membership.expected(v.room)
 	}
 	if v.room.remote {
 		expected = max(expected, uint64(v.count)) // unless it is known, what came is all there was

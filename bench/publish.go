@@ -23,9 +23,9 @@ const (
 	// when a phase is broken off.
 	lastWrite = 500 * time.Millisecond
 
-	// A fence is sent again, because the server may lose one, to viewers who have
-	// not seen it within this time. What all have seen is not repeated: it would
-	// make the server's CPU for a delivery larger than it is.
+	// The server may lose a fence, so it is sent again while a viewer has not seen
+	// it, after this time. A fence that all have seen is not repeated: repeating
+	// would add to the server's CPU for each delivery.
 	fences     = 3
 	fenceEvery = 500 * time.Millisecond
 
@@ -65,7 +65,8 @@ type publisher interface {
 	// end says that the phase is over: the room expects nothing after the last
 	// message.
 	end()
-	// fence tells the viewers so: whoever sees the fence has seen what there was.
+	// fence tells the viewers so: a viewer that sees the fence has seen all messages
+	// before it.
 	fence(kind byte)
 	// err returns why nothing more can be published.
 	err() error

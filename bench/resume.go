@@ -90,7 +90,7 @@ func (s Resume) run(ctx context.Context, r *runner) error {
 	err = r.crowd.lanes.do(func(l *lane) {
 		l.resumes = newResumes(begun)
 		for _, v := range l.viewers {
-			v.seat.returns = int(v.index) < returning
+			v.membership.returns = int(v.index) < returning
 		}
 	})
 	if err != nil {
@@ -124,7 +124,7 @@ const dropAtOnce = 64
 // run has waves of viewers drop, and all of them come back.
 func (w *waves) run(ctx context.Context) error {
 	r := w.runner
-	returnCtx, stop := context.WithCancel(context.WithoutCancel(ctx)) // whoever is away comes back all the same
+	returnCtx, stop := context.WithCancel(context.WithoutCancel(ctx)) // viewers that are away come back even then
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -145,7 +145,7 @@ func (w *waves) run(ctx context.Context) error {
 		}
 	}
 	err := r.each(func(v *viewer) {
-		if v.state == live && v.seat.leaving {
+		if v.state == live && v.membership.leaving {
 			v.drop() // what was to cut it off has not come
 		}
 	})
@@ -168,11 +168,11 @@ func (w *waves) wave(l *lane) error {
 		err = l.do(func() {
 			for _, v := range l.viewers[from:min(from+dropAtOnce, n)] {
 				switch {
-				case v.state != live || !v.seat.returns:
+				case v.state != live || !v.membership.returns:
 				case rand.IntN(2) == 0:
 					v.drop()
 				default:
-					v.seat.leaving = true
+					v.membership.leaving = true
 				}
 			}
 		})
@@ -180,8 +180,7 @@ func (w *waves) wave(l *lane) error {
 	return err
 }
 
-// bringBack connects those who have dropped, once they have been away for long
-// enough, until ctx ends.
+// bringBack connects dropped viewers again after their time away, until ctx ends.
 func (w *waves) bringBack(ctx context.Context) {
 	c := w.runner.crowd
 	begun, launched := int64(0), 0

@@ -31,7 +31,7 @@ func (v *viewer) drop() {
 	next := *v
 	next.conn, next.current, next.matched, next.partial, next.message, next.out = nil, nil, 0, nil, nil, nil
 	next.state, next.again = connecting, true
-	next.seat.leaving = false
+	next.membership.leaving = false
 	v.lane.viewers = append(v.lane.viewers, &next)
 	v.lane.left.Add(1)
 	v.state, v.phase = ended, 0
@@ -43,8 +43,8 @@ func (v *viewer) drop() {
 func (v *viewer) returned() {
 	l := v.lane
 	l.resumes.back.Record(v.since, (v.since-v.began)/1e3)
-	if v.seat.newest < v.next { // there was nothing to catch up with
-		v.seat.newest = 0
+	if v.membership.newest < v.next { // there was nothing to catch up with
+		v.membership.newest = 0
 		l.resumes.caught.Record(v.since, (v.since-v.began)/1e3)
 	}
 	l.lastBack.Store(max(l.lastBack.Load(), v.since))

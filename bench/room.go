@@ -7,7 +7,7 @@ import (
 	"lectern/bench/stamp"
 )
 
-// A room is one host's messages and who is to get them.
+// A room is one host's messages, and what its viewers expect of them.
 type room struct {
 	index  int    // immutable
 	name   string // immutable once the host has opened it

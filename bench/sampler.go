@@ -75,7 +75,7 @@ func (s *sampler) run(start time.Time) {
 	}
 }
 
-// finish ends the sampling. server is nil if there is none to be read.
+// finish ends the sampling. server is nil if its process cannot be read.
 func (s *sampler) finish() (server *report.Usage, bench report.Usage, busy float64, points []report.Point) {
 	own := ownCPU()
 	var last procSample

@@ -12,7 +12,7 @@ import (
 // a viewer knows its place in it.
 
 // maxShared bounds the frames that a lane compares with; the oldest give way,
-// and live on for those who are in the middle of one.
+// and live on for viewers in the middle of one.
 const maxShared = 16
 
 // A sharedFrame is a frame as far as it has come to anybody. What is there does
@@ -21,13 +21,13 @@ type sharedFrame struct{ bytes []byte }
 
 // shares reports whether the viewer is to take what comes as a shared frame.
 func (v *viewer) shares() bool {
-	return v.seat != nil && v.seat.waits && v.partial == nil && v.message == nil && v.state == live
+	return v.membership != nil && v.membership.waits && v.partial == nil && v.message == nil && v.state == live
 }
 
 // share takes bytes of the frame that the viewer is in, acts on it when it is
 // complete, and returns the rest of the chunk.
 func (v *viewer) share(chunk []byte, now int64) (rest []byte) {
-	s := v.seat
+	s := v.membership
 	for {
 		if s.frame == nil {
 			s.frame = v.lane.like(nil, chunk)

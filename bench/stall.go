@@ -99,7 +99,7 @@ func (r *runner) each(f func(*viewer)) error {
 	})
 }
 
-// aftermath notes what became of those who had stalled. What the server did
+// aftermath notes what became of the stalled viewers. What the server did
 // with them is its policy, and no problem.
 func (r *runner) aftermath(stalled int) error {
 	fate := report.Stalled{Viewers: stalled, Closed: stalled}

@@ -33,11 +33,11 @@ type conn interface {
 // A viewer is one connection that joins a room and checks what it gets. It
 // implements [netpoll.Session]; all of it is owned by its lane.
 type viewer struct {
-	crowd *crowd
-	lane  *lane
-	room  *room
-	conn  conn
-	seat  *seat // nil unless its place in the room is looked at
+	crowd      *crowd
+	lane       *lane
+	room       *room
+	conn       conn
+	membership *membership // nil unless its place in the room is looked at
 
 	current *entry // the message that the last bytes were a part of
 	matched uint32 // how many of its frame's bytes came
@@ -94,7 +94,7 @@ func (v *viewer) enter(state uint8) {
 
 // Tick ends a viewer whose stage takes too long.
 func (v *viewer) Tick() {
-	if v.seat != nil && v.seat.leaving && v.state == live {
+	if v.membership != nil && v.membership.leaving && v.state == live {
 		v.drop() // nothing came that could be cut
 		return
 	}
@@ -159,7 +159,7 @@ func (v *viewer) stage() report.Stage {
 		return report.StageHandshake
 	case v.state == joining:
 		return report.StageJoin
-	case v.seat != nil && v.seat.waits:
+	case v.membership != nil && v.membership.waits:
 		return report.StageHistory
 	case v.next == 0:
 		return report.StageFirst
@@ -171,7 +171,7 @@ func (v *viewer) stage() report.Stage {
 // Receive takes bytes from the server.
 func (v *viewer) Receive(chunk []byte) {
 	now := v.lane.clock.now()
-	leaves := v.seat != nil && v.seat.leaving && v.state == live
+	leaves := v.membership != nil && v.membership.leaving && v.state == live
 	if leaves {
 		chunk = chunk[:rand.IntN(len(chunk)+1)] // the rest it does not live to see
 	}
@@ -277,12 +277,12 @@ func (v *viewer) compare(chunk []byte, now int64) (rest []byte, matched bool) {
 
 // accept counts a message that came with the right number.
 func (v *viewer) accept(s stamp.Stamp, whole bool, now int64) {
-	if v.seat != nil {
-		v.seat.expect(v, s)
+	if v.membership != nil {
+		v.membership.expect(v, s)
 	}
 	fresh := v.order(s)
-	if v.seat != nil {
-		v.seat.advance(v, now)
+	if v.membership != nil {
+		v.membership.advance(v, now)
 	}
 	switch s.Kind {
 	case stamp.Measured:
@@ -296,8 +296,8 @@ func (v *viewer) accept(s stamp.Stamp, whole bool, now int64) {
 		if micros < 0 {
 			v.lane.early++
 		}
-		if v.seat != nil {
-			v.seat.record(v, s, now, micros)
+		if v.membership != nil {
+			v.membership.record(v, s, now, micros)
 		} else {
 			v.lane.latency.Record(now, micros)
 		}

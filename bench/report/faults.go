@@ -25,8 +25,8 @@ var stageOrder = []Stage{StageConnect, StageHandshake, StageJoin, StageHistory, 
 const (
 	WhoViewer   = "viewer"
 	WhoHost     = "host"
-	WhoStalled  = "stalled"  // a viewer who had stopped reading
-	WhoResuming = "resuming" // a viewer who had dropped and came back
+	WhoStalled  = "stalled"  // a viewer that had stopped reading
+	WhoResuming = "resuming" // a viewer that had dropped and came back
 )
 
 // A Fault is something that happened to connections.

@@ -184,7 +184,7 @@ func (res *Result) memoryRows() [][]string {
 // sentences returns what is better said than shown in a table.
 func (res *Result) sentences() (out []string) {
 	if s := res.Stalled; s != nil {
-		out = append(out, fmt.Sprintf("of %s who had stopped reading: %s closed by the server, %s caught up, %s skipped messages, %s still behind",
+		out = append(out, fmt.Sprintf("of %s that had stopped reading: %s closed by the server, %s caught up, %s skipped messages, %s still behind",
 			Count(s.Viewers, "viewer"), Grouped(int64(s.Closed)), Grouped(int64(s.CaughtUp)), Grouped(int64(s.Skipped)), Grouped(int64(s.Behind))))
 	}
 	return out

@@ -40,9 +40,9 @@ type Result struct {
 	Connects []Connect `json:"connects"`          // each time that viewers connected
 	Phases   []Phase   `json:"phases"`            // each measured part
 	Held     *Phase    `json:"held,omitempty"`    // saturate: the best that held
-	Stalled  *Stalled  `json:"stalled,omitempty"` // stall: what became of those who had stopped
-	Resumed  *Resumed  `json:"resumed,omitempty"` // resume: what came of those who dropped
-	Arrived  *Arrived  `json:"arrived,omitempty"` // late: what came of those who came late
+	Stalled  *Stalled  `json:"stalled,omitempty"` // stall: what became of the viewers that had stopped
+	Resumed  *Resumed  `json:"resumed,omitempty"` // resume: what came of viewers that dropped
+	Arrived  *Arrived  `json:"arrived,omitempty"` // late: what came of viewers that came late
 	Memory   *Memory   `json:"memory,omitempty"`  // of the server, before and with the viewers
 }
 
@@ -169,8 +169,8 @@ var ErrInterrupted = errors.New("bench: " + interruption)
 // interruption is the problem of a result that was interrupted.
 const interruption = "interrupted"
 
-// Stalled is what became of the viewers who had stopped reading, once they
-// read again.
+// Stalled is what became of the viewers that had stopped reading, after they read
+// again.
 type Stalled struct {
 	Viewers  int `json:"viewers"`
 	Closed   int `json:"closed"`    // by the server

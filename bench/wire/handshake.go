@@ -15,8 +15,8 @@ import (
 const MaxHead = 16 << 10
 
 // A Handshake is the request that all connections of a run send, and the
-// answer that they expect. They share one key: its only purpose is to tell a
-// WebSocket server from another, and one is enough for that.
+// answer that they expect. They share a key, because its only purpose is to tell a
+// WebSocket server from another server (RFC 6455 1.3).
 type Handshake struct {
 	Request string // immutable; {room} in its path is not yet filled in
 	accept  string // immutable; the Sec-WebSocket-Accept that answers the key

@@ -20,7 +20,7 @@ type Template struct {
 	Opened string `json:"opened,omitempty"` // regular expression of the answer; its first group is the room. Empty: none is awaited
 
 	Join    string `json:"join,omitempty"`    // a viewer's first message
-	Joined  string `json:"joined,omitempty"`  // a part of the answer that says yes. Empty: whoever is connected has joined
+	Joined  string `json:"joined,omitempty"`  // a part of the answer that says yes. Empty: a connected viewer has joined
 	Refused string `json:"refused,omitempty"` // a part of an answer that says no, to viewers and hosts
 
 	Publish  string `json:"publish"`            // a host's message, with {payload} once

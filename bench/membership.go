@@ -15,13 +15,13 @@ import (
 	"lectern/frame"
 )
 
-// A seat is what a viewer knows of its place in a room of the classroom
+// A membership is what a viewer knows of its place in a room of the classroom
 // protocol. It outlives the viewer's connections. Scenarios that do not look at
 // numbers have none.
 //
 // The host numbers its messages from 1, as the relay numbers broadcasts, so the
 // number in a stamp is the number that the relay must give.
-type seat struct {
+type membership struct {
 	numbered bool // immutable; asks for numbered messages
 	asks     bool // immutable; joins with the history
 
@@ -49,7 +49,7 @@ func spreadOver(i int, share float64) bool {
 	return math.Mod(float64(i)*math.Phi, 1) < share
 }
 
-// checkClassroom refuses templates that the fields of a seat cannot be added to.
+// checkClassroom refuses templates that the fields of a membership cannot be added to.
 func checkClassroom(o workload.Options, scenario, history string, numbered float64) error {
 	t := o.Template
 	switch {
@@ -70,7 +70,7 @@ func checkClassroom(o workload.Options, scenario, history string, numbered float
 // hello returns the first message of a viewer.
 func (v *viewer) hello() string {
 	text := workload.Fill(v.crowd.options.Template.Join, v.room.name, int(v.index))
-	s := v.seat
+	s := v.membership
 	if s == nil {
 		return text
 	}
@@ -96,15 +96,15 @@ type admitted struct {
 	Recovered *bool   `json:"recovered"`
 }
 
-// sit takes the answer to the join, and says whether it can be understood.
-func (v *viewer) sit(text []byte, now int64) bool {
+// admit takes the answer to the join, and says whether it can be understood.
+func (v *viewer) admit(text []byte, now int64) bool {
 	var a admitted
 	err := json.Unmarshal(text, &a)
 	if err != nil || a.Seq == nil || *a.Seq == math.MaxUint32 || a.Token == "" || v.again && a.Recovered == nil {
 		v.end("joined lacks what it takes to come back", string(text[:min(len(text), 200)]))
 		return false
 	}
-	s := v.seat
+	s := v.membership
 	s.token, s.epoch, s.fresh, s.since = a.Token, a.Epoch, true, now
 	switch {
 	case v.again:
@@ -112,7 +112,7 @@ func (v *viewer) sit(text []byte, now int64) bool {
 		return true
 	case s.asks:
 		s.waits = true
-		v.phase = v.lane.phase // whoever comes late is in the phase all the same
+		v.phase = v.lane.phase // latecomers count in the phase, too
 	}
 	s.told, v.next = *a.Seq, *a.Seq+1
 	s.from = v.next
@@ -122,7 +122,7 @@ func (v *viewer) sit(text []byte, now int64) bool {
 
 // comeBack goes on from where the relay says.
 func (v *viewer) comeBack(seq uint32, recovered bool) {
-	s, l := v.seat, v.lane
+	s, l := v.membership, v.lane
 	switch {
 	case recovered:
 		l.resumes.recovered++
@@ -153,7 +153,7 @@ func (v *viewer) pass() {
 }
 
 // expect looks at the number of a message before it is counted.
-func (s *seat) expect(v *viewer, m stamp.Stamp) {
+func (s *membership) expect(v *viewer, m stamp.Stamp) {
 	if s.adrift {
 		s.adrift, s.fresh = false, false
 		v.next, s.from = m.Seq, m.Seq
@@ -169,7 +169,7 @@ func (s *seat) expect(v *viewer, m stamp.Stamp) {
 }
 
 // advance notes how far the viewer has come.
-func (s *seat) advance(v *viewer, now int64) {
+func (s *membership) advance(v *viewer, now int64) {
 	if s.asks && !s.seen && !s.waits {
 		s.seen = true
 		v.lane.arrivals.live.Record(now, (now-v.began)/1e3)
@@ -183,7 +183,7 @@ func (s *seat) advance(v *viewer, now int64) {
 
 // record notes the latency of a measured message. Of those who drop it tells
 // something only if they were there when it was due.
-func (s *seat) record(v *viewer, m stamp.Stamp, now, micros int64) {
+func (s *membership) record(v *viewer, m stamp.Stamp, now, micros int64) {
 	switch {
 	case !s.returns:
 		v.lane.latency.Record(now, micros)
@@ -193,7 +193,7 @@ func (s *seat) record(v *viewer, m stamp.Stamp, now, micros int64) {
 }
 
 // expected returns how many messages of the phase the viewer is to get.
-func (s *seat) expected(r *room) uint64 {
+func (s *membership) expected(r *room) uint64 {
 	n := r.expected(span{s.from, math.MaxUint32})
 	return n - min(n, uint64(s.announced))
 }
