@@ -17,8 +17,9 @@ COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
 CLIENTS := cmd/lectern/internal/e2e/testdata/clients
 REPORT  := ./cmd/lectern/testdata/testreport
+PICTURE := ./cmd/lectern/testdata/picture
 
-.PHONY: help build run test clients check fuzz soak attack bench compare clean
+.PHONY: help build run test clients check fuzz soak attack bench compare picture clean
 
 help: ## Tell what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,8 +38,8 @@ clients: ## Fetch the foreign WebSocket clients that the tests use.
 
 check: clients ## Check the format, vet, lint, and run all tests with -race.
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not as gofmt has it:"; echo "$$unformatted"; exit 1; fi
-	go vet ./... $(REPORT)
-	go tool staticcheck ./... $(REPORT)
+	go vet ./... $(REPORT) $(PICTURE)
+	go tool staticcheck ./... $(REPORT) $(PICTURE)
 	cd bench/compare && go vet ./... && go test ./...
 	go run $(REPORT) -race -shuffle=on -count=1 ./...
 
@@ -67,6 +68,9 @@ compare: build ## Measure Lectern beside other relays; takes some ten minutes. R
 
 bench: ## Run the Go benchmarks that match BENCH (all).
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+picture: build ## Draw docs/lecture.svg from a lecture on a real relay.
+	go run $(PICTURE) $(BIN) > docs/lecture.svg
 
 clean: ## Remove what was built and fetched.
 	rm -rf bin $(CLIENTS)/node_modules

@@ -20,7 +20,7 @@ func (r *runner) openClassroom(ctx context.Context, cl classroom) error {
 	c.opening = `,"history":"` + cl.history + `"`
 	c.hostTells = cl.history == "host"
 	c.numbers = cl.numbered > 0
-	c.seats = func(i int) *seat { return &seat{numbered: spreadOver(i, cl.numbered), asks: cl.asks} }
+	c.memberships = func(i int) *membership { return &membership{numbered: spreadOver(i, cl.numbered), asks: cl.asks} }
 	if cl.returns {
 		c.away = make(chan departure, r.options.Viewers)
 	}

@@ -11,6 +11,9 @@ import (
 	"sync"
 	"testing"
 
+	"lectern/bench/stamp"
+	"lectern/bench/wire"
+
 	"github.com/coder/websocket"
 )
 
@@ -111,7 +114,7 @@ func (l *lecture) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	defer conn.CloseNow()
-	conn.SetReadLimit(maxFrame)
+	conn.SetReadLimit(wire.MaxFrame)
 	ctx := context.Background()
 	_, first, err := conn.Read(ctx)
 	if err != nil {
@@ -250,8 +253,8 @@ func (l *lecture) tell(v *listener, text []byte, seq int) {
 
 // send gives a listener a message. It is called with the lecture locked.
 func (l *lecture) send(v *listener, seq int, text []byte) {
-	s, _ := parseStamp(text[bytes.Index(text, []byte(marker)):])
-	first := v.first && s.kind == kindTrue
+	s, _ := stamp.Parse(text[bytes.Index(text, []byte(stamp.Marker)):])
+	first := v.first && s.Kind == stamp.Measured
 	texts := [][]byte{text}
 	if first {
 		v.first = false

@@ -3,18 +3,9 @@ package bench
 import (
 	"time"
 
+	"lectern/bench/workload"
+
 	"golang.org/x/sys/unix"
-)
-
-// A Clock names what the stamps count in.
-type Clock string
-
-// The clocks. Monotonic is the machine's CLOCK_MONOTONIC, the same for all
-// processes on it. Wall is the time of day, for viewers on other machines than
-// the host: their latencies are as right as the machines' clocks are.
-const (
-	Monotonic Clock = "monotonic"
-	Wall      Clock = "wall"
 )
 
 // A ticker tells the time of a [Clock] in nanoseconds. It reads the clock once
@@ -25,8 +16,8 @@ type ticker struct {
 	base   int64     // immutable; what the clock showed at origin
 }
 
-func newTicker(c Clock) *ticker {
-	if c == Wall {
+func newTicker(c workload.Clock) *ticker {
+	if c == workload.Wall {
 		now := time.Now()
 		return &ticker{origin: now, base: now.UnixNano()}
 	}
@@ -55,18 +46,4 @@ func (t *ticker) sleepUntil(at int64) {
 			_ = unix.Nanosleep(&ts, nil) // a signal may cut it short; the loop looks again
 		}
 	}
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }

@@ -10,46 +10,49 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"lectern/bench/report"
+	"lectern/bench/wire"
+	"lectern/bench/workload"
 	"lectern/netpoll"
+
+	"golang.org/x/sys/unix"
 )
 
 // A crowd is all viewers of a run: it connects them, lets them go and knows
 // how many there are.
 type crowd struct {
-	options   Options   // immutable
-	clock     *ticker   // immutable
-	handshake handshake // immutable
-	url       *url.URL  // immutable
-	target    target    // immutable
-	raw       bool      // immutable; no WebSocket: frames follow the connection at once
-	rooms     []*room   // immutable
-	lanes     lanes     // immutable
+	options   workload.Options // immutable
+	clock     *ticker          // immutable
+	handshake wire.Handshake   // immutable
+	url       *url.URL         // immutable
+	target    target           // immutable
+	raw       bool             // immutable; no WebSocket: frames follow the connection at once
+	rooms     []*room          // immutable
+	lanes     lanes            // immutable
 
 	opening   string // immutable; fields that hosts add when they open a room, a comma before each
 	hostTells bool   // immutable; hosts answer when they are asked for the history
 	numbers   bool   // immutable; some viewers ask for numbered messages
 
-	seats func(i int) *seat // immutable; makes the seat of viewer i; nil: they have none
-	away  chan departure    // viewers who have dropped and are to come back; each is in it once at most
+	memberships func(i int) *membership // immutable; makes the membership of viewer i; nil unless the scenario looks at numbers
+	away        chan departure          // viewers that have dropped and will come back; each is in it once at most
 
-	pool    *netpoll.Pool  // immutable; nil for wss
-	pumps   sync.WaitGroup // the goroutines of viewers over TLS
-	closing atomic.Bool    // no connection may begin any more
-	onWay   chan struct{}  // a token for each connection between its start and its joining
-	started int            // owned by the coordinator; viewers that were begun so far
-	dialled faultLog       // owned by the coordinator; what never became a connection
-	unmade  int            // owned by the coordinator; how many of those
+	pool    *netpoll.Pool   // immutable; nil for wss
+	pumps   sync.WaitGroup  // the goroutines of viewers over TLS
+	closing atomic.Bool     // no connection may begin any more
+	onWay   chan struct{}   // a token for each connection between its start and its joining
+	started int             // owned by the coordinator; viewers that were begun so far
+	dialled report.FaultLog // owned by the coordinator; what never became a connection
+	unmade  int             // owned by the coordinator; how many of those
 }
 
 // newCrowd prepares a crowd; nobody connects yet.
-func newCrowd(o Options, clock *ticker, workers int) (*crowd, error) {
+func newCrowd(o workload.Options, clock *ticker, workers int) (*crowd, error) {
 	u, err := url.Parse(o.URL)
 	if err != nil {
 		return nil, err
 	}
-	c := &crowd{options: o, clock: clock, handshake: newHandshake(u, o), url: u, onWay: make(chan struct{}, o.Window)}
+	c := &crowd{options: o, clock: clock, handshake: wire.NewHandshake(u, o.Template.Subprotocol, o.Headers), url: u, onWay: make(chan struct{}, o.Window)}
 	if c.target, err = resolve(u, o); err != nil {
 		return nil, err
 	}
@@ -76,13 +79,13 @@ func (c *crowd) arrived() {
 	}
 }
 
-// connect begins n more viewers, spread over the rooms, and returns when all
-// have joined or failed, or ctx ends.
-func (c *crowd) connect(ctx context.Context, n int) error {
+// connect begins n more viewers, so many a second or as fast as they join, spread
+// over the rooms. It returns when all have joined or failed, or ctx ends.
+func (c *crowd) connect(ctx context.Context, n int, rate float64) error {
 	begun := time.Now()
 	for i := range n {
-		if c.options.ConnectRate > 0 {
-			at := begun.Add(time.Duration(float64(i) / c.options.ConnectRate * float64(time.Second)))
+		if rate > 0 {
+			at := begun.Add(time.Duration(float64(i) / rate * float64(time.Second)))
 			if err := sleep(ctx, time.Until(at)); err != nil {
 				return err
 			}
@@ -113,14 +116,14 @@ func (c *crowd) begin(ctx context.Context) {
 	index := c.started
 	c.started++
 	v := &viewer{crowd: c, lane: c.lanes[index%len(c.lanes)], room: c.rooms[index%len(c.rooms)], index: int32(index), reads: true}
-	if c.seats != nil {
-		v.seat = c.seats(index)
-		v.numbered = v.seat.numbered
+	if c.memberships != nil {
+		v.membership = c.memberships(index)
+		v.numbered = v.membership.numbered
 	}
 	if err := c.dial(ctx, v); err != nil {
 		c.unmade++
 		reason, example := explain(err)
-		c.dialled.note(whoViewer, StageConnect, reason, example)
+		c.dialled.Note(report.WhoViewer, report.StageConnect, reason, example)
 		c.arrived()
 	}
 }
@@ -164,7 +167,7 @@ func (v *viewer) attach(c conn, began int64) {
 	case v.crowd.raw:
 		v.join()
 	default:
-		v.out = []byte(fill(v.crowd.handshake.request, v.room.name, int(v.index)))
+		v.out = []byte(workload.Fill(v.crowd.handshake.Request, v.room.name, int(v.index)))
 	}
 }
 
@@ -181,7 +184,7 @@ func (c *crowd) drop() error {
 			}
 		}
 		l.viewers = nil
-		for _, n := range []*atomic.Int64{&l.joined, &l.failed, &l.lost, &l.anchored} {
+		for _, n := range []*atomic.Int64{&l.joined, &l.failed, &l.lost, &l.departed, &l.anchored} {
 			n.Store(0)
 		}
 	})
@@ -204,11 +207,11 @@ func (c *crowd) close() error {
 }
 
 // faults returns what happened to the viewers so far.
-func (c *crowd) faults() ([]Fault, error) {
-	var all faultLog
-	all.mergeAll(c.dialled.faults)
-	err := c.lanes.do(func(l *lane) { all.mergeAll(l.faults.faults) })
-	return all.sorted(), err
+func (c *crowd) faults() ([]report.Fault, error) {
+	var all report.FaultLog
+	all.MergeAll(c.dialled.Faults)
+	err := c.lanes.do(func(l *lane) { all.MergeAll(l.faults.Faults) })
+	return all.Sorted(), err
 }
 
 // sleep waits for d, or for ctx to end.

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"lectern/bench/workload"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -24,7 +26,7 @@ type target struct {
 const resolveLimit = 10 * time.Second
 
 // resolve looks up the server, once for all connections.
-func resolve(u *url.URL, o Options) (target, error) {
+func resolve(u *url.URL, o workload.Options) (target, error) {
 	port := 80
 	if u.Scheme == "wss" {
 		port = 443
@@ -32,7 +34,7 @@ func resolve(u *url.URL, o Options) (target, error) {
 	if text := u.Port(); text != "" {
 		n, err := strconv.ParseUint(text, 10, 16)
 		if err != nil {
-			return target{}, refuse("the port %q", text)
+			return target{}, workload.Refuse("the port %q", text)
 		}
 		port = int(n)
 	}
@@ -52,10 +54,10 @@ func resolve(u *url.URL, o Options) (target, error) {
 	for _, s := range o.Sources {
 		a, err := netip.ParseAddr(s)
 		if err != nil {
-			return target{}, refuse("the source address %q: %v", s, err)
+			return target{}, workload.Refuse("the source address %q: %v", s, err)
 		}
 		if a.Is4() != t.addr.Addr().Is4() {
-			return target{}, refuse("the source address %s cannot reach %s", a, t.addr.Addr())
+			return target{}, workload.Refuse("the source address %s cannot reach %s", a, t.addr.Addr())
 		}
 		t.sources = append(t.sources, a)
 	}

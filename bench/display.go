@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
@@ -78,37 +77,4 @@ func (b *bar) close(outcome string) {
 		_ = b.bar.Clear()
 	}
 	b.show.say("%s: %s", b.name, outcome)
-}
-
-// grouped writes a number with commas between thousands.
-func grouped(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// micros writes microseconds for people.
-func micros(us int64) string {
-	switch {
-	case us < 1000:
-		return fmt.Sprintf("%d us", us)
-	case us < 1e6:
-		return fmt.Sprintf("%.3g ms", float64(us)/1e3)
-	default:
-		return fmt.Sprintf("%.3g s", float64(us)/1e6)
-	}
-}
-
-// size writes bytes for people.
-func size(n int64) string {
-	switch abs := max(n, -n); {
-	case abs < 10<<10:
-		return fmt.Sprintf("%d B", n)
-	case abs < 10<<20:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	default:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	}
 }

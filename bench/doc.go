@@ -11,7 +11,7 @@
 // The load is an open loop: message k is due at start + k/rate whatever the
 // server does, and its latency counts from that moment. A server that stops
 // for a second so shows a second in the tail. Every message carries a
-// [stamp] with its number, the time it was due and a checksum; every viewer's
+// [stamp.Stamp] with its number, the time it was due and a checksum; every viewer's
 // stream is checked for missing, repeated, reordered and damaged messages.
 //
 // Where it matters that viewers find their place again, after a lost connection

@@ -3,25 +3,64 @@ package bench
 import (
 	"context"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 // Fanout publishes at a fixed rate to viewers who all read.
-type Fanout struct{}
+type Fanout struct {
+	Stages []Ramp // how the number of viewers changes over time; default: all are there from the beginning
+}
 
 func (Fanout) name() string { return "fanout" }
 
-func (Fanout) defaults() Options {
-	return Options{Viewers: 1000, Rate: 50, Size: 256, Duration: 10 * time.Second}
+func (f Fanout) defaults() workload.Options {
+	o := workload.Options{Viewers: 1000, Rate: 50, Size: 256, Duration: 10 * time.Second}
+	if len(f.Stages) > 0 {
+		o.Viewers = peak(f.Stages)
+		_, o.Duration = total(f.Stages)
+	}
+	return o
 }
 
-func (Fanout) check(Options) error { return nil }
+func (f Fanout) check(o workload.Options) error {
+	if d := f.defaults(); len(f.Stages) > 0 && (o.Viewers != d.Viewers || o.Duration != d.Duration) {
+		return workload.Refuse("stages say how many viewers there are and for how long: nothing else may")
+	}
+	return checkStages(f.Stages)
+}
 
-func (Fanout) run(ctx context.Context, r *runner) error {
-	if err := r.assemble(ctx); err != nil {
+func (f Fanout) run(ctx context.Context, r *runner) error {
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	if r.team != nil {
+		if err := r.team.start(r); err != nil {
+			return err
+		}
+	}
+	if len(f.Stages) > 0 {
+		return f.ramp(ctx, r)
+	}
+	if err := r.gather(ctx); err != nil {
 		return err
 	}
 	_, err := r.measure(ctx, plan{name: "fanout", rate: r.options.Rate, duration: r.options.Duration, drain: r.options.Drain})
 	return err
+}
+
+// awaitFirst waits until every viewer has got a message of another machine's, or
+// has waited for too long.
+func (r *runner) awaitFirst(ctx context.Context) error {
+	deadline := time.Now().Add(r.options.Timeout)
+	for r.silent() > 0 && time.Now().Before(deadline) {
+		if err := sleep(ctx, 2*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	r.reportSilent()
+	return nil
 }
 
 // assemble opens the rooms, connects all viewers and makes sure that the way
@@ -37,6 +76,12 @@ func (r *runner) assemble(ctx context.Context) error {
 func (r *runner) gather(ctx context.Context) error {
 	if _, err := r.connect(ctx, "connect", r.options.Viewers); err != nil {
 		return err
+	}
+	if _, err := r.together(ctx, "joined", func(*order) {}); err != nil {
+		return err
+	}
+	if r.member != nil {
+		return r.awaitFirst(ctx)
 	}
 	if err := r.probe(ctx); err != nil {
 		return err
@@ -55,7 +100,7 @@ func (r *runner) warmUp(ctx context.Context) error {
 }
 
 // measure runs a phase, keeps it in the result and judges it.
-func (r *runner) measure(ctx context.Context, p plan) (Phase, error) {
+func (r *runner) measure(ctx context.Context, p plan) (report.Phase, error) {
 	out, err := r.phase(ctx, p)
 	r.result.Phases = append(r.result.Phases, out)
 	if ctx.Err() != nil {

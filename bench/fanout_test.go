@@ -5,6 +5,9 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/stamp"
 )
 
 func TestFanoutOnARightServer(t *testing.T) {
@@ -40,7 +43,7 @@ func TestFaultsAreFound(t *testing.T) {
 	const each = 2 // faults of a viewer in 2,000 messages
 	for name, test := range map[string]struct {
 		deliver func() func(viewer, n int, m []byte) [][]byte
-		want    Trouble // of one viewer
+		want    report.Trouble // of one viewer
 	}{
 		"drops": {func() func(int, int, []byte) [][]byte {
 			return func(_, n int, m []byte) [][]byte {
@@ -49,7 +52,7 @@ func TestFaultsAreFound(t *testing.T) {
 				}
 				return [][]byte{m}
 			}
-		}, Trouble{Missing: each}},
+		}, report.Trouble{Missing: each}},
 		"repeats": {func() func(int, int, []byte) [][]byte {
 			return func(_, n int, m []byte) [][]byte {
 				if wrong(n) {
@@ -57,7 +60,7 @@ func TestFaultsAreFound(t *testing.T) {
 				}
 				return [][]byte{m}
 			}
-		}, Trouble{Repeated: each}},
+		}, report.Trouble{Repeated: each}},
 		"reorders": {func() func(int, int, []byte) [][]byte {
 			held := map[int][]byte{}
 			return func(viewer, n int, m []byte) [][]byte {
@@ -70,15 +73,15 @@ func TestFaultsAreFound(t *testing.T) {
 				}
 				return [][]byte{m}
 			}
-		}, Trouble{Reordered: each}},
-		"damages the body": {func() func(int, int, []byte) [][]byte { return damage(wrong, -5) }, Trouble{Damaged: each}},
+		}, report.Trouble{Reordered: each}},
+		"damages the body": {func() func(int, int, []byte) [][]byte { return damage(wrong, -5) }, report.Trouble{Damaged: each}},
 		"damages the number": {func() func(int, int, []byte) [][]byte {
-			return damage(wrong, len(`{"type":"command","data":"`)+seqAt+3)
-		}, Trouble{Damaged: each}},
+			return damage(wrong, len(`{"type":"command","data":"`)+stamp.SeqAt+3)
+		}, report.Trouble{Damaged: each}},
 		"damages the marker": {func() func(int, int, []byte) [][]byte {
 			return damage(wrong, len(`{"type":"command","data":"`)+1)
-		}, Trouble{Damaged: each}},
-		"damages the envelope": {func() func(int, int, []byte) [][]byte { return damage(wrong, 4) }, Trouble{Damaged: each}},
+		}, report.Trouble{Damaged: each}},
+		"damages the envelope": {func() func(int, int, []byte) [][]byte { return damage(wrong, 4) }, report.Trouble{Damaged: each}},
 		"cuts the end off": {func() func(int, int, []byte) [][]byte {
 			return func(_, n int, m []byte) [][]byte {
 				if wrong(n) {
@@ -86,18 +89,18 @@ func TestFaultsAreFound(t *testing.T) {
 				}
 				return [][]byte{m}
 			}
-		}, Trouble{Damaged: each}},
+		}, report.Trouble{Damaged: each}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := &relay{deliver: test.deliver()}
 			o := small(r.start(t))
 			res, err := runSmall(t, Fanout{}, o)
-			if !errors.Is(err, ErrFailed) {
+			if !errors.Is(err, report.ErrFailed) {
 				t.Errorf("the error is %v", err)
 			}
 			viewers := uint64(o.Viewers)
-			want := Trouble{Missing: test.want.Missing * viewers, Repeated: test.want.Repeated * viewers, Reordered: test.want.Reordered * viewers, Damaged: test.want.Damaged * viewers}
+			want := report.Trouble{Missing: test.want.Missing * viewers, Repeated: test.want.Repeated * viewers, Reordered: test.want.Reordered * viewers, Damaged: test.want.Damaged * viewers}
 			if got := res.Phases[0].Trouble; got != want {
 				t.Errorf("found %+v, there were %+v", got, want)
 			}
@@ -136,7 +139,7 @@ func TestDelaysAreFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := res.Phases[0].Latency.decode()
+	h, err := res.Phases[0].Latency.Decode()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,9 +172,9 @@ func TestStoppedServerShowsInTheTail(t *testing.T) {
 	}
 	p := res.Phases[0]
 	if p.Latency.Max < 990_000 || p.Latency.Max > 2_500_000 {
-		t.Errorf("the largest latency is %s, the server stopped for %v", micros(p.Latency.Max), stop)
+		t.Errorf("the largest latency is %s, the server stopped for %v", report.Micros(p.Latency.Max), stop)
 	}
-	h, err := p.Latency.decode()
+	h, err := p.Latency.Decode()
 	if err != nil {
 		t.Fatal(err)
 	}

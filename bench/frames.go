@@ -4,13 +4,18 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+
+	"github.com/gobwas/ws"
+
+	"lectern/bench/stamp"
+	"lectern/bench/wire"
 )
 
 // parse is the slow way: it takes the frame that the chunk begins with, or goes
 // on with one that is not complete, and returns the rest of the chunk.
 func (v *viewer) parse(chunk []byte, now int64) (rest []byte) {
 	if v.partial == nil {
-		f, used, _, err := parseFrame(chunk)
+		f, used, _, err := wire.Parse(chunk)
 		switch {
 		case err != nil:
 			v.end(explain(err))
@@ -24,7 +29,7 @@ func (v *viewer) parse(chunk []byte, now int64) (rest []byte) {
 	}
 	// Only as much is taken as the one frame needs.
 	for {
-		f, used, need, err := parseFrame(*v.partial)
+		f, used, need, err := wire.Parse(*v.partial)
 		if err != nil {
 			v.end(explain(err))
 			return nil
@@ -45,35 +50,35 @@ func (v *viewer) parse(chunk []byte, now int64) (rest []byte) {
 }
 
 // frame acts on one frame. raw is all of it.
-func (v *viewer) frame(f serverFrame, raw []byte, now int64) {
-	switch f.op {
-	case opPing:
-		v.say(opPong, f.payload)
-	case opPong:
-	case opClose:
-		v.closed(f.payload)
-	case opContinuation:
+func (v *viewer) frame(f wire.Frame, raw []byte, now int64) {
+	switch f.Op {
+	case ws.OpPing:
+		v.say(ws.OpPong, f.Payload)
+	case ws.OpPong:
+	case ws.OpClose:
+		v.closed(f.Payload)
+	case ws.OpContinuation:
 		if v.message == nil {
-			v.end(explain(fmt.Errorf("%w: a continuation of nothing", errGarbage)))
+			v.end(explain(fmt.Errorf("%w: a continuation of nothing", wire.ErrGarbage)))
 			return
 		}
-		if len(*v.message)+len(f.payload) > maxFrame {
-			v.end(explain(fmt.Errorf("%w: a message of more than %d bytes", errGarbage, maxFrame)))
+		if len(*v.message)+len(f.Payload) > wire.MaxFrame {
+			v.end(explain(fmt.Errorf("%w: a message of more than %d bytes", wire.ErrGarbage, wire.MaxFrame)))
 			return
 		}
-		*v.message = append(*v.message, f.payload...)
-		if f.fin {
+		*v.message = append(*v.message, f.Payload...)
+		if f.Fin {
 			whole := *v.message
 			v.message = nil
 			v.text(whole, len(whole), now)
 		}
 	default:
-		if !f.fin {
-			part := bytes.Clone(f.payload)
+		if !f.Fin {
+			part := bytes.Clone(f.Payload)
 			v.message = &part
 			return
 		}
-		v.text(f.payload, len(raw), now)
+		v.text(f.Payload, len(raw), now)
 	}
 }
 
@@ -87,13 +92,13 @@ func (v *viewer) closed(payload []byte) {
 	}
 	v.end(reason, text)
 	v.out = nil
-	v.say(opClose, payload[:min(len(payload), 2)])
+	v.say(ws.OpClose, payload[:min(len(payload), 2)])
 }
 
 // text acts on a message: published ones that it holds are counted, one or
 // many; otherwise it is an answer to the join, a ping, or something else.
 func (v *viewer) text(b []byte, size int, now int64) {
-	if v.seat != nil && isHistory(b) {
+	if v.membership != nil && isHistory(b) {
 		v.history(b, now)
 		return
 	}
@@ -102,13 +107,13 @@ func (v *viewer) text(b []byte, size int, now int64) {
 	}
 	t := &v.crowd.options.Template
 	if t.Ping != "" && string(b) == t.Ping {
-		v.say(opText, []byte(t.Pong))
+		v.say(ws.OpText, []byte(t.Pong))
 		return
 	}
 	if v.state == joining {
 		switch {
 		case bytes.Contains(b, []byte(t.Joined)):
-			if v.seat == nil || v.sit(b, now) {
+			if v.membership == nil || v.admit(b, now) {
 				v.join()
 			}
 		case t.Refused != "" && bytes.Contains(b, []byte(t.Refused)):
@@ -137,25 +142,25 @@ func (v *viewer) expected() *entry {
 func (v *viewer) stamps(b []byte, now int64) (any bool) {
 	message := b
 	for {
-		i := bytes.Index(b, []byte(marker))
+		i := bytes.Index(b, []byte(stamp.Marker))
 		if i < 0 {
 			return any
 		}
 		any = true
 		b = b[i:]
-		s, verdict := parseStamp(b)
+		s, verdict := stamp.Parse(b)
 		switch {
-		case verdict == allDamaged:
+		case verdict == stamp.AllDamaged:
 			v.damagedAll()
-			b = b[len(marker):]
+			b = b[len(stamp.Marker):]
 			continue
-		case s.room == v.room.tag || v.room.remote:
-			if v.room.remote && s.kind == kindTrue && v.lane.first == 0 {
-				v.lane.first = s.due
+		case s.Room == v.room.tag || v.room.remote:
+			if v.room.remote && s.Kind == stamp.Measured && v.lane.first == 0 {
+				v.lane.first = s.Due
 			}
-			v.accept(s, v.verbatim(s, message) && verdict == intact, now)
+			v.accept(s, v.verbatim(s, message) && verdict == stamp.Intact, now)
 		}
-		b = b[min(max(s.size, stampLen), len(b)):]
+		b = b[min(max(s.Size, stamp.Len), len(b)):]
 	}
 }
 
@@ -168,16 +173,16 @@ func (v *viewer) damagedAll() {
 
 // verbatim reports whether a message is what was published, as far as the
 // record knows: the checksum does not cover the envelope.
-func (v *viewer) verbatim(s stamp, message []byte) bool {
+func (v *viewer) verbatim(s stamp.Stamp, message []byte) bool {
 	if v.room.record == nil {
 		return true
 	}
-	e := v.room.record.at(s.seq)
+	e := v.room.record.at(s.Seq)
 	if !v.numbered {
 		return e == nil || bytes.Equal(message, e.text())
 	}
 	n, rest, ok := cutNumber(message)
-	if (!ok || n != s.seq) && s.kind == kindTrue && v.phase == v.lane.phase {
+	if (!ok || n != s.Seq) && s.Kind == stamp.Measured && v.phase == v.lane.phase {
 		v.trouble().misnumbered++
 	}
 	if !ok {

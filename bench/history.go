@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"lectern/bench/report"
+	"lectern/bench/stamp"
 )
 
 // errHistory is wrapped by what is wrong with a history.
@@ -97,19 +100,19 @@ func readHistory(rm *room, text []byte) (h history, err error) {
 // readStamps checks that a list tells messages in order without a gap.
 func readStamps(rm *room, list []json.RawMessage, whole bool) (first, last uint32, err error) {
 	for i, item := range list {
-		at := max(bytes.Index(item, []byte(marker)), 0)
-		s, verdict := parseStamp(item[at:])
+		at := max(bytes.Index(item, []byte(stamp.Marker)), 0)
+		s, verdict := stamp.Parse(item[at:])
 		switch {
-		case verdict != intact || s.room != rm.tag:
+		case verdict != stamp.Intact || s.Room != rm.tag:
 			return first, last, fmt.Errorf("%w: item %d is damaged", errHistory, i)
 		case i == 0:
-			first = s.seq
-		case s.seq != last+1:
-			return first, last, fmt.Errorf("%w: number %d follows %d", errHistory, s.seq, last)
+			first = s.Seq
+		case s.Seq != last+1:
+			return first, last, fmt.Errorf("%w: number %d follows %d", errHistory, s.Seq, last)
 		}
-		last = s.seq
-		if whole && !rm.published(s.seq, item) {
-			return first, last, fmt.Errorf("%w: number %d is not what was published", errHistory, s.seq)
+		last = s.Seq
+		if whole && !rm.published(s.Seq, item) {
+			return first, last, fmt.Errorf("%w: number %d is not what was published", errHistory, s.Seq)
 		}
 	}
 	return first, last, nil
@@ -128,20 +131,20 @@ func (r *room) published(seq uint32, message []byte) bool {
 
 // arrivals is what came of coming late, on one lane.
 type arrivals struct {
-	history series // microseconds from connecting to the history
-	live    series // microseconds from connecting to the first live message
+	history report.Series // microseconds from connecting to the history
+	live    report.Series // microseconds from connecting to the first live message
 
 	got, truncated int    // histories
 	bytes, largest uint64 // of histories
 }
 
 func newArrivals(start int64) arrivals {
-	return arrivals{history: newSeries(start, 0), live: newSeries(start, 0)}
+	return arrivals{history: report.NewSeries(start, 0), live: report.NewSeries(start, 0)}
 }
 
 // history takes a history, after which the viewer is live.
 func (v *viewer) history(text []byte, now int64) {
-	s, a := v.seat, &v.lane.arrivals
+	s, a := v.membership, &v.lane.arrivals
 	if !s.waits {
 		v.wrongHistory("a history that it did not ask for", "")
 		return
@@ -149,7 +152,7 @@ func (v *viewer) history(text []byte, now int64) {
 	s.waits = false
 	told, err := v.lane.check(v.room, text)
 	if live := v.next - 1; live > s.told {
-		v.lane.faults.merge(Fault{v.who(), StageHistory, "messages before the history", int(live - s.told), ""})
+		v.lane.faults.Merge(report.Fault{Who: v.who(), Stage: report.StageHistory, Reason: "messages before the history", Count: int(live - s.told), Example: ""})
 	}
 	switch {
 	case err != nil:
@@ -167,11 +170,11 @@ func (v *viewer) history(text []byte, now int64) {
 	if told.truncated {
 		a.truncated++
 	}
-	a.history.record(now, (now-v.began)/1e3)
+	a.history.Record(now, (now-v.began)/1e3)
 	v.next, s.from, s.fresh = told.last+1, told.last+1, true
 	v.pass()
 }
 
 func (v *viewer) wrongHistory(reason, example string) {
-	v.lane.faults.note(v.who(), StageHistory, reason, example)
+	v.lane.faults.Note(v.who(), report.StageHistory, reason, example)
 }

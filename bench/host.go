@@ -10,6 +10,13 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/gobwas/ws"
+
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+	"lectern/bench/wire"
+	"lectern/bench/workload"
 )
 
 // A host is the connection that opens a room and publishes in it. There are
@@ -19,10 +26,10 @@ type host struct {
 	room  *room
 	conn  net.Conn
 
-	mu      sync.Mutex // held to write, and for what follows
-	faults  faultLog   // guarded by mu
-	closing bool       // guarded by mu; the bench ends it
-	broken  error      // guarded by mu; nothing more can be published
+	mu      sync.Mutex      // held to write, and for what follows
+	faults  report.FaultLog // guarded by mu
+	closing bool            // guarded by mu; the bench ends it
+	broken  error           // guarded by mu; nothing more can be published
 
 	reader sync.WaitGroup
 	buf    []byte // owned by the reader; not yet complete
@@ -36,7 +43,7 @@ type host struct {
 
 // A stageError is an error at a stage.
 type stageError struct {
-	stage Stage
+	stage report.Stage
 	err   error
 }
 
@@ -49,7 +56,7 @@ var errRefused = errors.New("refused")
 func openHost(ctx context.Context, c *crowd, r *room) (*host, error) {
 	conn, err := c.dialNet(ctx, r.index)
 	if err != nil {
-		return nil, stageError{StageConnect, err}
+		return nil, stageError{report.StageConnect, err}
 	}
 	h := &host{crowd: c, room: r, conn: conn, tells: c.hostTells}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
@@ -57,7 +64,7 @@ func openHost(ctx context.Context, c *crowd, r *room) (*host, error) {
 	if !stop() || err != nil {
 		_ = conn.Close()
 		if err == nil {
-			err = stageError{StageJoin, ctx.Err()}
+			err = stageError{report.StageJoin, ctx.Err()}
 		}
 		return nil, err
 	}
@@ -69,12 +76,12 @@ func openHost(ctx context.Context, c *crowd, r *room) (*host, error) {
 // open does the handshake and, if the template has one, the opening.
 func (h *host) open() error {
 	_ = h.conn.SetDeadline(time.Now().Add(h.crowd.options.Timeout))
-	request := fill(h.crowd.handshake.request, h.room.name, 0)
+	request := workload.Fill(h.crowd.handshake.Request, h.room.name, 0)
 	if _, err := h.conn.Write([]byte(request)); err != nil {
-		return stageError{StageHandshake, err}
+		return stageError{report.StageHandshake, err}
 	}
 	for {
-		used, err := h.crowd.handshake.answer(h.buf)
+		used, err := h.crowd.handshake.Answer(h.buf)
 		if err == nil && used > 0 {
 			h.buf = h.buf[used:]
 			break
@@ -83,14 +90,14 @@ func (h *host) open() error {
 			err = h.fill()
 		}
 		if err != nil {
-			return stageError{StageHandshake, err}
+			return stageError{report.StageHandshake, err}
 		}
 	}
 	t := &h.crowd.options.Template
 	_ = h.conn.SetDeadline(time.Now().Add(h.crowd.options.Timeout))
 	if t.Open != "" {
-		if err := h.send(opText, []byte(withFields(fill(t.Open, h.room.name, 0), h.crowd.opening))); err != nil {
-			return stageError{StageJoin, err}
+		if err := h.send(ws.OpText, h.crowd.options.Opening(h.room.name, h.crowd.opening)); err != nil {
+			return stageError{report.StageJoin, err}
 		}
 	}
 	if t.Opened == "" {
@@ -100,7 +107,7 @@ func (h *host) open() error {
 	for {
 		text, err := h.message()
 		if err != nil {
-			return stageError{StageJoin, err}
+			return stageError{report.StageJoin, err}
 		}
 		if m := opened.FindSubmatch(text); m != nil {
 			if len(m) > 1 {
@@ -109,9 +116,14 @@ func (h *host) open() error {
 			return nil
 		}
 		if t.Refused != "" && bytes.Contains(text, []byte(t.Refused)) {
-			return stageError{StageJoin, fmt.Errorf("%w: %s", errRefused, text[:min(len(text), 200)])}
+			return stageError{report.StageJoin, fmt.Errorf("%w: %s", errRefused, h.excerpt(text))}
 		}
 	}
+}
+
+// excerpt returns what may be shown of a text that the server sent.
+func (h *host) excerpt(text []byte) string {
+	return report.Clip(h.crowd.options.Redact(string(text)), 200)
 }
 
 // fill reads more into buf.
@@ -131,7 +143,7 @@ func (h *host) fill() error {
 // one by one: what hosts are told fits into a frame.
 func (h *host) message() ([]byte, error) {
 	for {
-		f, used, _, err := parseFrame(h.buf)
+		f, used, _, err := wire.Parse(h.buf)
 		if err != nil {
 			return nil, err
 		}
@@ -142,16 +154,16 @@ func (h *host) message() ([]byte, error) {
 			continue
 		}
 		h.buf = h.buf[used:]
-		switch f.op {
-		case opPing:
-			if err := h.send(opPong, f.payload); err != nil {
+		switch f.Op {
+		case ws.OpPing:
+			if err := h.send(ws.OpPong, f.Payload); err != nil {
 				return nil, err
 			}
-		case opPong:
-		case opClose:
-			return nil, fmt.Errorf("closed by the server: %q", f.payload)
+		case ws.OpPong:
+		case ws.OpClose:
+			return nil, fmt.Errorf("closed by the server: %q", h.excerpt(f.Payload))
 		default:
-			return f.payload, nil
+			return f.Payload, nil
 		}
 	}
 }
@@ -167,12 +179,12 @@ func (h *host) read() {
 		}
 		switch {
 		case t.Ping != "" && string(text) == t.Ping:
-			_ = h.send(opText, []byte(t.Pong))
+			_ = h.send(ws.OpText, []byte(t.Pong))
 		case h.tells && bytes.Contains(text, []byte(`"history_request"`)) && !bytes.Contains(text, []byte(`"error"`)):
 			h.tellHistory()
-		case t.Refused != "" && bytes.Contains(text, []byte(t.Refused)) && !bytes.Contains(text, []byte(marker)):
+		case t.Refused != "" && bytes.Contains(text, []byte(t.Refused)) && !bytes.Contains(text, []byte(stamp.Marker)):
 			h.mu.Lock()
-			h.faults.note(whoHost, StagePublish, errRefused.Error(), string(text[:min(len(text), 200)]))
+			h.faults.Note(report.WhoHost, report.StagePublish, errRefused.Error(), h.excerpt(text))
 			h.mu.Unlock()
 		}
 	}
@@ -185,7 +197,7 @@ func (h *host) tellHistory() {
 	defer h.mu.Unlock()
 	h.asked++
 	text := append([]byte(`{"type":"history","commands":[`), bytes.TrimPrefix(h.told, []byte(","))...)
-	_, _ = h.conn.Write(appendClientFrame(nil, opText, append(text, "]}"...))) // the publisher sees that it is broken
+	_, _ = h.conn.Write(wire.AppendClient(nil, ws.OpText, append(text, "]}"...))) // the publisher sees that it is broken
 }
 
 // questions returns how often the host was asked for the history.
@@ -204,7 +216,7 @@ func (h *host) fail(err error) {
 	}
 	h.broken = err
 	reason, example := explain(err)
-	h.faults.note(whoHost, StagePublish, reason, example)
+	h.faults.Note(report.WhoHost, report.StagePublish, reason, example)
 }
 
 // err returns why nothing more can be published.
@@ -215,30 +227,30 @@ func (h *host) err() error {
 }
 
 // send writes one frame.
-func (h *host) send(op byte, payload []byte) error {
+func (h *host) send(op ws.OpCode, payload []byte) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, err := h.conn.Write(appendClientFrame(nil, op, payload))
+	_, err := h.conn.Write(wire.AppendClient(nil, op, payload))
 	return err
 }
 
 // close ends the room, if the template says how, and the connection.
-func (h *host) close() []Fault {
+func (h *host) close() []report.Fault {
 	h.mu.Lock()
 	h.closing = true
 	broken := h.broken != nil
 	h.mu.Unlock()
 	if finish := h.crowd.options.Template.Finish; finish != "" && !broken {
 		_ = h.conn.SetWriteDeadline(time.Now().Add(time.Second))
-		_ = h.send(opText, []byte(fill(finish, h.room.name, 0)))
+		_ = h.send(ws.OpText, []byte(workload.Fill(finish, h.room.name, 0)))
 	}
 	_ = h.conn.Close()
 	h.reader.Wait()
-	return h.faults.faults
+	return h.faults.Faults
 }
 
 // around returns what stands before and after the payload in a message.
 func (h *host) around() (before, after string) {
-	before, after, _ = strings.Cut(fill(h.crowd.options.Template.Publish, h.room.name, 0), payloadMark)
+	before, after, _ = strings.Cut(workload.Fill(h.crowd.options.Template.Publish, h.room.name, 0), workload.PayloadMark)
 	return before, after
 }

@@ -3,6 +3,9 @@ package bench
 import (
 	"context"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 // Idle has viewers sit there.
@@ -14,13 +17,13 @@ const settleTime = time.Second
 
 func (Idle) name() string { return "idle" }
 
-func (Idle) defaults() Options {
-	return Options{Viewers: 10000, Rate: 10, Size: 256, Duration: 15 * time.Second}
+func (Idle) defaults() workload.Options {
+	return workload.Options{Viewers: 10000, Rate: 10, Size: 256, Duration: 15 * time.Second}
 }
 
-func (Idle) check(o Options) error {
+func (Idle) check(o workload.Options) error {
 	if o.PID == 0 && !o.Serve {
-		return refuse("idle reads the server's memory: give --pid, or have the bench --serve")
+		return workload.Refuse("idle reads the server's memory: give --pid, or have the bench --serve")
 	}
 	return nil
 }
@@ -46,29 +49,29 @@ func (Idle) run(ctx context.Context, r *runner) error {
 	start := time.Now()
 	watch := repeat(200*time.Millisecond, func() {
 		now, _ := readProcess(r.options.PID) // one that has ended shows as nothing
-		bar.set(int64(time.Since(start)), size(now.rss))
+		bar.set(int64(time.Since(start)), report.Size(now.rss))
 	})
 	waited := sleep(ctx, r.options.Duration)
 	watch()
 	usage, own, busy, points := sampler.finish()
 	after := readMachine()
-	p := Phase{Name: "idle", Started: start, Viewers: c.Joined, Rooms: r.options.Rooms, Seconds: time.Since(start).Seconds(),
+	p := report.Phase{Name: "idle", Started: start, Viewers: c.Joined, Rooms: r.options.Rooms, Seconds: time.Since(start).Seconds(),
 		Server: usage, Bench: own, Busy: busy, Interval: max(minInterval, r.options.Duration/phasePoints).Seconds(), Series: points}
 	r.result.Phases = append(r.result.Phases, p)
 	if usage == nil {
 		return ErrNoProcess
 	}
-	m := &Memory{Viewers: c.Joined, Before: before.rss, With: usage.RSSAfter, Seconds: p.Seconds, IdleCPU: usage.Cores}
+	m := &report.Memory{Viewers: c.Joined, Before: before.rss, With: usage.RSSAfter, Seconds: p.Seconds, IdleCPU: usage.Cores}
 	m.PerViewer = float64(m.With-m.Before) / float64(c.Joined)
 	m.KernelPerViewer = float64(after.slab-machine.slab+after.buffers-machine.buffers) / float64(c.Joined)
 	m.BuffersWith = after.buffers
 	r.result.Memory = m
-	bar.close(size(m.With))
+	bar.close(report.Size(m.With))
 	if waited != nil {
 		return waited
 	}
 	if lost := r.crowd.lanes.lost(); lost > 0 {
-		r.problem("%s lost the connection while idle", count(lost, "viewer"))
+		r.problem("%s lost the connection while idle", report.Count(lost, "viewer"))
 	}
-	return r.probe(ctx) // whoever sat there must still be served
+	return r.probe(ctx) // the server must still serve them
 }

@@ -1,65 +1,36 @@
 package bench
 
 import (
-	"fmt"
 	"runtime"
-	"strings"
+
+	"lectern/bench/report"
 )
 
 // judgePhase makes problems of what is wrong with a phase.
-func (r *runner) judgePhase(p Phase) {
-	for _, text := range p.wrong() {
+func (r *runner) judgePhase(p report.Phase) {
+	judged := p
+	if r.options.Thresholds.Tolerates() {
+		judged.Missing = 0
+	}
+	for _, text := range judged.Wrong() {
 		r.problem("%s: %s", p.Name, text)
 	}
 	if p.Published < p.Planned && !r.result.Interrupted {
-		r.problem("%s: only %s of %s were published", p.Name, grouped(int64(p.Published)), count(p.Planned, "message"))
+		r.problem("%s: only %s of %s were published", p.Name, report.Grouped(int64(p.Published)), report.Count(p.Planned, "message"))
 	}
 }
 
 // judgeFaults makes a problem of what happened to connections outside of any
-// measured phase. Where connections are meant to break that is none.
+// measured phase. Scenarios that break connections on purpose are left out.
 func (r *runner) judgeFaults() {
 	if len(r.result.Problems) > 0 || r.result.Scenario == (Saturate{}).name() {
 		return
 	}
 	for _, f := range r.result.Faults {
-		if f.Who != whoStalled {
+		if f.Who != report.WhoStalled {
 			r.problem("%d times: %s, stage %s: %s", f.Count, f.Who, f.Stage, f.Reason)
 		}
 	}
-}
-
-// wrong returns what is wrong with the deliveries of a phase, worst first.
-func (p Phase) wrong() (out []string) {
-	for _, t := range []struct {
-		n    uint64
-		what string
-	}{{p.Missing, "missing"}, {p.Repeated, "repeated"}, {p.Reordered, "out of order"}, {p.Damaged, "damaged"}, {p.Misnumbered, "misnumbered"}} {
-		if t.n > 0 {
-			out = append(out, fmt.Sprintf("%s of %s %s", grouped(int64(t.n)), count(p.Expected, "message"), t.what))
-		}
-	}
-	if p.Gone > 0 {
-		text := fmt.Sprintf("%s of %s lost the connection", grouped(int64(p.Gone)), count(p.Viewers, "viewer"))
-		if p.Lost > 0 {
-			text += ", and with it " + count(p.Lost, "message")
-		}
-		out = append(out, text)
-	}
-	return out
-}
-
-// brief is a phase in a line.
-func (p Phase) brief() string {
-	if p.Delivered == 0 && p.Latency.Count == 0 && p.Expected == 0 {
-		return "done"
-	}
-	verdict := "all there"
-	if wrong := p.wrong(); len(wrong) > 0 {
-		verdict = strings.Join(wrong, "; ")
-	}
-	return fmt.Sprintf("%s a second, p50 %s, p99 %s, max %s: %s", grouped(int64(p.PerSecond)),
-		p.ofLatency(p.Latency.P50), p.ofLatency(p.Latency.P99), p.ofLatency(p.Latency.Max), verdict)
 }
 
 // The signs that the bench itself was the bottleneck.
@@ -75,7 +46,7 @@ const (
 )
 
 // suspect warns when a phase says more of the bench than of the server.
-func (r *runner) suspect(p Phase) {
+func (r *runner) suspect(p report.Phase) {
 	cpus := float64(runtime.NumCPU())
 	switch {
 	case p.Bench.Cores > busyBench*cpus:
@@ -85,7 +56,7 @@ func (r *runner) suspect(p Phase) {
 			p.Name, 100*p.Busy, p.Bench.Cores, p.Server.Cores)
 	}
 	if p.Early > 0 {
-		r.warn("%s: %s came before they were due: the clocks of the machines differ, and latencies are wrong by as much", p.Name, count(p.Early, "message"))
+		r.warn("%s: %s came before they were due: the clocks of the machines differ, and latencies are wrong by as much", p.Name, report.Count(p.Early, "message"))
 	}
 	others := p.Busy*cpus - p.Bench.Cores
 	if p.Server != nil {
@@ -95,6 +66,6 @@ func (r *runner) suspect(p Phase) {
 		r.warn("%s: other processes of this machine used %.2f processors: the latencies are theirs too", p.Name, others)
 	}
 	if late := p.SendLate.P99; late > lateFloor && float64(late) > lateShare*float64(p.Latency.P99) {
-		r.warn("%s: the bench published late (p99 %s) because it, or the server, held the host up: that is in the latencies", p.Name, micros(late))
+		r.warn("%s: the bench published late (p99 %s) because it, or the server, held the host up: that is in the latencies", p.Name, report.Micros(late))
 	}
 }

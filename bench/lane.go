@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lectern/bench/report"
 	"lectern/netpoll"
 )
 
@@ -20,18 +21,20 @@ var errLane = errors.New("the bench's own worker did not answer in time")
 // their own and share lanes under their lock.
 type lane struct {
 	worker *netpoll.Worker // immutable; nil for TLS
-	mu     sync.Mutex      // held by whoever touches a lane without a worker
+	mu     sync.Mutex      // held to touch a lane that has no worker
 	clock  *ticker         // immutable
 
-	viewers []*viewer // owned by the lane
-	joins   series    // owned by the lane; microseconds from connecting to joined
-	latency series    // owned by the lane; microseconds from due to arrived
-	faults  faultLog  // owned by the lane
-	total   uint64    // owned by the lane; measured deliveries of the phase
-	early   uint64    // owned by the lane; of those, how many came before they were due
-	first   int64     // owned by the lane; when the first message of another process was due
-	phase   uint32    // owned by the lane; counts the phases
-	others  uint64    // owned by the lane; frames of the server that are no messages
+	viewers []*viewer       // owned by the lane
+	joins   report.Series   // owned by the lane; microseconds from connecting to joined
+	latency report.Series   // owned by the lane; microseconds from due to arrived
+	faults  report.FaultLog // owned by the lane
+	total   uint64          // owned by the lane; measured deliveries of the phase
+	early   uint64          // owned by the lane; of those, how many came before they were due
+	ends    uint64          // owned by the lane; deliveries of what ends the phase
+	first   int64           // owned by the lane; when the first message of another process was due
+	phase   uint32          // owned by the lane; counts the phases
+	grows   bool            // owned by the lane; who comes during the phase is in it from its first message on
+	others  uint64          // owned by the lane; frames of the server that are no messages
 
 	resumes  resumes        // owned by the lane; what came of coming back
 	arrivals arrivals       // owned by the lane; what came of coming late
@@ -42,6 +45,7 @@ type lane struct {
 	joined    atomic.Int64  // viewers that are in a room
 	failed    atomic.Int64  // viewers whose connection failed before they joined
 	lost      atomic.Int64  // viewers whose connection ended after they joined
+	departed  atomic.Int64  // viewers that left as they were told to
 	fenced    atomic.Int64  // viewers that have reached the phase's end
 	gone      atomic.Int64  // viewers of the phase that ended before they reached it
 	anchored  atomic.Int64  // viewers that have seen a first message and are still there
@@ -94,9 +98,15 @@ func (ls lanes) sum(counter func(*lane) int64) (n int64) {
 	return n
 }
 
-func (ls lanes) joined() int   { return int(ls.sum(func(l *lane) int64 { return l.joined.Load() })) }
-func (ls lanes) failed() int   { return int(ls.sum(func(l *lane) int64 { return l.failed.Load() })) }
-func (ls lanes) lost() int     { return int(ls.sum(func(l *lane) int64 { return l.lost.Load() })) }
+func (ls lanes) joined() int { return int(ls.sum(func(l *lane) int64 { return l.joined.Load() })) }
+func (ls lanes) failed() int { return int(ls.sum(func(l *lane) int64 { return l.failed.Load() })) }
+func (ls lanes) lost() int   { return int(ls.sum(func(l *lane) int64 { return l.lost.Load() })) }
+
+// present returns how many viewers are in a room.
+func (ls lanes) present() int {
+	return int(ls.sum(func(l *lane) int64 { return l.joined.Load() - l.lost.Load() - l.departed.Load() }))
+}
+
 func (ls lanes) anchored() int { return int(ls.sum(func(l *lane) int64 { return l.anchored.Load() })) }
 
 func (ls lanes) delivered() uint64 {

@@ -4,6 +4,10 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+	"lectern/bench/workload"
 )
 
 // Late has all viewers join a room in which much was said already, with its
@@ -19,26 +23,26 @@ type Late struct {
 const maxMessages = 10_000_000
 
 func (s Late) withDefaults() Late {
-	def(&s.Messages, 200)
-	def(&s.History, "relay")
+	workload.SetDefault(&s.Messages, 200)
+	workload.SetDefault(&s.History, "relay")
 	return s
 }
 
 func (Late) name() string { return "late" }
 
-func (Late) defaults() Options {
-	return Options{Viewers: 1000, Rate: 50, Size: 256, Duration: 5 * time.Second}
+func (Late) defaults() workload.Options {
+	return workload.Options{Viewers: 1000, Rate: 50, Size: 256, Duration: 5 * time.Second}
 }
 
-func (s Late) check(o Options) error {
+func (s Late) check(o workload.Options) error {
 	s = s.withDefaults()
 	switch {
 	case s.Messages < 1 || s.Messages > maxMessages:
-		return refuse("%d messages said before: it takes 1 to %d", s.Messages, maxMessages)
+		return workload.Refuse("%d messages said before: it takes 1 to %d", s.Messages, maxMessages)
 	case s.Over < 0:
-		return refuse("joining over %v", s.Over)
+		return workload.Refuse("joining over %v", s.Over)
 	case s.Over > 0 && o.ConnectRate > 0:
-		return refuse("both a time to join in and a rate of connections: choose")
+		return workload.Refuse("both a time to join in and a rate of connections: choose")
 	}
 	return checkClassroom(o, s.name(), s.History, s.Numbered)
 }
@@ -68,7 +72,7 @@ func (s Late) run(ctx context.Context, r *runner) error {
 		return nil
 	}
 	p.figures = func() string {
-		return fmt.Sprintf("%s of %s joined, %s live", grouped(int64(lanes.joined())), count(r.options.Viewers, "viewer"), grouped(lanes.alive()))
+		return fmt.Sprintf("%s of %s joined, %s live", report.Grouped(int64(lanes.joined())), report.Count(r.options.Viewers, "viewer"), report.Grouped(lanes.alive()))
 	}
 	if _, err := r.measure(ctx, p); err != nil {
 		return err
@@ -78,24 +82,24 @@ func (s Late) run(ctx context.Context, r *runner) error {
 
 // before has the hosts say what they say before anybody joins.
 func (s Late) before(ctx context.Context, r *runner) error {
-	r.show.say("saying %s to nobody", count(s.Messages, "message"))
+	r.show.say("saying %s to nobody", report.Count(s.Messages, "message"))
 	ctx, cancel := context.WithTimeout(ctx, max(r.options.Timeout, r.options.Duration))
 	defer cancel()
 	for _, h := range r.hosts {
-		h.begin(kindWarm)
-		out := h.publish(ctx, load{kind: kindWarm, start: r.clock.now(), rate: maxRate, count: uint32(s.Messages)})
+		h.begin(stamp.Warm)
+		out := h.publish(ctx, load{kind: stamp.Warm, start: r.clock.now(), rate: workload.MaxRate, count: uint32(s.Messages)})
 		if err := h.err(); err != nil {
-			return stageError{StagePublish, err}
+			return stageError{report.StagePublish, err}
 		}
 		if out.count < uint32(s.Messages) {
-			return stageError{StagePublish, fmt.Errorf("the server took only %d of %s in time", out.count, count(s.Messages, "message"))}
+			return stageError{report.StagePublish, fmt.Errorf("the server took only %d of %s in time", out.count, report.Count(s.Messages, "message"))}
 		}
 	}
 	return nil
 }
 
-// untilLive waits until everybody who is there has got a live message, or had
-// the time to.
+// untilLive waits until every viewer has got a live message, or the time for that
+// is over.
 func (s Late) untilLive(ctx context.Context, r *runner) {
 	lanes := r.crowd.lanes
 	deadline := time.Now().Add(r.options.Timeout)
@@ -106,26 +110,26 @@ func (s Late) untilLive(ctx context.Context, r *runner) {
 
 // report sums up.
 func (s Late) report(r *runner) error {
-	out := &Arrived{Messages: s.Messages, History: s.History, Viewers: r.crowd.lanes.joined()}
-	histories, live := newHistogram(), newHistogram()
+	out := &report.Arrived{Messages: s.Messages, History: s.History, Viewers: r.crowd.lanes.joined()}
+	histories, live := report.NewHistogram(), report.NewHistogram()
 	err := r.crowd.lanes.do(func(l *lane) {
 		out.Histories += l.arrivals.got
 		out.Truncated += l.arrivals.truncated
 		out.Bytes += l.arrivals.bytes
 		out.Largest = max(out.Largest, l.arrivals.largest)
-		histories.Merge(l.arrivals.history.merged())
-		live.Merge(l.arrivals.live.merged())
+		histories.Merge(l.arrivals.history.Merged())
+		live.Merge(l.arrivals.live.Merged())
 		for _, v := range l.viewers {
 			if v.numbered {
 				out.Numbered++
 			}
-			if v.state != ended && v.seat.waits && !r.result.Interrupted {
-				l.faults.note(v.who(), StageHistory, "no answer in time", "")
-				v.seat.waits = false // once is enough
+			if v.state != ended && v.membership.waits && !r.result.Interrupted {
+				l.faults.Note(v.who(), report.StageHistory, "no answer in time", "")
+				v.membership.waits = false // once is enough
 			}
 		}
 	})
-	out.Told, out.Live = distribution(histories), distribution(live)
+	out.Told, out.Live = report.Summarize(histories), report.Summarize(live)
 	for _, h := range r.hosts {
 		if h, ok := h.(*host); ok {
 			out.Asked += h.questions()

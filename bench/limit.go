@@ -14,11 +14,16 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+	"lectern/bench/workload"
 )
 
 // Limit measures no server at all: a child process sends every message to as
-// many sockets with one raw send each. That is the kernel's share of a
-// delivery, and the floor for one message in one send.
+// many sockets, with one raw send each, on all processors. That is the kernel's
+// share of a delivery. A server that sends each message by itself stays above it.
+// One that is behind and sends several messages at once may fall below.
 type Limit struct {
 	// Sender is the command of the child; default: this program's hidden
 	// command. It must call [SendLimit] with what follows.
@@ -27,16 +32,16 @@ type Limit struct {
 
 func (Limit) name() string { return "limit" }
 
-func (Limit) defaults() Options { return Fanout{}.defaults() }
+func (Limit) defaults() workload.Options { return Fanout{}.defaults() }
 
-func (Limit) check(o Options) error {
+func (Limit) check(o workload.Options) error {
 	switch {
-	case o.Rooms != 1 || o.RoomName != "":
-		return refuse("limit has one room of its own")
-	case o.Clock != Monotonic:
-		return refuse("limit runs on one machine: its clock is %q", Monotonic)
+	case o.Rooms != 1 || len(o.RoomNames) > 0:
+		return workload.Refuse("limit has one room of its own")
+	case o.Clock != workload.Monotonic:
+		return workload.Refuse("limit runs on one machine: its clock is %q", workload.Monotonic)
 	case o.Serve || o.PID != 0:
-		return refuse("limit measures its own sender: no server takes part")
+		return workload.Refuse("limit measures its own sender: no server takes part")
 	}
 	return nil
 }
@@ -67,6 +72,7 @@ type sender struct {
 	in     io.WriteCloser
 	out    *json.Decoder
 	room   *room
+	size   int // immutable; bytes of a message
 	seq    uint32
 	broken error
 }
@@ -77,15 +83,15 @@ type senderJob struct {
 	Start int64   `json:"start"` // nanoseconds of CLOCK_MONOTONIC
 	Rate  float64 `json:"rate"`
 	Count uint32  `json:"count"`
-	Fence bool    `json:"fence"` // send fences, Start is what they carry
+	Fence bool    `json:"fence"` // send a fence, Start is what it carries
 	Limit int64   `json:"limit"` // nanoseconds after which it gives up
 }
 
 // senderDone is its answer.
 type senderDone struct {
-	Addr  string       `json:"addr"` // where it listens, once
-	Count uint32       `json:"count"`
-	Late  Distribution `json:"late"`
+	Addr  string              `json:"addr"` // where it listens, once
+	Count uint32              `json:"count"`
+	Late  report.Distribution `json:"late"`
 }
 
 // startSender starts the child and points a crowd at it.
@@ -97,8 +103,8 @@ func startSender(ctx context.Context, command []string, r *runner) (*sender, err
 		}
 		command = []string{self, "bench", "limit-sender"}
 	}
-	rm := &room{name: "limit", tag: 1}
-	rm.begin(kindWarm, 0)
+	rm := &room{name: "limit", tag: 1, record: newRecord(1)}
+	rm.begin(stamp.Warm, 0)
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -113,7 +119,7 @@ func startSender(ctx context.Context, command []string, r *runner) (*sender, err
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the sender: %w", err)
 	}
-	s := &sender{cmd: cmd, in: in, out: json.NewDecoder(bufio.NewReader(out)), room: rm}
+	s := &sender{cmd: cmd, in: in, out: json.NewDecoder(bufio.NewReader(out)), room: rm, size: r.options.Size}
 	var hello senderDone
 	if err := s.ask(ctx, senderSetup{r.options.Viewers, r.options.Size, rm.tag}, &hello, r.options.Timeout); err != nil {
 		s.close()
@@ -155,12 +161,22 @@ func (s *sender) ask(ctx context.Context, question, answer any, limit time.Durat
 	return s.broken
 }
 
+// expect has the viewers compare a message with what the child will send, as they
+// do with a relay's.
+func (s *sender) expect(st stamp.Stamp) {
+	frame := limitFrame(nil, st)
+	s.room.record.put(&entry{frame: frame, due: st.Due, seq: st.Seq, kind: st.Kind, header: byte(len(frame) - st.Size)})
+}
+
 func (s *sender) begin(kind byte) { s.room.begin(kind, s.seq+1) }
 
 func (s *sender) publish(ctx context.Context, l load) (out sent) {
 	limit := time.Duration(float64(l.count)/l.rate*1e9) + 30*time.Second
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = time.Until(deadline)
+	}
+	for k := range min(l.count, uint32(len(s.room.record.slots))) {
+		s.expect(stamp.Stamp{Kind: l.kind, Room: s.room.tag, Seq: s.seq + 1 + k, Due: l.due(k), Size: s.size})
 	}
 	var done senderDone
 	job := senderJob{Kind: l.kind, Start: l.start, Rate: l.rate, Count: l.count, Limit: int64(limit)}
@@ -169,14 +185,16 @@ func (s *sender) publish(ctx context.Context, l load) (out sent) {
 	}
 	s.seq += done.Count
 	out.count = done.Count
-	if h, err := done.Late.decode(); err == nil {
-		out.late.add(h)
+	if h, err := done.Late.Decode(); err == nil {
+		out.late.Add(h)
 	}
 	return out
 }
 
+func (s *sender) end() { s.room.close(s.seq + 1) }
+
 func (s *sender) fence(kind byte) {
-	s.room.close(s.seq + 1)
+	s.expect(stamp.Stamp{Kind: kind, Room: s.room.tag, Seq: s.seq + 1, Due: s.room.fence(), Size: s.size})
 	var done senderDone
 	if s.ask(context.Background(), senderJob{Kind: kind, Start: s.room.fence(), Fence: true}, &done, 10*time.Second) == nil {
 		s.seq += done.Count
@@ -185,7 +203,7 @@ func (s *sender) fence(kind byte) {
 
 func (s *sender) err() error { return s.broken }
 
-func (s *sender) close() []Fault {
+func (s *sender) close() []report.Fault {
 	_ = s.in.Close()
 	timer := time.AfterFunc(5*time.Second, func() { _ = s.cmd.Process.Kill() })
 	defer timer.Stop()
@@ -193,5 +211,5 @@ func (s *sender) close() []Fault {
 	if s.broken == nil && err == nil {
 		return nil
 	}
-	return []Fault{{whoHost, StagePublish, "the sender broke", 1, strings.TrimSpace(errors.Join(s.broken, err).Error())}}
+	return []report.Fault{{Who: report.WhoHost, Stage: report.StagePublish, Reason: "the sender broke", Count: 1, Example: strings.TrimSpace(errors.Join(s.broken, err).Error())}}
 }

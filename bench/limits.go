@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"os"
 	"syscall"
+
+	"lectern/bench/workload"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 
 // checkLimits refuses a run that the machine cannot carry, and says what would
 // fit. On loopback it adds source addresses when one has too few ports.
-func checkLimits(s Scenario, o *Options) error {
+func checkLimits(s Scenario, o *workload.Options) error {
 	viewers, connections := demand(s, *o)
 	if err := checkDescriptors(viewers, o.Rooms, maxDescriptors()); err != nil {
 		return err
@@ -33,8 +35,14 @@ func checkLimits(s Scenario, o *Options) error {
 
 // demand returns how many viewers a scenario has at the same time at most, and
 // how many connections it makes in all: a closed one's port rests for a while.
-func demand(s Scenario, o Options) (viewers, connections int) {
+func demand(s Scenario, o workload.Options) (viewers, connections int) {
 	switch s := s.(type) {
+	case Fanout:
+		if len(s.Stages) > 0 {
+			connections, _ = total(s.Stages)
+			return o.Viewers, connections
+		}
+		return o.Viewers, o.Viewers
 	case Storm:
 		return o.Viewers, o.Viewers * (1 + s.Again)
 	case Resume:
@@ -67,7 +75,7 @@ func checkDescriptors(viewers, rooms, limit int) error {
 	if need <= limit {
 		return nil
 	}
-	return refuse("%d viewers need %d descriptors, the limit of this process is %d: %d viewers would fit; raise it (ulimit -n), or start several benches and merge their results",
+	return workload.Refuse("%d viewers need %d descriptors, the limit of this process is %d: %d viewers would fit; raise it (ulimit -n), or start several benches and merge their results",
 		viewers, need, limit, max(limit-rooms-spareFDs, 0))
 }
 
@@ -82,7 +90,7 @@ func readPorts() int {
 
 // checkPorts needs a port for each viewer and host on some source address. On
 // loopback there are addresses enough for all connections to find one easily.
-func checkPorts(o *Options, viewers, connections, ports int) error {
+func checkPorts(o *workload.Options, viewers, connections, ports int) error {
 	if len(o.Sources) == 0 && onLoopback(o.URL) {
 		easy := int(float64(ports) * easyPorts)
 		for i := 0; connections > easy && i*easy < connections; i++ {
@@ -94,7 +102,7 @@ func checkPorts(o *Options, viewers, connections, ports int) error {
 	if viewers+o.Rooms <= usable {
 		return nil
 	}
-	return refuse("%d viewers need more local ports than the %d of %d source address(es): %d viewers would fit; give more addresses with --source, or widen net.ipv4.ip_local_port_range",
+	return workload.Refuse("%d viewers need more local ports than the %d of %d source address(es): %d viewers would fit; give more addresses with --source, or widen net.ipv4.ip_local_port_range",
 		viewers, ports, max(len(o.Sources), 1), max(usable-o.Rooms, 0))
 }
 

@@ -8,10 +8,17 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
 
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+	"lectern/bench/workload"
+	"lectern/frame"
+
+	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,13 +51,11 @@ func SendLimit(in io.Reader, out io.Writer) error {
 	if err := answers.Encode(senderDone{Addr: addr}); err != nil {
 		return err
 	}
-	s := &rawSender{setup: setup, clock: newTicker(Monotonic)}
+	s := &rawSender{setup: setup, clock: newTicker(workload.Monotonic)}
 	defer s.close()
 	if err := s.accept(listener); err != nil {
 		return fmt.Errorf("accept: %w", err)
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	for {
 		var job senderJob
 		if err := jobs.Decode(&job); errors.Is(err, io.EOF) {
@@ -132,13 +137,11 @@ func (s *rawSender) close() {
 func (s *rawSender) work(job senderJob) senderDone {
 	var done senderDone
 	if job.Fence {
-		for range fences {
-			s.sendAll(job.Kind, job.Start)
-			done.Count++
-		}
+		s.sendAll(job.Kind, job.Start)
+		done.Count++
 		return done
 	}
-	var late series
+	var late report.Series
 	l := load{kind: job.Kind, start: job.Start, rate: job.Rate, count: job.Count}
 	end := s.clock.now() + job.Limit
 	for k := range job.Count {
@@ -148,23 +151,40 @@ func (s *rawSender) work(job senderJob) senderDone {
 		if now > end {
 			break
 		}
-		late.record(now, (now-due)/1e3)
+		late.Record(now, (now-due)/1e3)
 		s.sendAll(job.Kind, due)
 		done.Count++
 	}
-	done.Late = distribution(late.merged())
+	done.Late = report.Summarize(late.Merged())
 	return done
 }
 
-// sendAll sends one message to everybody.
+// sendAll sends one message to everybody, on all processors as a server would: if
+// one of them were left to the receivers, each send would wake a receiver there,
+// which costs more than the send itself saves.
 func (s *rawSender) sendAll(kind byte, due int64) {
 	s.seq++
-	s.frame = appendServerHeader(s.frame[:0], opText, s.setup.Size)
-	s.frame = stamp{kind, s.setup.Tag, s.seq, due, s.setup.Size}.append(s.frame)
-	for i, fd := range s.fds {
-		if fd >= 0 && !sendWhole(fd, s.frame) {
+	s.frame = limitFrame(s.frame[:0], stamp.Stamp{Kind: kind, Room: s.setup.Tag, Seq: s.seq, Due: due, Size: s.setup.Size})
+	var group sync.WaitGroup
+	n := runtime.NumCPU()
+	for i := range n {
+		part := s.fds[len(s.fds)*i/n : len(s.fds)*(i+1)/n]
+		group.Go(func() { sendEach(part, s.frame) })
+	}
+	group.Wait()
+}
+
+// limitFrame appends the one frame that a message consists of.
+func limitFrame(b []byte, st stamp.Stamp) []byte {
+	return st.Append(frame.AppendHeader(b, ws.OpText, st.Size))
+}
+
+// sendEach sends a frame to each, one after the other.
+func sendEach(fds []int, frame []byte) {
+	for i, fd := range fds {
+		if fd >= 0 && !sendWhole(fd, frame) {
 			_ = unix.Close(fd)
-			s.fds[i] = -1
+			fds[i] = -1
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"lectern/bench/report"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -24,7 +26,7 @@ type procSample struct {
 }
 
 // ErrNoProcess says that a process is not there, or may not be looked at.
-var ErrNoProcess = errors.New("process cannot be read")
+var ErrNoProcess = errors.New("bench: process cannot be read")
 
 // readProcess reads /proc/PID.
 func readProcess(pid int) (procSample, error) {
@@ -139,8 +141,8 @@ func readMachine() (m machineSample) {
 }
 
 // thisMachine describes where the bench runs.
-func thisMachine() Machine {
-	m := Machine{CPUs: runtime.NumCPU(), Go: runtime.Version()}
+func thisMachine() report.Machine {
+	m := report.Machine{CPUs: runtime.NumCPU(), Go: runtime.Version()}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		m.Kernel = unix.ByteSliceToString(u.Release[:])

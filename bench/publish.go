@@ -7,6 +7,12 @@ import (
 	"runtime"
 	"time"
 
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+	"lectern/bench/wire"
+	"lectern/frame"
+
+	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,9 +23,11 @@ const (
 	// when a phase is broken off.
 	lastWrite = 500 * time.Millisecond
 
-	// A fence is sent several times, because the server may lose one.
+	// The server may lose a fence, so it is sent again while a viewer has not seen
+	// it, after this time. A fence that all have seen is not repeated: repeating
+	// would add to the server's CPU for each delivery.
 	fences     = 3
-	fenceEvery = 20 * time.Millisecond
+	fenceEvery = 500 * time.Millisecond
 
 	// preciseHosts is how many hosts may have a thread each for exact times.
 	preciseHosts = 8
@@ -54,13 +62,16 @@ type publisher interface {
 	// publish sends the load, each message when it is due or as soon as the
 	// server takes it, and returns early when ctx ends or the connection breaks.
 	publish(ctx context.Context, l load) sent
-	// fence says that the phase is over: the room expects nothing after the last
-	// message, and every viewer that sees the fence has seen what there was.
+	// end says that the phase is over: the room expects nothing after the last
+	// message.
+	end()
+	// fence tells the viewers so: a viewer that sees the fence has seen all messages
+	// before it.
 	fence(kind byte)
 	// err returns why nothing more can be published.
 	err() error
 	// close ends the room and the connection, and returns what went wrong.
-	close() []Fault
+	close() []report.Fault
 }
 
 // A load is what a host is to publish.
@@ -76,8 +87,8 @@ func (l load) due(k uint32) int64 { return l.start + int64(math.Round(float64(k)
 
 // A sent is what a host has published.
 type sent struct {
-	count uint32 // messages
-	late  series // microseconds from due to the write
+	count uint32        // messages
+	late  report.Series // microseconds from due to the write
 }
 
 func (h *host) begin(kind byte) { h.room.begin(kind, h.seq+1) }
@@ -99,9 +110,9 @@ func (h *host) publish(ctx context.Context, l load) (s sent) {
 		for ; k < l.count && l.due(k) <= now && len(buf) < writeBatch; k++ {
 			due := l.due(k)
 			h.seq++
-			buf = h.appendMessage(buf, before, after, stamp{l.kind, h.room.tag, h.seq, due, size})
+			buf = h.appendMessage(buf, before, after, stamp.Stamp{Kind: l.kind, Room: h.room.tag, Seq: h.seq, Due: due, Size: size})
 			s.count++
-			s.late.record(now, (now-due)/1e3)
+			s.late.Record(now, (now-due)/1e3)
 		}
 		if err := h.write(buf); err != nil {
 			h.seq -= k - first // the room does not expect what may not have been sent
@@ -146,41 +157,34 @@ func (h *host) write(buf []byte) error {
 
 // appendMessage adds the frame of one message, and puts into the record what
 // viewers will see of it.
-func (h *host) appendMessage(buf []byte, before, after string, s stamp) []byte {
-	total := len(before) + s.size + len(after)
-	frame := make([]byte, 0, total+10)
-	frame = appendServerHeader(frame, opText, total)
-	header := len(frame)
-	frame = append(frame, before...)
-	frame = s.append(frame)
-	frame = append(frame, after...)
+func (h *host) appendMessage(buf []byte, before, after string, s stamp.Stamp) []byte {
+	total := len(before) + s.Size + len(after)
+	b := frame.AppendHeader(make([]byte, 0, total+frame.HeaderSize(total)), ws.OpText, total)
+	header := len(b)
+	b = append(b, before...)
+	b = s.Append(b)
+	b = append(b, after...)
 	if h.room.record != nil {
-		e := &entry{frame: frame, due: s.due, seq: s.seq, kind: s.kind, header: byte(header)}
+		e := &entry{frame: b, due: s.Due, seq: s.Seq, kind: s.Kind, header: byte(header)}
 		if h.room.numbers {
-			e.number = numberedFrame(s.seq, e.text())
+			e.number = numberedFrame(s.Seq, e.text())
 		}
 		h.room.record.put(e)
 	}
 	if h.tells {
-		h.telling = append(append(h.telling, ',', '"'), frame[header+len(before):len(frame)-len(after)]...)
+		h.telling = append(append(h.telling, ',', '"'), b[header+len(before):len(b)-len(after)]...)
 		h.telling = append(h.telling, '"')
 	}
-	h.room.newest.Store(s.seq)
-	return appendClientFrame(buf, opText, frame[header:])
+	h.room.newest.Store(s.Seq)
+	return wire.AppendClient(buf, ws.OpText, b[header:])
 }
 
+func (h *host) end() { h.room.close(h.seq + 1) }
+
 func (h *host) fence(kind byte) {
-	h.room.close(h.seq + 1)
 	before, after := h.around()
 	size := h.crowd.options.Size - len(before) - len(after)
-	for i := range fences {
-		if i > 0 {
-			time.Sleep(fenceEvery)
-		}
-		h.seq++
-		_ = h.conn.SetWriteDeadline(time.Now().Add(h.crowd.options.Timeout))
-		if h.write(h.appendMessage(nil, before, after, stamp{kind, h.room.tag, h.seq, h.room.fence(), size})) != nil {
-			return
-		}
-	}
+	h.seq++
+	_ = h.conn.SetWriteDeadline(time.Now().Add(h.crowd.options.Timeout))
+	_ = h.write(h.appendMessage(nil, before, after, stamp.Stamp{Kind: kind, Room: h.room.tag, Seq: h.seq, Due: h.room.fence(), Size: size})) // what broke is noted
 }

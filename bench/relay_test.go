@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+	"lectern/bench/wire"
+	"lectern/bench/workload"
 
 	"github.com/coder/websocket"
 )
@@ -29,11 +35,13 @@ type relay struct {
 	// warm is called before each other message that has a stamp.
 	warm   func(n int, rm *relayRoom)
 	refuse string // answers joins with this error
+	key    string // what a message that opens a room must carry
 
 	from map[string]int // if made, counts connections by address; guarded by mu
 
 	mu      sync.Mutex
 	rooms   map[string]*relayRoom // guarded by mu
+	hosts   []*websocket.Conn     // guarded by mu
 	pending sync.WaitGroup
 }
 
@@ -76,13 +84,18 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.from[host]++
 		r.mu.Unlock()
 	}
-	conn.SetReadLimit(maxFrame)
+	conn.SetReadLimit(wire.MaxFrame)
 	ctx := context.Background()
 	_, first, err := conn.Read(ctx)
 	if err != nil {
 		return
 	}
 	if bytes.Contains(first, []byte(`"create"`)) {
+		if key := keyOf(first); key != r.key {
+			quoted, _ := json.Marshal(key)
+			_ = conn.Write(ctx, websocket.MessageText, []byte(`{"type":"error","error":"wrong_key","was":`+string(quoted)+`}`))
+			return
+		}
 		r.host(ctx, conn)
 		return
 	}
@@ -94,6 +107,7 @@ func (r *relay) host(ctx context.Context, conn *websocket.Conn) {
 	code := fmt.Sprintf("%06X", len(r.rooms)+1)
 	rm := &relayRoom{}
 	r.rooms[code] = rm
+	r.hosts = append(r.hosts, conn)
 	r.mu.Unlock()
 	_ = conn.Write(ctx, websocket.MessageText, []byte(`{"type":"created","code":"`+code+`"}`))
 	for {
@@ -101,9 +115,9 @@ func (r *relay) host(ctx context.Context, conn *websocket.Conn) {
 		if err != nil {
 			return
 		}
-		if i := bytes.Index(message, []byte(marker)); i >= 0 {
-			s, _ := parseStamp(message[i:])
-			r.broadcast(rm, message, s.kind == kindTrue)
+		if i := bytes.Index(message, []byte(stamp.Marker)); i >= 0 {
+			s, _ := stamp.Parse(message[i:])
+			r.broadcast(rm, message, s.Kind == stamp.Measured)
 		}
 	}
 }
@@ -174,13 +188,13 @@ const (
 )
 
 // small are options for a run in a test.
-func small(url string) Options {
-	return Options{URL: url, Viewers: 8, Rate: 1000, Size: 128, Duration: 2 * time.Second, Warmup: 100 * time.Millisecond,
+func small(url string) workload.Options {
+	return workload.Options{URL: url, Viewers: 8, Rate: 1000, Size: 128, Duration: 2 * time.Second, Warmup: 100 * time.Millisecond,
 		Timeout: 5 * time.Second, Drain: 2 * time.Second}
 }
 
 // runSmall runs a scenario silently.
-func runSmall(t *testing.T, s Scenario, o Options) (*Result, error) {
+func runSmall(t *testing.T, s Scenario, o workload.Options) (*report.Result, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -189,4 +203,13 @@ func runSmall(t *testing.T, s Scenario, o Options) (*Result, error) {
 		t.Fatalf("no result: %v", err)
 	}
 	return res, err
+}
+
+// preset returns a template that comes with the program.
+func preset(name string) workload.Template {
+	t, err := workload.Preset(name)
+	if err != nil {
+		panic(err)
+	}
+	return t
 }

@@ -6,6 +6,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 // Resume has a share of the viewers lose the connection, wherever they are in
@@ -21,42 +24,42 @@ type Resume struct {
 }
 
 func (s Resume) withDefaults() Resume {
-	def(&s.Share, 0.1)
-	def(&s.Every, time.Second)
-	def(&s.Away, 100*time.Millisecond)
-	def(&s.History, "relay")
+	workload.SetDefault(&s.Share, 0.1)
+	workload.SetDefault(&s.Every, time.Second)
+	workload.SetDefault(&s.Away, 100*time.Millisecond)
+	workload.SetDefault(&s.History, "relay")
 	s.Away = max(s.Away, 0)
 	return s
 }
 
 func (Resume) name() string { return "resume" }
 
-func (Resume) defaults() Options {
-	return Options{Viewers: 1000, Rate: 50, Size: 256, Duration: 10 * time.Second}
+func (Resume) defaults() workload.Options {
+	return workload.Options{Viewers: 1000, Rate: 50, Size: 256, Duration: 10 * time.Second}
 }
 
-func (s Resume) check(o Options) error {
+func (s Resume) check(o workload.Options) error {
 	s = s.withDefaults()
 	switch {
 	case !(s.Share > 0 && s.Share <= 1):
-		return refuse("a share of %v that drops: it takes more than 0 and at most 1", s.Share)
+		return workload.Refuse("a share of %v that drops: it takes more than 0 and at most 1", s.Share)
 	case s.returning(o) < 1:
-		return refuse("a share of %v of %d viewers: some must drop", s.Share, o.Viewers)
+		return workload.Refuse("a share of %v of %d viewers: some must drop", s.Share, o.Viewers)
 	case s.Every < time.Millisecond:
-		return refuse("waves every %v: it takes at least 1ms", s.Every)
+		return workload.Refuse("waves every %v: it takes at least 1ms", s.Every)
 	case s.Every >= o.Duration:
-		return refuse("waves every %v, but it lasts %v: there would be none", s.Every, o.Duration)
+		return workload.Refuse("waves every %v, but it lasts %v: there would be none", s.Every, o.Duration)
 	case s.Waves < 0:
-		return refuse("%d waves", s.Waves)
+		return workload.Refuse("%d waves", s.Waves)
 	}
 	return checkClassroom(o, s.name(), s.History, s.Numbered)
 }
 
 // returning returns how many viewers drop.
-func (s Resume) returning(o Options) int { return int(float64(o.Viewers)*s.Share + 0.5) }
+func (s Resume) returning(o workload.Options) int { return int(float64(o.Viewers)*s.Share + 0.5) }
 
 // waves returns how many waves there are.
-func (s Resume) waves(o Options) int {
+func (s Resume) waves(o workload.Options) int {
 	n := int((o.Duration - 1) / s.Every)
 	if s.Waves > 0 {
 		n = min(n, s.Waves)
@@ -65,7 +68,7 @@ func (s Resume) waves(o Options) int {
 }
 
 // alone returns how long viewers are watched before any of them drops.
-func (s Resume) alone(o Options) time.Duration {
+func (s Resume) alone(o workload.Options) time.Duration {
 	return max(o.Duration/4, min(o.Duration, time.Second))
 }
 
@@ -87,7 +90,7 @@ func (s Resume) run(ctx context.Context, r *runner) error {
 	err = r.crowd.lanes.do(func(l *lane) {
 		l.resumes = newResumes(begun)
 		for _, v := range l.viewers {
-			v.seat.returns = int(v.index) < returning
+			v.membership.returns = int(v.index) < returning
 		}
 	})
 	if err != nil {
@@ -97,7 +100,7 @@ func (s Resume) run(ctx context.Context, r *runner) error {
 	lanes := r.crowd.lanes
 	p.name, p.duration, p.meanwhile = "some come back", r.options.Duration, w.run
 	p.figures = func() string {
-		return fmt.Sprintf("%s delivered, dropped %s, came back %s", grouped(int64(lanes.delivered())), count(lanes.left(), "time"), count(lanes.returned(), "time"))
+		return fmt.Sprintf("%s delivered, dropped %s, came back %s", report.Grouped(int64(lanes.delivered())), report.Count(lanes.left(), "time"), report.Count(lanes.returned(), "time"))
 	}
 	during, err := r.measure(ctx, p)
 	if err != nil {
@@ -121,7 +124,7 @@ const dropAtOnce = 64
 // run has waves of viewers drop, and all of them come back.
 func (w *waves) run(ctx context.Context) error {
 	r := w.runner
-	returnCtx, stop := context.WithCancel(context.WithoutCancel(ctx)) // whoever is away comes back all the same
+	returnCtx, stop := context.WithCancel(context.WithoutCancel(ctx)) // viewers that are away come back even then
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -142,7 +145,7 @@ func (w *waves) run(ctx context.Context) error {
 		}
 	}
 	err := r.each(func(v *viewer) {
-		if v.state == live && v.seat.leaving {
+		if v.state == live && v.membership.leaving {
 			v.drop() // what was to cut it off has not come
 		}
 	})
@@ -165,11 +168,11 @@ func (w *waves) wave(l *lane) error {
 		err = l.do(func() {
 			for _, v := range l.viewers[from:min(from+dropAtOnce, n)] {
 				switch {
-				case v.state != live || !v.seat.returns:
+				case v.state != live || !v.membership.returns:
 				case rand.IntN(2) == 0:
 					v.drop()
 				default:
-					v.seat.leaving = true
+					v.membership.leaving = true
 				}
 			}
 		})
@@ -177,8 +180,7 @@ func (w *waves) wave(l *lane) error {
 	return err
 }
 
-// bringBack connects those who have dropped, once they have been away for long
-// enough, until ctx ends.
+// bringBack connects dropped viewers again after their time away, until ctx ends.
 func (w *waves) bringBack(ctx context.Context) {
 	c := w.runner.crowd
 	begun, launched := int64(0), 0
@@ -210,25 +212,25 @@ func (w *waves) bringBack(ctx context.Context) {
 }
 
 // report sums up.
-func (w *waves) report(returning int, before, during Phase) error {
+func (w *waves) report(returning int, before, during report.Phase) error {
 	r := w.runner
-	out := &Resumed{Viewers: returning, Waves: w.done, History: w.History, Resumes: r.crowd.lanes.returned(), Seconds: float64(w.busy) / 1e9}
+	out := &report.Resumed{Viewers: returning, Waves: w.done, History: w.History, Resumes: r.crowd.lanes.returned(), Seconds: float64(w.busy) / 1e9}
 	out.Failed = r.crowd.lanes.back() - out.Resumes
-	back, caught, latency := newHistogram(), newHistogram(), newHistogram()
+	back, caught, latency := report.NewHistogram(), report.NewHistogram(), report.NewHistogram()
 	err := r.crowd.lanes.do(func(l *lane) {
 		out.Recovered += l.resumes.recovered
 		out.Unrecovered += l.resumes.unrecovered
 		out.Announced += l.resumes.announced
-		back.Merge(l.resumes.back.merged())
-		caught.Merge(l.resumes.caught.merged())
-		latency.Merge(l.resumes.live.merged())
+		back.Merge(l.resumes.back.Merged())
+		caught.Merge(l.resumes.caught.Merged())
+		latency.Merge(l.resumes.live.Merged())
 		for _, v := range l.viewers {
 			if v.numbered && v.state == live {
 				out.Numbered++
 			}
 		}
 	})
-	out.Back, out.Caught, out.Live = distribution(back), distribution(caught), distribution(latency)
+	out.Back, out.Caught, out.Live = report.Summarize(back), report.Summarize(caught), report.Summarize(latency)
 	if out.Seconds > 0 {
 		out.PerSecond = float64(out.Resumes) / out.Seconds
 	}

@@ -3,15 +3,16 @@ package bench
 import (
 	"bytes"
 	"errors"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 // dropping are options and a scenario in which half of the viewers drop once:
 // how often what is wrong can be seen is then known on a slow machine, too.
-func dropping(url string) (Resume, Options) {
+func dropping(url string) (Resume, workload.Options) {
 	o := small(url)
 	o.Viewers, o.Rate, o.Duration, o.Drain = 16, 100, time.Second, 10*time.Second
 	return Resume{Share: 0.5, Every: 400 * time.Millisecond, Waves: 1, Away: 30 * time.Millisecond, Numbered: 0.5}, o
@@ -38,7 +39,7 @@ func TestResumeOnARightServer(t *testing.T) {
 		t.Errorf("%d joined again, %d caught up, %d live, %v a second", r.Back.Count, r.Caught.Count, r.Live.Count, r.PerSecond)
 	}
 	p := res.Phases[1]
-	if p.Viewers != 16 || p.Delivered != p.Expected || p.Trouble != (Trouble{}) || p.Latency.Count != int64(p.Delivered/2) {
+	if p.Viewers != 16 || p.Delivered != p.Expected || p.Trouble != (report.Trouble{}) || p.Latency.Count != int64(p.Delivered/2) {
 		t.Errorf("%d viewers, %d of %d, %d measured of those who stayed, %+v", p.Viewers, p.Delivered, p.Expected, p.Latency.Count, p.Trouble)
 	}
 }
@@ -63,47 +64,47 @@ func TestResumeFaultsAreFound(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		server *lecture
-		want   Trouble // each time
-		fault  string  // what happened as often as one came back
+		want   report.Trouble // each time
+		fault  string         // what happened as often as one came back
 	}{
-		"loses one":   {&lecture{first: func([]byte) [][]byte { return nil }}, Trouble{Missing: 1}, ""},
-		"repeats one": {&lecture{first: func(m []byte) [][]byte { return [][]byte{m, m} }}, Trouble{Repeated: 1}, ""},
+		"loses one":   {&lecture{first: func([]byte) [][]byte { return nil }}, report.Trouble{Missing: 1}, ""},
+		"repeats one": {&lecture{first: func(m []byte) [][]byte { return [][]byte{m, m} }}, report.Trouble{Repeated: 1}, ""},
 		"goes back": {&lecture{resume: func(last, _ int) (int, bool, int) { return last, true, last - 1 }},
-			Trouble{Repeated: 1}, ""},
+			report.Trouble{Repeated: 1}, ""},
 		"garbles one": {&lecture{first: func(m []byte) [][]byte {
 			m = bytes.Clone(m)
 			m[len(m)-5] ^= 1
 			return [][]byte{m}
-		}}, Trouble{Damaged: 1}, ""},
-		"renumbers":        {&lecture{resume: func(last, _ int) (int, bool, int) { return last + 3, true, last }}, Trouble{}, "renumbered"},
-		"numbers it lower": {&lecture{resume: func(last, _ int) (int, bool, int) { return last - 1, false, last }}, Trouble{}, "renumbered"},
+		}}, report.Trouble{Damaged: 1}, ""},
+		"renumbers":        {&lecture{resume: func(last, _ int) (int, bool, int) { return last + 3, true, last }}, report.Trouble{}, "renumbered"},
+		"numbers it lower": {&lecture{resume: func(last, _ int) (int, bool, int) { return last - 1, false, last }}, report.Trouble{}, "renumbered"},
 		"misnumbers one": {&lecture{number: func(seq int, first bool) int {
 			if first {
 				seq--
 			}
 			return seq
-		}}, Trouble{Misnumbered: 1}, ""},
+		}}, report.Trouble{Misnumbered: 1}, ""},
 		"loses more than it tells": {&lecture{resume: func(_, newest int) (int, bool, int) { return newest, false, newest },
-			first: func([]byte) [][]byte { return nil }}, Trouble{Missing: 1}, ""},
+			first: func([]byte) [][]byte { return nil }}, report.Trouble{Missing: 1}, ""},
 		"loses less than it tells": {&lecture{resume: func(_, newest int) (int, bool, int) { return newest, false, newest - 1 }},
-			Trouble{Repeated: 1}, ""},
+			report.Trouble{Repeated: 1}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, o := dropping(test.server.start(t))
 			res, err := runSmall(t, s, o)
-			if !errors.Is(err, ErrFailed) {
+			if !errors.Is(err, report.ErrFailed) {
 				t.Errorf("the error is %v", err)
 			}
 			if res.Resumed.Resumes != dropped {
 				t.Fatalf("%+v", res.Resumed)
 			}
 			n, want := test.server.times(), test.want
-			want = Trouble{Missing: n * want.Missing, Repeated: n * want.Repeated, Damaged: n * want.Damaged, Misnumbered: n * want.Misnumbered}
+			want = report.Trouble{Missing: n * want.Missing, Repeated: n * want.Repeated, Damaged: n * want.Damaged, Misnumbered: n * want.Misnumbered}
 			if got := res.Phases[1].Trouble; got != want || n == 0 {
 				t.Errorf("found %+v, there were %+v", got, want)
 			}
-			if n := countFaults(res, whoResuming, StageJoin, test.fault); test.fault != "" && n != dropped {
+			if n := countFaults(res, report.WhoResuming, report.StageJoin, test.fault); test.fault != "" && n != dropped {
 				t.Errorf("%d times %q: %+v", n, test.fault, res.Faults)
 			}
 		})
@@ -130,39 +131,11 @@ func TestServerLetsNobodyBack(t *testing.T) {
 	t.Parallel()
 	s, o := dropping((&lecture{refuse: true}).start(t))
 	res, err := runSmall(t, s, o)
-	if !errors.Is(err, ErrFailed) || countFaults(res, whoResuming, StageJoin, "refused") != dropped {
+	if !errors.Is(err, report.ErrFailed) || countFaults(res, report.WhoResuming, report.StageJoin, "refused") != dropped {
 		t.Errorf("%v: %+v", err, res.Faults)
 	}
 	p := res.Phases[1]
-	if r := res.Resumed; r.Failed != dropped || r.Resumes != 0 || p.Gone != dropped || p.Missing != 0 || p.Delivered+p.Lost != p.Expected {
+	if r := res.Resumed; r.Failed != dropped || r.Resumes != 0 || p.Gone != dropped || p.Missing != p.Lost || p.Delivered+p.Missing != p.Expected {
 		t.Errorf("%+v; %d gone, %d missing, %d delivered and %d lost of %d", r, p.Gone, p.Missing, p.Delivered, p.Lost, p.Expected)
-	}
-}
-
-// TestResumedInFiles has what came of coming back written, read, compared and
-// added up.
-func TestResumedInFiles(t *testing.T) {
-	a := sample(10, 1000)
-	a.Scenario = "resume"
-	a.Resumed = &Resumed{Viewers: 5, History: "relay", Waves: 2, Resumes: 10, Recovered: 9, Unrecovered: 1, Seconds: 2, PerSecond: 5, Back: a.Phases[0].Latency}
-	a.Arrived = &Arrived{Viewers: 5, History: "host", Histories: 5, Asked: 2, Bytes: 5000, Largest: 1000, Told: a.Phases[0].Latency, Live: a.Phases[0].Latency}
-	sum, err := Merge(a, a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r := sum.Resumed; r.Resumes != 20 || r.PerSecond != 10 || r.Back.Count != 2000 || a.Resumed.Resumes != 10 {
-		t.Errorf("%+v", r)
-	}
-	if r := sum.Arrived; r.Histories != 10 || r.Asked != 4 || r.Live.Count != 2000 {
-		t.Errorf("%+v", r)
-	}
-	var out bytes.Buffer
-	if err := errors.Join(a.WriteText(&out), WriteComparison(&out, a, sum), WritePage(filepath.Join(t.TempDir(), "p.html"), a)); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"not recovered", "joined again", "requests that hosts got", "first live message p99"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("no %q in\n%s", want, out.String())
-		}
 	}
 }

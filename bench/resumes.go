@@ -1,21 +1,23 @@
 package bench
 
+import "lectern/bench/report"
+
 // What a lane and its viewers do when viewers drop and come back. Each
 // connection is a viewer of its own: one that drops leaves all that it knows to
 // a successor, which then connects.
 
 // resumes is what came of coming back, on one lane.
 type resumes struct {
-	back   series // microseconds from connecting to joined
-	caught series // microseconds from connecting to what was newest when it was back
-	live   series // microseconds of latency, of messages that were due when it was back
+	back   report.Series // microseconds from connecting to joined
+	caught report.Series // microseconds from connecting to what was newest when it was back
+	live   report.Series // microseconds of latency, of messages that were due when it was back
 
 	recovered, unrecovered int
 	announced              uint64 // measured messages that joined said it would not get
 }
 
 func newResumes(start int64) resumes {
-	return resumes{back: newSeries(start, 0), caught: newSeries(start, 0), live: newSeries(start, 0)}
+	return resumes{back: report.NewSeries(start, 0), caught: report.NewSeries(start, 0), live: report.NewSeries(start, 0)}
 }
 
 // A departure is a viewer that has dropped, and when.
@@ -29,7 +31,7 @@ func (v *viewer) drop() {
 	next := *v
 	next.conn, next.current, next.matched, next.partial, next.message, next.out = nil, nil, 0, nil, nil, nil
 	next.state, next.again = connecting, true
-	next.seat.leaving = false
+	next.membership.leaving = false
 	v.lane.viewers = append(v.lane.viewers, &next)
 	v.lane.left.Add(1)
 	v.state, v.phase = ended, 0
@@ -40,10 +42,10 @@ func (v *viewer) drop() {
 // returned counts a viewer that is back.
 func (v *viewer) returned() {
 	l := v.lane
-	l.resumes.back.record(v.since, (v.since-v.began)/1e3)
-	if v.seat.newest < v.next { // there was nothing to catch up with
-		v.seat.newest = 0
-		l.resumes.caught.record(v.since, (v.since-v.began)/1e3)
+	l.resumes.back.Record(v.since, (v.since-v.began)/1e3)
+	if v.membership.newest < v.next { // there was nothing to catch up with
+		v.membership.newest = 0
+		l.resumes.caught.Record(v.since, (v.since-v.began)/1e3)
 	}
 	l.lastBack.Store(max(l.lastBack.Load(), v.since))
 	l.returned.Add(1)

@@ -10,40 +10,50 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+	"lectern/bench/workload"
 )
 
 // A Scenario is one kind of load. The types of this package whose names the
 // command line knows are all there are.
 type Scenario interface {
 	name() string
-	defaults() Options
-	check(Options) error
+	defaults() workload.Options
+	check(workload.Options) error
 	run(context.Context, *runner) error
 }
-
-// ErrInterrupted says that the run was ended from outside; its result is what
-// was found so far.
-var ErrInterrupted = errors.New("interrupted")
 
 // A runner carries a run: the server if it started one, hosts, viewers and the
 // result so far.
 type runner struct {
-	options Options
+	options workload.Options
 	clock   *ticker
 	show    *display
 	server  *server // nil unless started by the run
 	crowd   *crowd  // nil until opened
 	hosts   []publisher
-	result  *Result
-	hostly  faultLog // what happened to hosts that are gone
+	result  *report.Result
+	hostly  report.FaultLog // what happened to hosts that are gone
+	team    *team           // the agents, on the machine that leads a run with agents
+	member  *member         // the tie to that machine, on an agent
 }
 
 // Run runs a scenario. It shows its progress on out, as a bar if that is a
 // terminal. The result is there even with an error, unless the run could not
 // begin: ErrOptions says why.
-func Run(ctx context.Context, s Scenario, o Options, out io.Writer) (*Result, error) {
-	o = o.withDefaults(s.defaults())
-	if err := o.check(); err != nil {
+func Run(ctx context.Context, s Scenario, o workload.Options, out io.Writer) (*report.Result, error) {
+	if len(o.Agents) > 0 {
+		return runTeam(ctx, s, o, out)
+	}
+	return carryOut(ctx, s, o, out, func(*runner) {})
+}
+
+// carryOut is [Run] on one machine. It calls with before the run begins.
+func carryOut(ctx context.Context, s Scenario, o workload.Options, out io.Writer, with func(*runner)) (*report.Result, error) {
+	o = o.WithDefaults(s.defaults())
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	if err := s.check(o); err != nil {
@@ -55,18 +65,35 @@ func Run(ctx context.Context, s Scenario, o Options, out io.Writer) (*Result, er
 	spareThreads()
 
 	r := &runner{options: o, clock: newTicker(o.Clock), show: newDisplay(out)}
-	r.result = &Result{Version: resultVersion, Scenario: s.name(), Label: o.label(), Started: time.Now(), Machine: thisMachine(), Options: o}
+	r.result = &report.Result{Version: report.ResultVersion, Scenario: s.name(), Label: o.Name(), Started: time.Now(), Machine: thisMachine(), Options: o}
+	with(r)
 	err := r.begin(ctx)
 	if err == nil {
 		err = s.run(ctx, r)
 	}
+	var parts []*report.Result
+	if err == nil && r.team != nil {
+		parts = r.team.results(ctx, r)
+	}
 	if ctx.Err() != nil {
 		r.result.Interrupted = true
-		err = ErrInterrupted
+		err = report.ErrInterrupted
 	}
 	err = errors.Join(err, r.end())
 	r.judgeFaults()
 	r.result.Ended = time.Now()
+	if err != nil {
+		r.problem("%s", strings.ReplaceAll(strings.TrimPrefix(err.Error(), "bench: "), "\n", "; "))
+	}
+	if len(parts) > 0 {
+		sum, failed := report.Merge(append([]*report.Result{r.result}, parts...)...)
+		if failed != nil {
+			r.problem("%v", failed)
+		} else {
+			r.result = sum
+		}
+	}
+	r.result.Crossed = r.result.CrossedThresholds()
 	return r.result, r.judge(err)
 }
 
@@ -79,23 +106,12 @@ func spareThreads() {
 	}
 }
 
-func (o Options) label() string {
-	switch {
-	case o.Label != "":
-		return o.Label
-	case o.Template.Name == "classroom":
-		return "lectern"
-	default:
-		return o.Template.Name
-	}
-}
-
 // begin starts the server if the options say so.
 func (r *runner) begin(ctx context.Context) error {
 	if !r.options.Serve {
 		return nil
 	}
-	s, err := startServer(ctx, r.options.ServerCommand, r.options.URL)
+	s, err := startServer(ctx, r.options)
 	if err != nil {
 		return err
 	}
@@ -131,20 +147,20 @@ func (r *runner) workers() int { return runtime.NumCPU() }
 func (r *runner) openRooms(ctx context.Context) error {
 	r.crowd.rooms = nil
 	for i := range r.options.Rooms {
-		rm := &room{index: i, name: fmt.Sprintf("room-%d", i), tag: rand.Uint32N(1 << 24), remote: r.options.RoomName != ""}
+		rm := &room{index: i, name: fmt.Sprintf("room-%d", i), tag: rand.Uint32N(1 << 24), remote: len(r.options.RoomNames) > 0}
 		if rm.remote {
-			rm.name = r.options.RoomName
+			rm.name = r.options.RoomNames[i]
 		} else if r.options.Template.Verbatim {
 			rm.record = newRecord(r.options.Rooms)
 		}
 		rm.numbers = r.crowd.numbers
-		rm.begin(kindWarm, 0)
+		rm.begin(stamp.Warm, 0)
 		r.crowd.rooms = append(r.crowd.rooms, rm)
 	}
-	if r.options.RoomName != "" {
+	if len(r.options.RoomNames) > 0 {
 		return nil
 	}
-	r.show.say("opening %s", count(r.options.Rooms, "room"))
+	r.show.say("opening %s", report.Count(r.options.Rooms, "room"))
 	return r.openHosts(ctx)
 }
 
@@ -175,21 +191,21 @@ func (r *runner) openHosts(ctx context.Context) error {
 			}
 			continue
 		}
-		stage := StageConnect
+		stage := report.StageConnect
 		var at stageError
 		if errors.As(errs[i], &at) {
 			stage = at.stage
 		}
 		if errors.Is(errs[i], errRefused) {
-			r.hostly.note(whoHost, stage, errRefused.Error(), errs[i].Error())
+			r.hostly.Note(report.WhoHost, stage, errRefused.Error(), errs[i].Error())
 			continue
 		}
 		reason, example := explain(errs[i])
-		r.hostly.note(whoHost, stage, reason, example)
+		r.hostly.Note(report.WhoHost, stage, reason, example)
 	}
 	if len(r.hosts) < len(hosts) {
 		return fmt.Errorf("%w: %d of %s could not open their room, the first: %w",
-			ErrFailed, len(hosts)-len(r.hosts), count(len(hosts), "host"), errors.Join(firstOf(errs)))
+			report.ErrFailed, len(hosts)-len(r.hosts), report.Count(len(hosts), "host"), errors.Join(firstOf(errs)))
 	}
 	return nil
 }
@@ -206,7 +222,7 @@ func firstOf(errs []error) error {
 // closeHosts ends the rooms.
 func (r *runner) closeHosts() {
 	for _, h := range r.hosts {
-		r.hostly.mergeAll(h.close())
+		r.hostly.MergeAll(h.close())
 	}
 	r.hosts = nil
 }
@@ -216,11 +232,11 @@ func (r *runner) end() error {
 	var errs []error
 	if r.crowd != nil {
 		faults, err := r.crowd.faults()
-		r.hostly.mergeAll(faults)
+		r.hostly.MergeAll(faults)
 		errs = append(errs, err, r.crowd.close())
 	}
 	r.closeHosts()
-	r.result.Faults = r.hostly.sorted()
+	r.result.Faults = r.hostly.Sorted()
 	if r.server != nil {
 		if err := r.server.stop(); err != nil {
 			r.problem("the server: %v", err)
@@ -239,25 +255,14 @@ func (r *runner) warn(format string, args ...any) {
 
 // judge turns an error and the problems into the run's error.
 func (r *runner) judge(err error) error {
-	if err != nil {
-		r.result.Problems = append(r.result.Problems, strings.ReplaceAll(err.Error(), "\n", "; "))
-	}
 	switch {
-	case errors.Is(err, ErrInterrupted), errors.Is(err, ErrOptions), errors.Is(err, ErrFailed):
+	case len(r.result.Crossed) > 0:
+		return errors.Join(r.result.Failed(), err)
+	case errors.Is(err, report.ErrInterrupted), errors.Is(err, workload.ErrOptions), errors.Is(err, report.ErrFailed):
 		return err
 	case err != nil:
-		return fmt.Errorf("%w: %w", ErrFailed, err)
-	case len(r.result.Problems) > 0:
-		return fmt.Errorf("%w: %s", ErrFailed, r.result.Problems[0])
+		return fmt.Errorf("%w: %w", report.ErrFailed, err)
 	default:
-		return nil
+		return r.result.Failed()
 	}
-}
-
-// count says "1 room" or "3 rooms".
-func count[N int | uint64 | int64](n N, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%s %ss", grouped(int64(n)), noun)
 }

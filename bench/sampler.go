@@ -4,6 +4,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"lectern/bench/report"
 )
 
 // A sampler reads the processes and the machine at a steady interval, from its
@@ -21,8 +23,8 @@ type sampler struct {
 	stop chan struct{}
 	done sync.WaitGroup
 
-	points   []Point // owned by the sampling goroutine until it is done
-	peak     int64   // likewise; of the server
+	points   []report.Point // owned by the sampling goroutine until it is done
+	peak     int64          // likewise; of the server
 	ownPeak  int64
 	ownFirst int64
 }
@@ -54,7 +56,7 @@ func (s *sampler) run(start time.Time) {
 		}
 		now := time.Now()
 		seconds := now.Sub(last).Seconds()
-		p := Point{At: now.Sub(start).Seconds()}
+		p := report.Point{At: now.Sub(start).Seconds()}
 		n := s.count()
 		p.Delivered = float64(n-delivered) / seconds
 		if s.pid != 0 {
@@ -73,8 +75,8 @@ func (s *sampler) run(start time.Time) {
 	}
 }
 
-// finish ends the sampling. server is nil if there is none to be read.
-func (s *sampler) finish() (server *Usage, bench Usage, busy float64, points []Point) {
+// finish ends the sampling. server is nil if its process cannot be read.
+func (s *sampler) finish() (server *report.Usage, bench report.Usage, busy float64, points []report.Point) {
 	own := ownCPU()
 	var last procSample
 	var err error
@@ -86,11 +88,11 @@ func (s *sampler) finish() (server *Usage, bench Usage, busy float64, points []P
 	close(s.stop)
 	s.done.Wait()
 	if s.pid != 0 && err == nil {
-		server = &Usage{CPU: last.cpu - s.server.cpu, RSSBefore: s.server.rss, RSSAfter: last.rss, RSSPeak: max(s.peak, last.rss)}
+		server = &report.Usage{CPU: last.cpu - s.server.cpu, RSSBefore: s.server.rss, RSSAfter: last.rss, RSSPeak: max(s.peak, last.rss)}
 		server.Cores = server.CPU / seconds
 	}
 	rss := readRSS(os.Getpid())
-	bench = Usage{CPU: own - s.own, RSSBefore: s.ownFirst, RSSAfter: rss, RSSPeak: max(s.ownPeak, rss)}
+	bench = report.Usage{CPU: own - s.own, RSSBefore: s.ownFirst, RSSAfter: rss, RSSPeak: max(s.ownPeak, rss)}
 	bench.Cores = bench.CPU / seconds
 	if all := machine.all - s.machine.all; all > 0 {
 		busy = (machine.busy - s.machine.busy) / all

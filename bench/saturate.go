@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 // Saturate raises the load step by step until a limit breaks, and goes back to
@@ -24,10 +27,10 @@ type Saturate struct {
 const brokenDrain = 5 * time.Second
 
 func (s Saturate) withDefaults() Saturate {
-	def(&s.P99, 250*time.Millisecond)
-	def(&s.Factor, 2)
-	def(&s.Refine, 2)
-	def(&s.MaxRate, 1e6)
+	workload.SetDefault(&s.P99, 250*time.Millisecond)
+	workload.SetDefault(&s.Factor, 2)
+	workload.SetDefault(&s.Refine, 2)
+	workload.SetDefault(&s.MaxRate, 1e6)
 	s.Refine = max(s.Refine, 0)
 	if s.MaxViewers == 0 {
 		s.MaxViewers = maxDescriptors() - 1 - spareFDs
@@ -37,23 +40,25 @@ func (s Saturate) withDefaults() Saturate {
 
 func (Saturate) name() string { return "saturate" }
 
-func (Saturate) defaults() Options {
-	return Options{Viewers: 1000, Rate: 250, Size: 128, Duration: 3 * time.Second}
+func (Saturate) defaults() workload.Options {
+	return workload.Options{Viewers: 1000, Rate: 250, Size: 128, Duration: 3 * time.Second}
 }
 
-func (s Saturate) check(o Options) error {
+func (s Saturate) check(o workload.Options) error {
 	s = s.withDefaults()
 	switch {
-	case o.RoomName != "":
-		return refuse("saturate needs its own hosts: it cannot join a room")
+	case o.Thresholds != (workload.Thresholds{}):
+		return workload.Refuse("saturate looks for the load at which p99 or a missing message breaks its limit: set that limit instead of a threshold")
+	case len(o.RoomNames) > 0:
+		return workload.Refuse("saturate needs its own hosts: it cannot join a room")
 	case s.P99 < time.Millisecond:
-		return refuse("a limit of %v for the 99th percentile: it takes at least 1ms", s.P99)
+		return workload.Refuse("a limit of %v for the 99th percentile: it takes at least 1ms", s.P99)
 	case !(s.Factor > 1 && s.Factor <= 100):
-		return refuse("a factor of %v from step to step: it takes more than 1", s.Factor)
+		return workload.Refuse("a factor of %v from step to step: it takes more than 1", s.Factor)
 	case s.MaxRate < o.Rate:
-		return refuse("a highest rate of %v below the first, %v", s.MaxRate, o.Rate)
+		return workload.Refuse("a highest rate of %v below the first, %v", s.MaxRate, o.Rate)
 	case s.Viewers && s.MaxViewers < o.Viewers:
-		return refuse("at most %d viewers, but %d to begin with", s.MaxViewers, o.Viewers)
+		return workload.Refuse("at most %d viewers, but %d to begin with", s.MaxViewers, o.Viewers)
 	}
 	return nil
 }
@@ -171,7 +176,7 @@ func (s Saturate) viewers(r *runner, level float64) int {
 
 // steps measures one level, and a second time, afresh, if it breaks: it may
 // have been something else on the machine.
-func (s Saturate) steps(ctx context.Context, r *runner, level float64) (Phase, error) {
+func (s Saturate) steps(ctx context.Context, r *runner, level float64) (report.Phase, error) {
 	out, err := s.step(ctx, r, level)
 	if err != nil || out.Broke == "" {
 		return out, err
@@ -183,20 +188,20 @@ func (s Saturate) steps(ctx context.Context, r *runner, level float64) (Phase, e
 }
 
 // step measures one level and judges it.
-func (s Saturate) step(ctx context.Context, r *runner, level float64) (Phase, error) {
+func (s Saturate) step(ctx context.Context, r *runner, level float64) (report.Phase, error) {
 	p := plan{rate: r.options.Rate, duration: r.options.Duration, drain: min(brokenDrain, r.options.Drain)}
 	if s.Viewers {
-		p.name = count(int(level), "viewer")
+		p.name = report.Count(int(level), "viewer")
 		if more := int(level) - r.crowd.lanes.joined(); more > 0 {
 			if _, err := r.connect(ctx, "connect "+p.name, more); err != nil {
-				return Phase{}, err
+				return report.Phase{}, err
 			}
 			if err := r.probe(ctx); err != nil {
-				return Phase{}, err
+				return report.Phase{}, err
 			}
 		}
 	} else {
-		p.name, p.rate = trim(level)+"/s", level
+		p.name, p.rate = report.Trim(level)+"/s", level
 	}
 	out, err := r.phase(ctx, p)
 	if err == nil {
@@ -207,7 +212,7 @@ func (s Saturate) step(ctx context.Context, r *runner, level float64) (Phase, er
 		r.show.say("%s broke: %s", p.name, out.Broke)
 		r.suspect(out)
 	}
-	if wrong := (Phase{Trouble: Trouble{Repeated: out.Repeated, Reordered: out.Reordered, Damaged: out.Damaged}, Expected: out.Expected}).wrong(); len(wrong) > 0 {
+	if wrong := (report.Phase{Trouble: report.Trouble{Repeated: out.Repeated, Reordered: out.Reordered, Damaged: out.Damaged}, Expected: out.Expected}).Wrong(); len(wrong) > 0 {
 		r.problem("%s: %s", p.name, wrong[0]) // at no rate may a server do that
 	}
 	r.result.Phases = append(r.result.Phases, out)
@@ -217,7 +222,7 @@ func (s Saturate) step(ctx context.Context, r *runner, level float64) (Phase, er
 	return out, err
 }
 
-func (s Saturate) level(p *Phase) float64 {
+func (s Saturate) level(p *report.Phase) float64 {
 	if s.Viewers {
 		return float64(p.Viewers)
 	}
@@ -225,15 +230,15 @@ func (s Saturate) level(p *Phase) float64 {
 }
 
 // breaks says which limit a step broke.
-func (s Saturate) breaks(p Phase) string {
-	if wrong := p.wrong(); len(wrong) > 0 {
+func (s Saturate) breaks(p report.Phase) string {
+	if wrong := p.Wrong(); len(wrong) > 0 {
 		return wrong[0]
 	}
 	if p.Published < p.Planned {
-		return fmt.Sprintf("the server took only %s of %s in time", grouped(int64(p.Published)), count(p.Planned, "message"))
+		return fmt.Sprintf("the server took only %s of %s in time", report.Grouped(int64(p.Published)), report.Count(p.Planned, "message"))
 	}
 	if p.Latency.P99 > s.P99.Microseconds() {
-		return fmt.Sprintf("p99 %s, the limit is %s", micros(p.Latency.P99), micros(s.P99.Microseconds()))
+		return fmt.Sprintf("p99 %s, the limit is %s", report.Micros(p.Latency.P99), report.Micros(s.P99.Microseconds()))
 	}
 	return ""
 }

@@ -12,6 +12,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+	"lectern/bench/workload"
 )
 
 func TestSaturateFindsTheLimit(t *testing.T) {
@@ -20,9 +24,9 @@ func TestSaturateFindsTheLimit(t *testing.T) {
 	r := &relay{}
 	last := map[int]int64{}
 	r.deliver = func(viewer, _ int, m []byte) [][]byte {
-		s, _ := parseStamp(m[bytes.Index(m, []byte(marker)):])
-		soon := s.due-last[viewer] < int64(4*time.Millisecond)
-		last[viewer] = s.due
+		s, _ := stamp.Parse(m[bytes.Index(m, []byte(stamp.Marker)):])
+		soon := s.Due-last[viewer] < int64(4*time.Millisecond)
+		last[viewer] = s.Due
 		if soon {
 			return nil
 		}
@@ -67,9 +71,9 @@ func TestSaturateGoesDown(t *testing.T) {
 	t.Parallel()
 	last := map[int]int64{}
 	r := &relay{deliver: func(viewer, _ int, m []byte) [][]byte {
-		s, _ := parseStamp(m[bytes.Index(m, []byte(marker)):])
-		soon := s.due-last[viewer] < int64(12*time.Millisecond)
-		last[viewer] = s.due
+		s, _ := stamp.Parse(m[bytes.Index(m, []byte(stamp.Marker)):])
+		soon := s.Due-last[viewer] < int64(12*time.Millisecond)
+		last[viewer] = s.Due
 		if soon {
 			return nil
 		}
@@ -89,7 +93,7 @@ func TestSaturateNothingHolds(t *testing.T) {
 	o := small(r.start(t))
 	o.Rate, o.Duration, o.Drain, o.Warmup = 200, 100*time.Millisecond, 50*time.Millisecond, -1
 	res, err := runSmall(t, Saturate{}, o)
-	if !errors.Is(err, ErrFailed) || res.Held != nil {
+	if !errors.Is(err, report.ErrFailed) || res.Held != nil {
 		t.Errorf("%v, held %+v", err, res.Held)
 	}
 }
@@ -178,7 +182,7 @@ func TestStall(t *testing.T) {
 
 func TestLimit(t *testing.T) {
 	t.Setenv(senderEnv, "1")
-	o := Options{Viewers: 20, Rate: 200, Size: 128, Duration: 500 * time.Millisecond, Warmup: 100 * time.Millisecond}
+	o := workload.Options{Viewers: 20, Rate: 200, Size: 128, Duration: 500 * time.Millisecond, Warmup: 100 * time.Millisecond}
 	res, err := runSmall(t, Limit{Sender: []string{os.Args[0]}}, o)
 	if err != nil {
 		t.Fatal(err)
@@ -191,11 +195,11 @@ func TestLimit(t *testing.T) {
 
 func TestLimitWithoutSender(t *testing.T) {
 	t.Parallel()
-	o := Options{Viewers: 2, Rate: 10, Duration: time.Second, Timeout: time.Second}
+	o := workload.Options{Viewers: 2, Rate: 10, Duration: time.Second, Timeout: time.Second}
 	for name, command := range map[string][]string{"missing": {"/does/not/exist"}, "silent": {"sleep", "30"}, "short": {"true"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := runSmall(t, Limit{Sender: command}, o); !errors.Is(err, ErrFailed) {
+			if _, err := runSmall(t, Limit{Sender: command}, o); !errors.Is(err, report.ErrFailed) {
 				t.Errorf("the error is %v", err)
 			}
 		})
@@ -216,7 +220,7 @@ func TestServerThatDoesNotStart(t *testing.T) {
 			o := small("ws://127.0.0.1:1/")
 			o.Serve, o.ServerCommand = true, test.command
 			_, err := runSmall(t, Fanout{}, o)
-			if !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), test.says) {
+			if !errors.Is(err, report.ErrFailed) || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("the error is %v", err)
 			}
 		})
@@ -241,7 +245,7 @@ func TestOverTLS(t *testing.T) {
 	}
 	o.Insecure = false
 	o.Timeout = time.Second
-	if res, err := runSmall(t, Fanout{}, o); !errors.Is(err, ErrFailed) || len(res.Faults) == 0 || res.Faults[0].Stage != StageConnect {
+	if res, err := runSmall(t, Fanout{}, o); !errors.Is(err, report.ErrFailed) || len(res.Faults) == 0 || res.Faults[0].Stage != report.StageConnect {
 		t.Errorf("a wrong certificate: %v", err)
 	}
 }
@@ -274,7 +278,7 @@ func TestTwoBenchesOneRoom(t *testing.T) {
 	o.Warmup = -1
 
 	type outcome struct {
-		res *Result
+		res *report.Result
 		err error
 	}
 	first := make(chan outcome)
@@ -286,7 +290,7 @@ func TestTwoBenchesOneRoom(t *testing.T) {
 	}()
 	time.Sleep(500 * time.Millisecond) // the first has its room open by now
 	second := o
-	second.RoomName, second.Viewers = "000001", 5
+	second.RoomNames, second.Viewers = []string{"000001"}, 5
 	b, err := Run(ctx, Fanout{}, second, io.Discard)
 	if err != nil {
 		t.Fatalf("second: %v", err)
@@ -295,7 +299,7 @@ func TestTwoBenchesOneRoom(t *testing.T) {
 	if a.err != nil {
 		t.Fatalf("first: %v", a.err)
 	}
-	sum, err := Merge(a.res, b)
+	sum, err := report.Merge(a.res, b)
 	if err != nil {
 		t.Fatal(err)
 	}

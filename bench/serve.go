@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"lectern/bench/workload"
 )
 
 const (
@@ -33,7 +35,8 @@ type server struct {
 // startServer starts the command, {addr} in it standing for a free address on
 // loopback, and waits until it takes connections. The URL is the given one at
 // that address.
-func startServer(ctx context.Context, command []string, rawURL string) (*server, error) {
+func startServer(ctx context.Context, o workload.Options) (*server, error) {
+	command := o.ServerCommand
 	if len(command) == 0 {
 		self, err := os.Executable()
 		if err != nil {
@@ -49,7 +52,7 @@ func startServer(ctx context.Context, command []string, rawURL string) (*server,
 	if err != nil {
 		return nil, err
 	}
-	u, err := url.Parse(rawURL)
+	u, err := url.Parse(o.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +62,7 @@ func startServer(ctx context.Context, command []string, rawURL string) (*server,
 		args[i] = strings.ReplaceAll(a, "{addr}", addr)
 	}
 	s := &server{cmd: exec.Command(args[0], args[1:]...), url: u.String(), output: new(tail), ended: make(chan struct{})}
+	s.cmd.Env = o.ServerEnvironment()
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	// The terminal's Ctrl-C is for the bench; it ends the server when it is done.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

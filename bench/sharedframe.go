@@ -1,6 +1,10 @@
 package bench
 
-import "bytes"
+import (
+	"bytes"
+
+	"lectern/bench/wire"
+)
 
 // Those who come late all get the same long history at about the same time.
 // Each of them keeping what has come so far would take more memory than the
@@ -8,7 +12,7 @@ import "bytes"
 // a viewer knows its place in it.
 
 // maxShared bounds the frames that a lane compares with; the oldest give way,
-// and live on for those who are in the middle of one.
+// and live on for viewers in the middle of one.
 const maxShared = 16
 
 // A sharedFrame is a frame as far as it has come to anybody. What is there does
@@ -17,13 +21,13 @@ type sharedFrame struct{ bytes []byte }
 
 // shares reports whether the viewer is to take what comes as a shared frame.
 func (v *viewer) shares() bool {
-	return v.seat != nil && v.seat.waits && v.partial == nil && v.message == nil && v.state == live
+	return v.membership != nil && v.membership.waits && v.partial == nil && v.message == nil && v.state == live
 }
 
 // share takes bytes of the frame that the viewer is in, acts on it when it is
 // complete, and returns the rest of the chunk.
 func (v *viewer) share(chunk []byte, now int64) (rest []byte) {
-	s := v.seat
+	s := v.membership
 	for {
 		if s.frame == nil {
 			s.frame = v.lane.like(nil, chunk)
@@ -39,7 +43,7 @@ func (v *viewer) share(chunk []byte, now int64) (rest []byte) {
 		if n < len(known) {
 			return nil
 		}
-		f, used, need, err := parseFrame(s.frame.bytes)
+		f, used, need, err := wire.Parse(s.frame.bytes)
 		switch {
 		case err != nil:
 			v.end(explain(err))

@@ -3,6 +3,9 @@ package bench
 import (
 	"context"
 	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 // Stall has a share of the viewers stop reading for Options.Duration, and
@@ -14,26 +17,26 @@ type Stall struct {
 
 func (Stall) name() string { return "stall" }
 
-func (Stall) defaults() Options {
-	return Options{Viewers: 2000, Rate: 50, Size: 4096, Duration: 8 * time.Second}
+func (Stall) defaults() workload.Options {
+	return workload.Options{Viewers: 2000, Rate: 50, Size: 4096, Duration: 8 * time.Second}
 }
 
-func (s Stall) check(o Options) error {
-	def(&s.Share, 0.5)
+func (s Stall) check(o workload.Options) error {
+	workload.SetDefault(&s.Share, 0.5)
 	n := int(float64(o.Viewers) * s.Share)
 	switch {
 	case !(s.Share > 0 && s.Share < 1):
-		return refuse("a share of %v that stalls: it takes more than 0 and less than 1", s.Share)
+		return workload.Refuse("a share of %v that stalls: it takes more than 0 and less than 1", s.Share)
 	case n < 1 || n == o.Viewers:
-		return refuse("a share of %v of %d viewers: some must stall and some must read", s.Share, o.Viewers)
-	case o.RoomName != "":
-		return refuse("stall needs its own hosts: it cannot join a room")
+		return workload.Refuse("a share of %v of %d viewers: some must stall and some must read", s.Share, o.Viewers)
+	case len(o.RoomNames) > 0:
+		return workload.Refuse("stall needs its own hosts: it cannot join a room")
 	}
 	return nil
 }
 
 func (s Stall) run(ctx context.Context, r *runner) error {
-	def(&s.Share, 0.5)
+	workload.SetDefault(&s.Share, 0.5)
 	stalled := int(float64(r.options.Viewers) * s.Share)
 	readers := func(v *viewer) bool { return !v.stalls }
 	if err := r.open(ctx); err != nil {
@@ -96,10 +99,10 @@ func (r *runner) each(f func(*viewer)) error {
 	})
 }
 
-// aftermath notes what became of those who had stalled. What the server did
+// aftermath notes what became of the stalled viewers. What the server did
 // with them is its policy, and no problem.
 func (r *runner) aftermath(stalled int) error {
-	fate := Stalled{Viewers: stalled, Closed: stalled}
+	fate := report.Stalled{Viewers: stalled, Closed: stalled}
 	err := r.each(func(v *viewer) {
 		if !v.stalls || v.state == ended {
 			return
@@ -116,14 +119,4 @@ func (r *runner) aftermath(stalled int) error {
 	})
 	r.result.Stalled = &fate
 	return err
-}
-
-// Stalled is what became of the viewers who had stopped reading, once they
-// read again.
-type Stalled struct {
-	Viewers  int `json:"viewers"`
-	Closed   int `json:"closed"`    // by the server
-	CaughtUp int `json:"caught_up"` // got all that they had missed
-	Skipped  int `json:"skipped"`   // got the end, but not all before it
-	Behind   int `json:"behind"`    // had not got to the end yet
 }

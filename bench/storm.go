@@ -3,6 +3,8 @@ package bench
 import (
 	"context"
 	"time"
+
+	"lectern/bench/workload"
 )
 
 // Storm has all viewers connect and join as fast as the server takes them.
@@ -12,13 +14,13 @@ type Storm struct {
 
 func (Storm) name() string { return "storm" }
 
-func (Storm) defaults() Options {
-	return Options{Viewers: 10000, Rate: 10, Size: 256, Duration: time.Second}
+func (Storm) defaults() workload.Options {
+	return workload.Options{Viewers: 10000, Rate: 10, Size: 256, Duration: time.Second}
 }
 
-func (s Storm) check(Options) error {
+func (s Storm) check(workload.Options) error {
 	if s.Again < 0 || s.Again > 100 {
-		return refuse("%d times again: it takes 0 to 100", s.Again)
+		return workload.Refuse("%d times again: it takes 0 to 100", s.Again)
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package bench
 
-import "slices"
+import (
+	"slices"
+
+	"lectern/bench/report"
+)
 
 // Each viewer's stream is checked as it arrives. The rules:
 //
@@ -12,27 +16,10 @@ import "slices"
 //     number cannot be read is damaged, and not missing as well.
 //   - A message that should have its number with it and has none, or another,
 //     is misnumbered, and has arrived.
-//   - What was published and has not arrived is missing.
+//   - What was published and has not arrived is missing, also when the viewer's
+//     connection ended before it could arrive.
 //
 // Only measured messages count as missing, repeated or reordered.
-
-// Trouble is what is wrong with a stream, in messages.
-type Trouble struct {
-	Missing   uint64 `json:"missing"`   // never came, although the connection held
-	Repeated  uint64 `json:"repeated"`  // came once more
-	Reordered uint64 `json:"reordered"` // came after a later one
-	Damaged   uint64 `json:"damaged"`   // came with other content
-
-	Misnumbered uint64 `json:"misnumbered,omitempty"` // came with another number than its own, or without one
-}
-
-func (t *Trouble) add(u Trouble) {
-	t.Missing += u.Missing
-	t.Repeated += u.Repeated
-	t.Reordered += u.Reordered
-	t.Damaged += u.Damaged
-	t.Misnumbered += u.Misnumbered
-}
 
 // span is a range of message numbers, from included, to not.
 type span struct{ from, to uint32 }
@@ -80,12 +67,12 @@ func (st *stream) late(seq uint32, counts bool) (first bool) {
 
 // trouble sums up the stream of a viewer that got came of the expected
 // messages.
-func (st *stream) trouble(expected, came uint64) Trouble {
+func (st *stream) trouble(expected, came uint64) report.Trouble {
 	missing := expected - min(expected, came)
 	if st == nil {
-		return Trouble{Missing: missing}
+		return report.Trouble{Missing: missing}
 	}
-	return Trouble{
+	return report.Trouble{
 		Missing:   missing - min(missing, uint64(st.unknown)),
 		Repeated:  uint64(st.repeated),
 		Reordered: uint64(st.reordered),

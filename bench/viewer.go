@@ -5,6 +5,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/gobwas/ws"
+
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+	"lectern/bench/wire"
 )
 
 // The states of a viewer, in their order. Events: connected (the first byte
@@ -27,16 +33,18 @@ type conn interface {
 // A viewer is one connection that joins a room and checks what it gets. It
 // implements [netpoll.Session]; all of it is owned by its lane.
 type viewer struct {
-	crowd *crowd
-	lane  *lane
-	room  *room
-	conn  conn
-	seat  *seat // nil unless its place in the room is looked at
+	crowd      *crowd
+	lane       *lane
+	room       *room
+	conn       conn
+	membership *membership // nil unless its place in the room is looked at
 
 	current *entry // the message that the last bytes were a part of
 	matched uint32 // how many of its frame's bytes came
 
 	next   uint32 // number of the message that should come next; 0 before the first
+	from   uint32 // first number of the phase that is expected, 0 for the phase's own
+	until  uint32 // number before which it left, 0 if it is to stay
 	count  uint32 // measured messages of the phase that came
 	worst  uint32 // largest latency of the phase, microseconds
 	sum    uint64 // latencies of the phase, microseconds
@@ -54,6 +62,7 @@ type viewer struct {
 	reads  bool // false: it has stopped reading
 	stalls bool // it is one of those who stop reading
 	past   bool // the end of the phase has come
+	left   bool // it went as it was told to
 
 	numbered bool // immutable; it gets the messages with their numbers
 	again    bool // immutable; it was there before
@@ -85,11 +94,11 @@ func (v *viewer) enter(state uint8) {
 
 // Tick ends a viewer whose stage takes too long.
 func (v *viewer) Tick() {
-	if v.seat != nil && v.seat.leaving && v.state == live {
+	if v.membership != nil && v.membership.leaving && v.state == live {
 		v.drop() // nothing came that could be cut
 		return
 	}
-	if v.state >= live && v.stage() != StageHistory {
+	if v.state >= live && v.stage() != report.StageHistory {
 		return
 	}
 	if limit := v.crowd.options.Timeout; time.Duration(v.lane.clock.now()-v.since) > limit {
@@ -111,7 +120,7 @@ func (v *viewer) Closed(err error) {
 // end notes what ended the viewer. Its connection is closed as soon as it is
 // looked at again.
 func (v *viewer) end(reason, example string) {
-	v.lane.faults.note(v.who(), v.stage(), reason, example)
+	v.lane.faults.Note(v.who(), v.stage(), reason, example)
 	if v.again && v.state != live {
 		v.lane.unreturned.Add(1)
 		v.crowd.arrived()
@@ -134,35 +143,35 @@ func (v *viewer) end(reason, example string) {
 func (v *viewer) who() string {
 	switch {
 	case v.stalls:
-		return whoStalled
+		return report.WhoStalled
 	case v.again:
-		return whoResuming
+		return report.WhoResuming
 	default:
-		return whoViewer
+		return report.WhoViewer
 	}
 }
 
-func (v *viewer) stage() Stage {
+func (v *viewer) stage() report.Stage {
 	switch {
 	case v.state == connecting:
-		return StageConnect
+		return report.StageConnect
 	case v.state == upgrading:
-		return StageHandshake
+		return report.StageHandshake
 	case v.state == joining:
-		return StageJoin
-	case v.seat != nil && v.seat.waits:
-		return StageHistory
+		return report.StageJoin
+	case v.membership != nil && v.membership.waits:
+		return report.StageHistory
 	case v.next == 0:
-		return StageFirst
+		return report.StageFirst
 	default:
-		return StageLive
+		return report.StageLive
 	}
 }
 
 // Receive takes bytes from the server.
 func (v *viewer) Receive(chunk []byte) {
 	now := v.lane.clock.now()
-	leaves := v.seat != nil && v.seat.leaving && v.state == live
+	leaves := v.membership != nil && v.membership.leaving && v.state == live
 	if leaves {
 		chunk = chunk[:rand.IntN(len(chunk)+1)] // the rest it does not live to see
 	}
@@ -189,7 +198,7 @@ func (v *viewer) answer(chunk []byte) []byte {
 	if v.partial != nil {
 		head = append(*v.partial, chunk...)
 	}
-	used, err := v.crowd.handshake.answer(head)
+	used, err := v.crowd.handshake.Answer(head)
 	if err != nil {
 		v.end(explain(err))
 		return nil
@@ -203,7 +212,7 @@ func (v *viewer) answer(chunk []byte) []byte {
 	v.enter(joining)
 	t := &v.crowd.options.Template
 	if t.Join != "" {
-		v.say(opText, []byte(v.hello()))
+		v.say(ws.OpText, []byte(v.hello()))
 	}
 	if t.Joined == "" {
 		v.join()
@@ -218,7 +227,7 @@ func (v *viewer) join() {
 		v.returned()
 	} else {
 		v.lane.joined.Add(1)
-		v.lane.joins.record(v.since, (v.since-v.began)/1e3)
+		v.lane.joins.Record(v.since, (v.since-v.began)/1e3)
 	}
 	v.crowd.arrived()
 }
@@ -232,7 +241,7 @@ func (v *viewer) keep(b []byte) {
 }
 
 // say queues a frame.
-func (v *viewer) say(op byte, payload []byte) { v.out = appendClientFrame(v.out, op, payload) }
+func (v *viewer) say(op ws.OpCode, payload []byte) { v.out = wire.AppendClient(v.out, op, payload) }
 
 // compare is the fast way: the chunk begins with what the record says should
 // come next, or with a part of it. It returns the rest of the chunk.
@@ -262,41 +271,44 @@ func (v *viewer) compare(chunk []byte, now int64) (rest []byte, matched bool) {
 		return nil, true
 	}
 	v.current, v.matched = nil, 0
-	v.accept(stamp{kind: e.kind, seq: e.seq, due: e.due}, true, now)
+	v.accept(stamp.Stamp{Kind: e.kind, Seq: e.seq, Due: e.due}, true, now)
 	return chunk[n:], true
 }
 
 // accept counts a message that came with the right number.
-func (v *viewer) accept(s stamp, whole bool, now int64) {
-	if v.seat != nil {
-		v.seat.expect(v, s)
+func (v *viewer) accept(s stamp.Stamp, whole bool, now int64) {
+	if v.membership != nil {
+		v.membership.expect(v, s)
 	}
 	fresh := v.order(s)
-	if v.seat != nil {
-		v.seat.advance(v, now)
+	if v.membership != nil {
+		v.membership.advance(v, now)
 	}
-	switch s.kind {
-	case kindTrue:
+	switch s.Kind {
+	case stamp.Measured:
 		if !fresh || v.phase != v.lane.phase {
 			return
 		}
 		if !whole {
 			v.trouble().damaged++
 		}
-		micros := (now - s.due) / 1e3
+		micros := (now - s.Due) / 1e3
 		if micros < 0 {
 			v.lane.early++
 		}
-		if v.seat != nil {
-			v.seat.record(v, s, now, micros)
+		if v.membership != nil {
+			v.membership.record(v, s, now, micros)
 		} else {
-			v.lane.latency.record(now, micros)
+			v.lane.latency.Record(now, micros)
 		}
 		v.lane.total++
 		v.count++
 		v.sum += uint64(max(micros, 0))
-		v.worst = max(v.worst, uint32(min(max(micros, 0), histMax)))
-	case kindFence, kindWarmFence:
+		v.worst = max(v.worst, uint32(min(max(micros, 0), report.HistMax)))
+	case stamp.Fence, stamp.WarmFence:
+		if v.phase == v.lane.phase {
+			v.lane.ends++
+		}
 		if !v.past && v.room.ends(s) {
 			v.past = true
 			if v.phase == v.lane.phase {
@@ -307,17 +319,20 @@ func (v *viewer) accept(s stamp, whole bool, now int64) {
 }
 
 // order checks the number of a message and says whether it is its first time.
-func (v *viewer) order(s stamp) (fresh bool) {
+func (v *viewer) order(s stamp.Stamp) (fresh bool) {
 	switch {
-	case s.seq == v.next:
+	case s.Seq == v.next:
 	case v.next == 0:
 		v.lane.anchored.Add(1)
-	case s.seq > v.next:
-		v.trouble().skip(span{v.next, s.seq})
+		if v.lane.grows {
+			v.phase, v.from = v.lane.phase, s.Seq
+		}
+	case s.Seq > v.next:
+		v.trouble().skip(span{v.next, s.Seq})
 	default:
-		return v.trouble().late(s.seq, s.kind == kindTrue)
+		return v.trouble().late(s.Seq, s.Kind == stamp.Measured)
 	}
-	v.next = s.seq + 1
+	v.next = s.Seq + 1
 	return true
 }
 

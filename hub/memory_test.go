@@ -300,6 +300,7 @@ func (p *peer) frames() (all []string) {
 		}
 		switch code {
 		case ws.OpText:
+			asDescribed(p.relay.t, payload)
 			if hostTokens.MatchString(payload) {
 				p.lastHost = payload
 			}

@@ -20,6 +20,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"lectern/bench"
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 type cli struct {
@@ -62,7 +64,7 @@ func (c runCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	var shown []*bench.Result // the last round's fanout, for the charts
+	var shown []*report.Result // the last round's fanout, for the charts
 	for round := range max(c.Rounds, 1) {
 		shown = nil
 		for _, work := range c.works() {
@@ -72,7 +74,7 @@ func (c runCommand) Run() error {
 				fmt.Fprintf(os.Stderr, "\n== round %d: %s, %s\n", round+1, work.name, p.name)
 				res, err := bench.Run(ctx, work.scenario, work.options(p), os.Stderr)
 				switch {
-				case errors.Is(err, bench.ErrInterrupted), res == nil:
+				case errors.Is(err, report.ErrInterrupted), res == nil:
 					return err
 				case err != nil:
 					fmt.Fprintf(os.Stderr, "%s: %v\n", p.name, err) // a peer that breaks is a result
@@ -91,26 +93,26 @@ func (c runCommand) Run() error {
 	if c.HTML == "" {
 		return nil
 	}
-	return bench.Page{Title: "Lectern and its peers", Tables: [][][]string{rows}, Results: shown}.WriteFile(c.HTML)
+	return report.Page{Title: "Lectern and its peers", Tables: [][][]string{rows}, Results: shown}.WriteFile(c.HTML)
 }
 
 // A work is what everybody has to do.
 type work struct {
 	name     string
 	scenario bench.Scenario
-	load     bench.Options
+	load     workload.Options
 }
 
 func (c runCommand) works() []work {
 	return []work{
-		{"fanout", bench.Fanout{}, bench.Options{Viewers: c.Viewers, Rate: 50, Size: 256, Duration: c.Duration}},
-		{"idle", bench.Idle{}, bench.Options{Viewers: c.Crowd, Duration: 10 * time.Second}},
-		{"saturate", bench.Saturate{}, bench.Options{Viewers: c.Viewers, Size: 128, Duration: 3 * time.Second}},
+		{"fanout", bench.Fanout{}, workload.Options{Viewers: c.Viewers, Rate: 50, Size: 256, Duration: c.Duration}},
+		{"idle", bench.Idle{}, workload.Options{Viewers: c.Crowd, Duration: 10 * time.Second}},
+		{"saturate", bench.Saturate{}, workload.Options{Viewers: c.Viewers, Size: 128, Duration: 3 * time.Second}},
 	}
 }
 
 // options are the load with how to start the server and how to talk to it.
-func (w work) options(p *competitor) bench.Options {
+func (w work) options(p *competitor) workload.Options {
 	o := w.load
 	o.Label, o.Serve, o.ServerCommand, o.Template, o.URL = p.name, true, p.command, p.template, "ws://127.0.0.1:1"+p.path
 	return o

@@ -5,7 +5,8 @@ import (
 	"os"
 	"slices"
 
-	"lectern/bench"
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 // A peer is a relay that this program can be.
@@ -26,9 +27,9 @@ var peers = map[string]peer{
 type competitor struct {
 	name     string
 	command  []string // starts it
-	template bench.Template
+	template workload.Template
 	path     string
-	results  []*bench.Result
+	results  []*report.Result
 }
 
 // competitors returns Lectern and the peers that were asked for.
@@ -39,7 +40,7 @@ func (c runCommand) competitors() (all []competitor, err error) {
 	}
 	wanted := func(name string) bool { return len(c.Only) == 0 || slices.Contains(c.Only, name) }
 	if wanted("lectern") {
-		classroom, err := bench.Preset("classroom")
+		classroom, err := workload.Preset("classroom")
 		if err != nil {
 			return nil, err
 		}
@@ -50,7 +51,7 @@ func (c runCommand) competitors() (all []competitor, err error) {
 			continue
 		}
 		p := peers[name]
-		template, err := bench.Preset(p.preset)
+		template, err := workload.Preset(p.preset)
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"lectern/bench"
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 // TestPeersRelay sees that every peer does the work that it is measured by.
@@ -29,11 +31,11 @@ func TestPeersRelay(t *testing.T) {
 				}
 				time.Sleep(20 * time.Millisecond)
 			}
-			template, err := bench.Preset(p.preset)
+			template, err := workload.Preset(p.preset)
 			if err != nil {
 				t.Fatal(err)
 			}
-			o := bench.Options{URL: "ws://" + addr + p.path, Viewers: 10, Rate: 50, Duration: 500 * time.Millisecond, Warmup: 200 * time.Millisecond, Template: template}
+			o := workload.Options{URL: "ws://" + addr + p.path, Viewers: 10, Rate: 50, Duration: 500 * time.Millisecond, Warmup: 200 * time.Millisecond, Template: template}
 			res, err := bench.Run(context.Background(), bench.Fanout{}, o, io.Discard)
 			if err != nil {
 				t.Fatal(err)
@@ -46,12 +48,12 @@ func TestPeersRelay(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	fan := func(cpu float64) *bench.Result {
-		return &bench.Result{Scenario: "fanout", Phases: []bench.Phase{{Delivered: 1, CPUEach: cpu}}}
+	fan := func(cpu float64) *report.Result {
+		return &report.Result{Scenario: "fanout", Phases: []report.Phase{{Delivered: 1, CPUEach: cpu}}}
 	}
 	rows := table([]competitor{
-		{name: "a", results: []*bench.Result{fan(3000), fan(1000), fan(2000), {Scenario: "saturate", Held: &bench.Phase{Rate: 500}}}},
-		{name: "b", results: []*bench.Result{{Scenario: "saturate"}}},
+		{name: "a", results: []*report.Result{fan(3000), fan(1000), fan(2000), {Scenario: "saturate", Held: &report.Phase{Rate: 500}}}},
+		{name: "b", results: []*report.Result{{Scenario: "saturate"}}},
 	})
 	if rows[1][0] != "a" || rows[1][1] != "2.0 us" || rows[1][8] != "500/s" {
 		t.Errorf("%q", rows[1])

@@ -6,18 +6,18 @@ import (
 	"slices"
 	"strings"
 
-	"lectern/bench"
+	"lectern/bench/report"
 )
 
 // A column is a figure of the table: what of a result it is, if it has it.
 type column struct {
 	name string
-	of   func(*bench.Result) (float64, bool)
+	of   func(*report.Result) (float64, bool)
 	text func(float64) string
 }
 
-func fanout(of func(*bench.Phase) float64) func(*bench.Result) (float64, bool) {
-	return func(r *bench.Result) (float64, bool) {
+func fanout(of func(*report.Phase) float64) func(*report.Result) (float64, bool) {
+	return func(r *report.Result) (float64, bool) {
 		if r.Scenario != "fanout" || len(r.Phases) == 0 || r.Phases[0].Delivered == 0 {
 			return 0, false
 		}
@@ -25,8 +25,8 @@ func fanout(of func(*bench.Phase) float64) func(*bench.Result) (float64, bool) {
 	}
 }
 
-func idle(of func(*bench.Result) float64) func(*bench.Result) (float64, bool) {
-	return func(r *bench.Result) (float64, bool) {
+func idle(of func(*report.Result) float64) func(*report.Result) (float64, bool) {
+	return func(r *report.Result) (float64, bool) {
 		if r.Scenario != "idle" || r.Memory == nil || len(r.Connects) == 0 {
 			return 0, false
 		}
@@ -37,14 +37,14 @@ func idle(of func(*bench.Result) float64) func(*bench.Result) (float64, bool) {
 func millis(us float64) string { return fmt.Sprintf("%.1f ms", us/1e3) }
 
 var columns = []column{
-	{"CPU a delivery", fanout(func(p *bench.Phase) float64 { return p.CPUEach / 1e3 }), func(v float64) string { return fmt.Sprintf("%.1f us", v) }},
-	{"p50", fanout(func(p *bench.Phase) float64 { return float64(p.Latency.P50) }), millis},
-	{"p99", fanout(func(p *bench.Phase) float64 { return float64(p.Latency.P99) }), millis},
-	{"missing", fanout(func(p *bench.Phase) float64 { return float64(p.Missing + p.Lost) }), func(v float64) string { return fmt.Sprintf("%.0f", v) }},
-	{"memory a viewer", idle(func(r *bench.Result) float64 { return r.Memory.PerViewer }), func(v float64) string { return fmt.Sprintf("%.0f B", v) }},
-	{"connections a second", idle(func(r *bench.Result) float64 { return r.Connects[0].PerSecond }), func(v float64) string { return fmt.Sprintf("%.0f", v) }},
-	{"CPU a connection", idle(func(r *bench.Result) float64 { return r.Connects[0].CPUEach }), func(v float64) string { return fmt.Sprintf("%.0f us", v) }},
-	{"highest rate that holds", func(r *bench.Result) (float64, bool) {
+	{"CPU a delivery", fanout(func(p *report.Phase) float64 { return p.CPUEach / 1e3 }), func(v float64) string { return fmt.Sprintf("%.1f us", v) }},
+	{"p50", fanout(func(p *report.Phase) float64 { return float64(p.Latency.P50) }), millis},
+	{"p99", fanout(func(p *report.Phase) float64 { return float64(p.Latency.P99) }), millis},
+	{"missing", fanout(func(p *report.Phase) float64 { return float64(p.Missing) }), func(v float64) string { return fmt.Sprintf("%.0f", v) }},
+	{"memory a viewer", idle(func(r *report.Result) float64 { return r.Memory.PerViewer }), func(v float64) string { return fmt.Sprintf("%.0f B", v) }},
+	{"connections a second", idle(func(r *report.Result) float64 { return r.Connects[0].PerSecond }), func(v float64) string { return fmt.Sprintf("%.0f", v) }},
+	{"CPU a connection", idle(func(r *report.Result) float64 { return r.Connects[0].CPUEach }), func(v float64) string { return fmt.Sprintf("%.0f us", v) }},
+	{"highest rate that holds", func(r *report.Result) (float64, bool) {
 		if r.Scenario != "saturate" {
 			return 0, false
 		}

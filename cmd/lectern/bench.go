@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"lectern/bench"
+	"lectern/bench/report"
+	"lectern/bench/workload"
 )
 
 // benchCommand is `lectern bench`: one subcommand for each scenario, and two
@@ -23,11 +26,25 @@ type benchCommand struct {
 	Stall    stallCommand    `cmd:"" help:"Have a share of the viewers stop reading (default 2,000 viewers, 50 a second, 4096 B, 8 s)."`
 	Resume   resumeCommand   `cmd:"" help:"Have viewers drop and come back to where they were, over and over (default 1,000 viewers, 50 a second, 256 B, 10 s)."`
 	Late     lateCommand     `cmd:"" help:"Have all viewers join late, with the history, while the host goes on (default 1,000 viewers, 50 a second, 256 B, 5 s)."`
-	Limit    limitCommand    `cmd:"" help:"No server: the raw send loop over as many sockets, the floor for fanout (same defaults)."`
+	Limit    limitCommand    `cmd:"" help:"No server: one raw send for each message and socket, on all processors. That is what a delivery costs the kernel; a server stays above it unless it sends several messages at once (defaults of fanout)."`
 	Compare  compareCommand  `cmd:"" help:"Put results side by side, with ratios to the first."`
 	Merge    mergeCommand    `cmd:"" help:"Add up the results of benches that ran at the same time."`
 
+	Agent agentCommand `cmd:"" help:"Lend this machine to a bench on another, which names it with --agents."`
+
 	LimitSender limitSenderCommand `cmd:"" hidden:"" help:"The child process of limit."`
+}
+
+// thresholdStatus is the exit status of a bench that crossed a threshold, the
+// same as k6's.
+const thresholdStatus = 99
+
+// exitStatus returns the exit status of a command that failed.
+func exitStatus(err error) int {
+	if errors.Is(err, report.ErrThreshold) {
+		return thresholdStatus
+	}
+	return 1
 }
 
 // benchFlags are common to all scenarios. What is zero is the scenario's own
@@ -41,6 +58,9 @@ type benchFlags struct {
 	Duration *time.Duration `placeholder:"TIME" help:"Of the measured part, or of one step."`
 	Warmup   time.Duration  `default:"1s" help:"Published before, checked but not measured; negative for none."`
 
+	MaxP99     time.Duration `name:"max-p99" placeholder:"TIME" group:"Thresholds" help:"Limit of the 99th percentile of the latency in each measured phase; for storm, of the time to join. Beyond a threshold the exit status is 99."`
+	MaxMissing *uint64       `placeholder:"N" group:"Thresholds" help:"How many messages may be missing in each measured phase; beyond it the exit status is 99. Without it none may, and the exit status is 1."`
+
 	PID           int    `name:"pid" placeholder:"PID" help:"Process to read CPU and memory of."`
 	Serve         bool   `help:"Start the server, and end it afterwards."`
 	ServerCommand string `placeholder:"COMMAND" help:"What --serve starts, words split at spaces; {addr} stands for host:port. Default: this program's serve."`
@@ -49,18 +69,25 @@ type benchFlags struct {
 	JSON  string `name:"json" placeholder:"FILE" help:"Write everything, histograms included."`
 	HTML  string `name:"html" placeholder:"FILE" help:"Write one page with charts that needs no network."`
 
-	ConnectRate float64       `placeholder:"N" help:"New connections a second. Default: as fast as the server takes them."`
-	Window      int           `default:"1000" help:"Connections on their way at once."`
-	Source      []string      `placeholder:"ADDRESS" help:"Local addresses to connect from, in turns."`
-	StartAt     string        `placeholder:"TIME" help:"When to begin to publish, as 2006-01-02T15:04:05Z, for benches on several machines."`
-	Timeout     time.Duration `default:"10s" help:"Limit of each stage of a connection."`
-	Drain       time.Duration `default:"10s" help:"How long to wait for late messages at the end."`
-	Room        string        `placeholder:"CODE" help:"Join this room, which another bench opened, and publish nothing."`
-	Clock       string        `default:"monotonic" enum:"monotonic,wall" help:"What latencies count in: monotonic on one machine, wall when hosts and viewers are on several (${enum})."`
-	Header      []string      `sep:"none" placeholder:"LINE" help:"\"Name: value\" for the handshake."`
-	Insecure    bool          `help:"wss: do not check the certificate."`
+	ConnectRate   float64       `placeholder:"N" help:"New connections a second. Default: as fast as the server takes them."`
+	Window        int           `default:"1000" help:"Connections on their way at once."`
+	Source        []string      `placeholder:"ADDRESS" help:"Local addresses to connect from, in turns."`
+	StartAt       string        `placeholder:"TIME" help:"When to begin to publish, as 2006-01-02T15:04:05Z, for benches on several machines."`
+	Timeout       time.Duration `default:"10s" help:"Limit of each stage of a connection."`
+	Drain         time.Duration `default:"10s" help:"How long to wait for late messages at the end."`
+	Room          []string      `placeholder:"CODE,..." help:"Join this room, which another bench opened, and publish nothing."`
+	Clock         string        `default:"monotonic" enum:"monotonic,wall" help:"What latencies count in: monotonic on one machine, wall when hosts and viewers are on several (${enum})."`
+	CreateKeyFile string        `name:"create-key-file" placeholder:"FILE" help:"File that holds the relay's create key. The key may also be in the variable LECTERN_CREATE_KEY. No flag takes it, and no report shows it."`
+
+	Header   []string `sep:"none" placeholder:"LINE" help:"\"Name: value\" for the handshake."`
+	Insecure bool     `help:"wss: do not check the certificate."`
 
 	templateFlags `group:"What is said to the server"`
+
+	team struct {
+		agents []string
+		token  string
+	} `kong:"-"`
 }
 
 // templateFlags replace parts of the preset. An empty text is given as none.
@@ -78,8 +105,8 @@ type templateFlags struct {
 }
 
 // template returns the preset with what the flags replace.
-func (f templateFlags) template() (bench.Template, error) {
-	t, err := bench.Preset(f.Preset)
+func (f templateFlags) template() (workload.Template, error) {
+	t, err := workload.Preset(f.Preset)
 	if err != nil {
 		return t, err
 	}
@@ -100,16 +127,21 @@ func (f templateFlags) template() (bench.Template, error) {
 	return t, nil
 }
 
-func (f benchFlags) options() (bench.Options, error) {
+func (f benchFlags) options() (workload.Options, error) {
 	t, err := f.template()
 	if err != nil {
-		return bench.Options{}, err
+		return workload.Options{}, err
 	}
-	o := bench.Options{
+	o := workload.Options{
 		Label: f.Label, URL: f.URL, Warmup: f.Warmup,
-		Template: t, RoomName: f.Room, Clock: bench.Clock(f.Clock), ConnectRate: f.ConnectRate, Window: f.Window, Sources: f.Source,
+		Template: t, RoomNames: f.Room, Clock: workload.Clock(f.Clock), ConnectRate: f.ConnectRate, Window: f.Window, Sources: f.Source,
 		Timeout: f.Timeout, Drain: f.Drain, Headers: f.Header, Insecure: f.Insecure, PID: f.PID, Serve: f.Serve,
+		Agents: f.team.agents, Token: f.team.token,
+		Thresholds:    workload.Thresholds{MaxP99: f.MaxP99, MaxMissing: f.MaxMissing},
 		ServerCommand: strings.Fields(f.ServerCommand),
+	}
+	if o.CreateKey, err = f.createKey(); err != nil {
+		return o, err
 	}
 	err = errors.Join(
 		given(&o.Viewers, f.Viewers, "viewers"), given(&o.Rooms, f.Rooms, "rooms"), given(&o.Rate, f.Rate, "rate"),
@@ -119,10 +151,42 @@ func (f benchFlags) options() (bench.Options, error) {
 	}
 	if f.StartAt != "" {
 		if o.StartAt, err = time.Parse(time.RFC3339, f.StartAt); err != nil {
-			return o, fmt.Errorf("%w: the start time: %w", bench.ErrOptions, err)
+			return o, fmt.Errorf("%w: the start time: %w", workload.ErrOptions, err)
 		}
 	}
 	return o, nil
+}
+
+// createKey returns the key that the relay asks of those who open rooms: from
+// the file that is named, or from the variables that serve looks at. A server
+// with another protocol has no use for what the environment says.
+func (f benchFlags) createKey() (string, error) {
+	file := f.CreateKeyFile
+	if file == "" {
+		if f.Preset != "classroom" {
+			return "", nil
+		}
+		if key := os.Getenv("LECTERN_CREATE_KEY"); key != "" {
+			return key, nil
+		}
+		if file = os.Getenv("LECTERN_CREATE_KEY_FILE"); file == "" {
+			return "", nil
+		}
+	}
+	return firstLine(file)
+}
+
+// firstLine reads a file that holds one secret line.
+func firstLine(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", workload.ErrOptions, err)
+	}
+	line := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
+	if line == "" || strings.Contains(line, "\n") {
+		return "", fmt.Errorf("%w: %s must hold one line", workload.ErrOptions, file)
+	}
+	return line, nil
 }
 
 // given takes over a flag that was given. A zero is refused here: to the
@@ -133,7 +197,7 @@ func given[T comparable](option, flag *T, name string) error {
 		return nil
 	}
 	if *flag == zero {
-		return fmt.Errorf("%w: --%s is %v", bench.ErrOptions, name, zero)
+		return fmt.Errorf("%w: --%s is %v", workload.ErrOptions, name, zero)
 	}
 	*option = *flag
 	return nil
@@ -156,20 +220,37 @@ func (f benchFlags) run(s bench.Scenario) error {
 }
 
 // writeFiles writes the files that were asked for.
-func writeFiles(json, html string, results ...*bench.Result) error {
+func writeFiles(json, html string, results ...*report.Result) error {
 	var errs []error
 	if json != "" {
-		errs = append(errs, bench.WriteFile(json, results[0]))
+		errs = append(errs, report.WriteFile(json, results[0]))
 	}
 	if html != "" {
-		errs = append(errs, bench.WritePage(html, results...))
+		errs = append(errs, report.WritePage(html, results...))
 	}
 	return errors.Join(errs...)
 }
 
-type fanoutCommand struct{ benchFlags }
+type fanoutCommand struct {
+	benchFlags
+	Agents    []string `placeholder:"HOST:PORT,..." help:"Other machines that take a share of the viewers, where 'lectern bench agent' runs. This machine opens the rooms, publishes, and adds up the results. --viewers is for all together."`
+	TokenFile string   `placeholder:"FILE" help:"File that holds the agents' token."`
+	Stages    []string `placeholder:"TIME:N,..." help:"Change the number of viewers over time: 1m:1000,5m:5000,30s:0 has 1,000 come within a minute, 4,000 more within five, and all leave within 30 s. Instead of --viewers and --duration."`
+}
 
-func (c fanoutCommand) Run() error { return c.run(bench.Fanout{}) }
+func (c fanoutCommand) Run() error {
+	stages, err := bench.ParseStages(c.Stages)
+	if err != nil {
+		return err
+	}
+	if len(c.Agents) > 0 {
+		if c.team.token, err = firstLine(c.TokenFile); err != nil {
+			return err
+		}
+		c.team.agents = c.Agents
+	}
+	return c.run(bench.Fanout{Stages: stages})
+}
 
 type saturateCommand struct {
 	benchFlags
@@ -241,6 +322,28 @@ type limitCommand struct{ benchFlags }
 
 func (c limitCommand) Run() error { return c.run(bench.Limit{}) }
 
+// agentCommand has viewers for a bench on another machine.
+type agentCommand struct {
+	Listen    string   `required:"" placeholder:"ADDRESS" help:"Where the other machine connects, as :7777. The connection is encrypted."`
+	TokenFile string   `required:"" placeholder:"FILE" help:"File that holds the token that both machines must have, at least 16 bytes, as 'openssl rand -hex 32' prints it. Whoever has it can have this machine connect to any server."`
+	Source    []string `placeholder:"ADDRESS" help:"Local addresses to connect from, in turns."`
+}
+
+func (c agentCommand) Run() error {
+	token, err := firstLine(c.TokenFile)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "agent listens at %s\n", listener.Addr())
+	return bench.Agent{Token: token, Sources: c.Source}.Serve(ctx, listener, os.Stderr)
+}
+
 type limitSenderCommand struct{}
 
 func (limitSenderCommand) Run() error { return bench.SendLimit(os.Stdin, os.Stdout) }
@@ -248,17 +351,21 @@ func (limitSenderCommand) Run() error { return bench.SendLimit(os.Stdin, os.Stdo
 type compareCommand struct {
 	Files []string `arg:"" type:"existingfile" help:"Files that --json wrote, the first is what the others are compared with."`
 	HTML  string   `name:"html" placeholder:"FILE" help:"Write one page with charts of all."`
+
+	MaxP99Ratio float64 `name:"max-p99-ratio" placeholder:"N" group:"Thresholds" help:"Limit of the ratio of each p99 to the first result's. Beyond it, and if a run had failed, the exit status is 99."`
+	MaxCPURatio float64 `name:"max-cpu-ratio" placeholder:"N" group:"Thresholds" help:"The same for the server's CPU for each delivery; for storm, for each join."`
 }
 
 func (c compareCommand) Run() error {
 	if len(c.Files) < 2 {
-		return fmt.Errorf("%w: it takes two results to compare", bench.ErrOptions)
+		return fmt.Errorf("%w: it takes two results to compare", workload.ErrOptions)
 	}
-	results, err := bench.ReadFiles(c.Files)
+	results, err := report.ReadFiles(c.Files)
 	if err != nil {
 		return err
 	}
-	return errors.Join(bench.WriteComparison(os.Stdout, results...), writeFiles("", c.HTML, results...))
+	return errors.Join(report.WriteComparison(os.Stdout, results...), writeFiles("", c.HTML, results...),
+		report.Ratios{P99: c.MaxP99Ratio, CPU: c.MaxCPURatio}.Check(results...))
 }
 
 type mergeCommand struct {
@@ -268,11 +375,11 @@ type mergeCommand struct {
 }
 
 func (c mergeCommand) Run() error {
-	results, err := bench.ReadFiles(c.Files)
+	results, err := report.ReadFiles(c.Files)
 	if err != nil {
 		return err
 	}
-	sum, err := bench.Merge(results...)
+	sum, err := report.Merge(results...)
 	if err != nil {
 		return err
 	}

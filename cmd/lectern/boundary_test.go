@@ -25,8 +25,12 @@ var borders = map[string]struct {
 	ours      []string
 	forbidden []string
 }{
-	"cmd/lectern":    {ours: []string{"bench", "frame", "hub", "hub/budget", "hub/classroom", "hub/echo", "hub/store", "netpoll", internal + "config", internal + "httpapi", internal + "metrics", internal + "resources"}},
-	"bench":          {ours: []string{"frame", "netpoll"}},
+	"cmd/lectern":    {ours: []string{"bench", "bench/report", "bench/workload", "frame", "hub", "hub/budget", "hub/classroom", "hub/echo", "hub/store", "netpoll", internal + "config", internal + "httpapi", internal + "metrics", internal + "resources"}},
+	"bench":          {ours: []string{"bench/report", "bench/stamp", "bench/wire", "bench/workload", "frame", "netpoll"}},
+	"bench/report":   {ours: []string{"bench/workload"}, forbidden: []string{"net", "golang.org/x/sys"}},
+	"bench/workload": {ours: []string{"bench/stamp"}},
+	"bench/stamp":    {forbidden: []string{"net", "os", "syscall", "time", "sync"}},
+	"bench/wire":     {ours: []string{"frame"}},
 	"netpoll":        {},
 	"hub":            {ours: []string{"frame", "hub/broadcast", "hub/budget"}, forbidden: []string{"encoding/json", "net", "os", "syscall", "golang.org/x/sys"}},
 	"hub/classroom":  {ours: []string{"frame", "hub", "hub/broadcast", "hub/strictjson"}, forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},

@@ -38,7 +38,7 @@ func main() {
 	k.FatalIfErrorf(err)
 	if err := ctx.Run(config.NewCommandLine(ctx)); err != nil {
 		fmt.Fprintln(os.Stderr, "lectern:", err)
-		os.Exit(1)
+		os.Exit(exitStatus(err))
 	}
 }
 

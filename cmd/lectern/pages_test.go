@@ -31,20 +31,29 @@ func tableRows(text string) map[string][]string {
 	return rows
 }
 
+// The pages that describe what the tests here look for.
+const (
+	configurationPage = "docs/configuration.md"
+	operatingPage     = "docs/operating.md"
+)
+
 // TestPagesTellTheFlags compares the tables of flags with their declaration.
 func TestPagesTellTheFlags(t *testing.T) {
 	flags := make(map[string]*kong.Flag)
-	readme := tableRows(page(t, "README.md"))
+	rows := tableRows(page(t, configurationPage))
 	for _, flag := range serveFlags(t) {
 		if flag.Name == "help" {
 			continue
 		}
 		flags["--"+flag.Name] = flag
-		if readme["--"+flag.Name] == nil {
-			t.Errorf("README.md lacks --%s", flag.Name)
+		row := rows["--"+flag.Name]
+		if row == nil {
+			t.Errorf("%s lacks --%s", configurationPage, flag.Name)
+		} else if got := strings.Contains(row[1], "↻"); got != flag.Tag.Has("restart") {
+			t.Errorf("%s: that --%s is read only at the start: %t", configurationPage, flag.Name, got)
 		}
 	}
-	for _, name := range []string{"README.md", "PROTOCOL.md"} {
+	for _, name := range []string{configurationPage, "PROTOCOL.md"} {
 		for row, cells := range tableRows(page(t, name)) {
 			if !strings.HasPrefix(row, "--") {
 				continue
@@ -72,7 +81,7 @@ func shownDefault(flag *kong.Flag) string {
 	}
 }
 
-func TestReadmeTellsTheMetrics(t *testing.T) {
+func TestPagesTellTheMetrics(t *testing.T) {
 	t.Parallel()
 	b := startBinary(t)
 	response, err := http.Get("http://" + b.admin + "/metrics")
@@ -93,21 +102,21 @@ func TestReadmeTellsTheMetrics(t *testing.T) {
 	if len(names) < 10 {
 		t.Fatalf("only %d metrics", len(names))
 	}
-	readme := page(t, "README.md")
-	rows := tableRows(readme)
+	operating := page(t, operatingPage)
+	rows := tableRows(operating)
 	for name := range names {
 		if rows[name] == nil {
-			t.Errorf("README.md lacks %s", name)
+			t.Errorf("%s lacks %s", operatingPage, name)
 		}
 	}
 	for row := range rows {
 		if strings.HasPrefix(row, "lectern_") && !names[row] {
-			t.Errorf("README.md has a metric %s, which there is not", row)
+			t.Errorf("%s has a metric %s, which there is not", operatingPage, row)
 		}
 	}
 	for _, why := range hub.Reasons() {
-		if !strings.Contains(readme, "`"+why.String()+"`") {
-			t.Errorf("README.md lacks the reason %s", why)
+		if !strings.Contains(operating, "`"+why.String()+"`") {
+			t.Errorf("%s lacks the reason %s", operatingPage, why)
 		}
 	}
 }

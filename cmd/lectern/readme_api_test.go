@@ -10,24 +10,19 @@ import (
 // chance are the parts of an answer that are others each time.
 var chance = regexp.MustCompile(`("(?:created|token|bytes)":)("[^"]*"|[0-9]+)`)
 
-// TestReadmeAPI does with curl what the README's section on the HTTP API says,
-// in a shell, and sees what it shows. Only the relay's port, the code, tokens and
-// times are others; three dots stand for anything.
-func TestReadmeAPI(t *testing.T) {
+// TestAPITutorial does with curl what the page on the HTTP API says, in a shell,
+// and sees what it shows. Only the relay's port, the code, tokens and times are
+// others; three dots stand for anything.
+func TestAPITutorial(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		missing(t, "curl")
 	}
 	t.Parallel()
-	_, section, ok := strings.Cut(page(t, "README.md"), "\n## HTTP API")
-	if !ok {
-		t.Fatal("the README has no section on the HTTP API")
-	}
-	section, _, _ = strings.Cut(section, "\n## ")
-
+	text := page(t, "docs/http-api.md")
 	b := startAPI(t)
 	shell := openTerminal(t, "LECTERN_API_KEY="+testKey+" exec sh", "NONE=")
 	commands, answers, code := 0, 0, shownCode
-	for block := range strings.SplitSeq(section, "\n```console api\n") {
+	for block := range strings.SplitSeq(text, "\n```console api\n") {
 		block, _, fenced := strings.Cut(block, "\n```")
 		if !fenced || !strings.HasPrefix(block, "$ ") {
 			continue
@@ -47,7 +42,7 @@ func TestReadmeAPI(t *testing.T) {
 			want := regexp.QuoteMeta(chance.ReplaceAllString(line, "$1*"))
 			want = "^" + strings.ReplaceAll(want, `\.\.\.`, ".*") + "$"
 			if got := chance.ReplaceAllString(got, "$1*"); !regexp.MustCompile(want).MatchString(got) {
-				t.Fatalf("the terminal shows\n%s\nthe README\n%s", got, line)
+				t.Fatalf("the terminal shows\n%s\nthe page\n%s", got, line)
 			}
 			answers++
 		}

@@ -10,14 +10,13 @@ import (
 	"lectern/cmd/lectern/internal/config"
 )
 
-// TestReadmeConfiguration checks the file and the unit that the README shows.
-func TestReadmeConfiguration(t *testing.T) {
+// TestShownConfiguration checks the file that the page on configuration shows.
+func TestShownConfiguration(t *testing.T) {
 	t.Parallel()
-	readme := page(t, "README.md")
-	_, example, _ := strings.Cut(readme, "```toml\n")
+	_, example, _ := strings.Cut(page(t, configurationPage), "```toml\n")
 	example, _, ok := strings.Cut(example, "```")
 	if !ok {
-		t.Fatal("the README shows no configuration file")
+		t.Fatal("the page shows no configuration file")
 	}
 	keyFile := writeFile(t, "create.key", "create-0123456789abcdef")
 	s, err := read(t, strings.ReplaceAll(example, "/etc/lectern/create.key", keyFile), nil)

@@ -22,13 +22,13 @@ type shown struct {
 	lines    []string
 }
 
-// tryOut returns the blocks of the README's try-out. Their fences are marked
+// tryOut returns the blocks of the README's first lecture. Their fences are marked
 // "console" and with the terminal's name.
 func tryOut(t *testing.T) (blocks []shown) {
 	t.Helper()
-	_, section, ok := strings.Cut(page(t, "README.md"), "\n## Try it")
+	_, section, ok := strings.Cut(page(t, "README.md"), "\n## Your first lecture")
 	if !ok {
-		t.Fatal("the README has no try-out")
+		t.Fatal("the README has no first lecture")
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
 	for part := range strings.SplitSeq(section, "\n```console ") {
@@ -66,7 +66,7 @@ func TestReadmeTryOut(t *testing.T) {
 
 	blocks := tryOut(t)
 	if len(blocks) < 6 || blocks[0].terminal != "relay" || len(blocks[0].lines) != 1 {
-		t.Fatalf("the try-out has changed its form: %q", blocks)
+		t.Fatalf("the first lecture has changed its form: %q", blocks)
 	}
 	command, ok := strings.CutPrefix(blocks[0].lines[0], "$ make ")
 	if !ok {

@@ -47,6 +47,7 @@ func hear(t testing.TB, c *websocket.Conn) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		heardAsDescribed(t, string(p))
 		if !strings.HasPrefix(string(p), `{"type":"presence"`) {
 			return string(p)
 		}

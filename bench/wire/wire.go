@@ -1,0 +1,88 @@
+// Package wire is the client's side of WebSocket (RFC 6455) for the load
+// generator, as values: the handshake, and frames that a server sends.
+//
+// Package frame encodes what clients send. It cannot decode what a server sends,
+// because it is a server's and insists on masks, and because it hands out pieces
+// of messages. The load generator wants a frame as it came, with all its bytes:
+// it compares most deliveries with what it expects, and parses only the others.
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/gobwas/ws"
+
+	"lectern/frame"
+)
+
+const (
+	bitFin  = 0x80
+	bitMask = 0x80
+)
+
+// MaxFrame is the largest frame that is taken from a server, in bytes.
+const MaxFrame = 32 << 20
+
+// ErrGarbage is wrapped by what a server sent that is not WebSocket.
+var ErrGarbage = errors.New("not WebSocket")
+
+// A Frame is one frame that a server sent. Its payload is a part of the
+// bytes that it was parsed from.
+type Frame struct {
+	Op      ws.OpCode
+	Fin     bool
+	Payload []byte
+}
+
+// Parse reads the frame that b begins with. used is its length, header
+// included, 0 when b does not hold all of it; need is then how many bytes b
+// must have at least before it is worth another look.
+func Parse(b []byte) (f Frame, used, need int, err error) {
+	if len(b) < 2 {
+		return f, 0, 2, nil
+	}
+	f.Op, f.Fin = ws.OpCode(b[0]&0x0F), b[0]&bitFin != 0
+	switch {
+	case b[0]&0x70 != 0:
+		return f, 0, 0, fmt.Errorf("%w: a reserved bit is set", ErrGarbage)
+	case b[1]&bitMask != 0:
+		return f, 0, 0, fmt.Errorf("%w: a masked frame from the server", ErrGarbage)
+	case f.Op > ws.OpBinary && (f.Op < ws.OpClose || f.Op > ws.OpPong):
+		return f, 0, 0, fmt.Errorf("%w: opcode %d", ErrGarbage, f.Op)
+	}
+	header, size := 2, uint64(b[1]&0x7F)
+	switch size {
+	case 126:
+		if header = 4; len(b) < header {
+			return f, 0, header, nil
+		}
+		size = uint64(binary.BigEndian.Uint16(b[2:]))
+	case 127:
+		if header = 10; len(b) < header {
+			return f, 0, header, nil
+		}
+		size = binary.BigEndian.Uint64(b[2:])
+	}
+	switch {
+	case f.Op >= ws.OpClose && (size > 125 || !f.Fin):
+		return f, 0, 0, fmt.Errorf("%w: a control frame of %d bytes", ErrGarbage, size)
+	case size > MaxFrame:
+		return f, 0, 0, fmt.Errorf("%w: a frame of %d bytes", ErrGarbage, size)
+	}
+	end := header + int(size)
+	if len(b) < end {
+		return f, 0, end, nil
+	}
+	f.Payload = b[header:end]
+	return f, end, 0, nil
+}
+
+// AppendClient adds a final, masked frame as clients must send it.
+func AppendClient(b []byte, op ws.OpCode, payload []byte) []byte {
+	var key [4]byte
+	binary.LittleEndian.PutUint32(key[:], rand.Uint32())
+	return frame.AppendMasked(b, op, true, key, payload)
+}
