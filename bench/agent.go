@@ -18,6 +18,9 @@ import (
 // agentVersion is the version of what an agent and its leader tell each other.
 const agentVersion = 1
 
+// jobLimit is how long a leader may take to start its server and open its rooms.
+const jobLimit = time.Minute
+
 // maxStrangers bounds the connections to an agent that have not shown yet that
 // they have the token.
 const maxStrangers = 64
@@ -134,7 +137,7 @@ type member struct {
 
 // enlist takes the job, and sets a clock by the leader's.
 func enlist(l *link) (m *member, o workload.Options, stages []Ramp, err error) {
-	_ = l.conn.SetReadDeadline(time.Now().Add(serverReady + greetLimit)) // the leader opens its rooms first
+	_ = l.conn.SetReadDeadline(time.Now().Add(jobLimit))
 	n, err := l.receive()
 	if err != nil || n.Job == nil {
 		return nil, o, nil, errLeaderGone

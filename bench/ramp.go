@@ -71,7 +71,8 @@ func total(stages []Ramp) (connections int, over time.Duration) {
 // ramp measures one stage after the other, while the hosts publish.
 func (f Fanout) ramp(ctx context.Context, r *runner) error {
 	for i, s := range f.Stages {
-		p := plan{name: fmt.Sprintf("stage %d", i+1), rate: r.options.Rate, duration: s.Over, drain: r.options.Drain}
+		p := r.plan(fmt.Sprintf("stage %d", i+1))
+		p.duration = s.Over
 		r.ramp(&p, s)
 		if _, err := r.measure(ctx, p); err != nil || ctx.Err() != nil {
 			return err
