@@ -122,10 +122,10 @@ func TestBenchThresholds(t *testing.T) {
 		args []string
 		want int
 	}{
-		{"crossed", append(run, "--max-p99", "1us"), thresholdStatus},
+		{"crossed", append(run, "--max-p99", "1us"), 99},
 		{"kept", append(run, "--max-p99", "1m", "--max-missing", "0"), 0},
 		{"compared", []string{"compare", file, file, "--max-p99-ratio", "1", "--max-cpu-ratio", "1"}, 0},
-		{"worse", []string{"compare", file, file, "--max-p99-ratio", "0.5"}, thresholdStatus},
+		{"worse", []string{"compare", file, file, "--max-p99-ratio", "0.5"}, 99},
 		{"no server", []string{"fanout", "--url", "ws://127.0.0.1:1/", "--max-p99", "1m"}, 1},
 		{"no threshold", []string{"saturate", "--max-p99", "1s"}, 1},
 	} {
