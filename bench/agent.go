@@ -18,6 +18,9 @@ import (
 // agentVersion is the version of what an agent and its leader tell each other.
 const agentVersion = 1
 
+// jobLimit is how long a leader may take to start its server and open its rooms.
+const jobLimit = time.Minute
+
 // maxStrangers bounds the connections to an agent that have not shown yet that
 // they have the token.
 const maxStrangers = 64
@@ -45,7 +48,7 @@ type agentJob struct {
 func forAgent(o workload.Options) workload.Options {
 	return workload.Options{Label: o.Label, URL: o.URL, Viewers: o.Viewers, RoomNames: o.RoomNames, Rate: o.Rate, Size: o.Size, Duration: o.Duration,
 		Warmup: -1, Template: o.Template, ConnectRate: o.ConnectRate, Window: o.Window, Timeout: o.Timeout, Drain: o.Drain,
-		Headers: o.Headers, Insecure: o.Insecure}
+		Headers: o.Headers, Insecure: o.Insecure, Thresholds: o.Thresholds}
 }
 
 // Serve takes part in one run after the other, for leaders that have the token,
@@ -103,6 +106,8 @@ func greet(ctx context.Context, conn net.Conn, config *tls.Config) (*link, error
 func (a Agent) serve(ctx context.Context, l *link, out io.Writer) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(time.Now()) })
+	defer stop()
 	m, o, stages, err := enlist(l)
 	if err != nil {
 		_ = l.send(note{Done: &outcome{Error: err.Error()}})
@@ -134,7 +139,8 @@ type member struct {
 
 // enlist takes the job, and sets a clock by the leader's.
 func enlist(l *link) (m *member, o workload.Options, stages []Ramp, err error) {
-	_ = l.conn.SetReadDeadline(time.Now().Add(serverReady + greetLimit)) // the leader opens its rooms first
+	timer := time.AfterFunc(jobLimit, func() { _ = l.conn.SetReadDeadline(time.Now()) })
+	defer timer.Stop()
 	n, err := l.receive()
 	if err != nil || n.Job == nil {
 		return nil, o, nil, errLeaderGone
@@ -146,7 +152,6 @@ func enlist(l *link) (m *member, o workload.Options, stages []Ramp, err error) {
 	if err := m.matchClock(); err != nil {
 		return nil, o, nil, errLeaderGone
 	}
-	_ = l.conn.SetReadDeadline(time.Time{})
 	return m, forAgent(n.Job.Options), n.Job.Stages, nil
 }
 

@@ -132,6 +132,28 @@ func TestAgentsCountLosses(t *testing.T) {
 	}
 }
 
+// TestAgentsTolerate has a threshold decide about all machines' missing messages.
+func TestAgentsTolerate(t *testing.T) {
+	t.Parallel()
+	addr, _ := startAgent(t, testToken)
+	for name, test := range map[string]struct {
+		most uint64
+		want error
+	}{"tolerated": {11, nil}, "too many": {10, report.ErrThreshold}} {
+		r := &relay{deliver: func(_, n int, m []byte) [][]byte {
+			if n == 30 {
+				return nil
+			}
+			return [][]byte{m}
+		}}
+		o := together(r.start(t), addr)
+		o.Thresholds.MaxMissing = &test.most
+		if res, err := runSmall(t, Fanout{}, o); !errors.Is(err, test.want) || res.Phases[0].Missing != 11 {
+			t.Errorf("%s: %v, %d missing", name, err, res.Phases[0].Missing)
+		}
+	}
+}
+
 // TestAgentEnds has an agent go away in the middle of a run: the others go on,
 // and its part is told to be missing.
 func TestAgentEnds(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"lectern/bench/report"
 	"lectern/bench/stamp"
+	"lectern/bench/usage"
 )
 
 // ErrNobody says that no viewer joined.
@@ -30,7 +31,7 @@ func (r *runner) connect(ctx context.Context, name string, n int) (report.Connec
 func (r *runner) connectQuietly(ctx context.Context, name string, n int) (report.Connect, error) {
 	c := r.crowd
 	start := time.Now()
-	sampler := startSampler(r.options.PID, start, time.Second, func() uint64 { return uint64(c.lanes.joined()) })
+	sampler := usage.Start(r.options.PID, start, time.Second, func() uint64 { return uint64(c.lanes.joined()) })
 	joinedBefore, failedBefore, lostBefore, unmadeBefore := c.lanes.joined(), c.lanes.failed(), c.lanes.lost(), c.unmade
 	begin := r.clock.now()
 	if err := c.lanes.do(func(l *lane) { l.joins = report.NewSeries(begin, 0) }); err != nil {
@@ -38,7 +39,7 @@ func (r *runner) connectQuietly(ctx context.Context, name string, n int) (report
 	}
 	err := c.connect(ctx, n, r.options.ConnectRate)
 	out := report.Connect{Name: name, Wanted: n, Seconds: time.Since(start).Seconds()}
-	out.Server, out.Bench, _, _ = sampler.finish()
+	out.Server, out.Bench, _, _ = sampler.Finish()
 	out.Joined = c.lanes.joined() - joinedBefore
 	out.Failed = c.lanes.failed() - failedBefore + c.unmade - unmadeBefore
 	joins := report.NewHistogram()

@@ -43,10 +43,10 @@ func (f Fanout) run(ctx context.Context, r *runner) error {
 	if len(f.Stages) > 0 {
 		return f.ramp(ctx, r)
 	}
-	if err := r.gather(ctx); err != nil {
+	if err := r.gather(ctx, "connect", r.options.Viewers); err != nil {
 		return err
 	}
-	_, err := r.measure(ctx, plan{name: "fanout", rate: r.options.Rate, duration: r.options.Duration, drain: r.options.Drain})
+	_, err := r.measure(ctx, r.plan("fanout"))
 	return err
 }
 
@@ -63,18 +63,17 @@ func (r *runner) awaitFirst(ctx context.Context) error {
 	return nil
 }
 
-// assemble opens the rooms, connects all viewers and makes sure that the way
-// is open.
-func (r *runner) assemble(ctx context.Context) error {
-	if err := r.open(ctx); err != nil {
+// bring connects n more viewers, and makes sure that messages reach them.
+func (r *runner) bring(ctx context.Context, name string, n int) error {
+	if _, err := r.connect(ctx, name, n); err != nil {
 		return err
 	}
-	return r.gather(ctx)
+	return r.probe(ctx)
 }
 
-// gather connects all viewers and makes sure that the way is open.
-func (r *runner) gather(ctx context.Context) error {
-	if _, err := r.connect(ctx, "connect", r.options.Viewers); err != nil {
+// gather brings n viewers, here and on the other machines of the run, and warms up.
+func (r *runner) gather(ctx context.Context, name string, n int) error {
+	if _, err := r.connect(ctx, name, n); err != nil {
 		return err
 	}
 	if _, err := r.together(ctx, "joined", func(*order) {}); err != nil {
@@ -87,6 +86,11 @@ func (r *runner) gather(ctx context.Context) error {
 		return err
 	}
 	return r.warmUp(ctx)
+}
+
+// plan returns the phase that the options ask for.
+func (r *runner) plan(name string) plan {
+	return plan{name: name, rate: r.options.Rate, duration: r.options.Duration, drain: r.options.Drain}
 }
 
 // warmUp publishes what is not measured.

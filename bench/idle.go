@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"lectern/bench/report"
+	"lectern/bench/usage"
 	"lectern/bench/workload"
 )
 
@@ -35,36 +36,36 @@ func (Idle) run(ctx context.Context, r *runner) error {
 	if err := sleep(ctx, settleTime); err != nil {
 		return err
 	}
-	before, err := readProcess(r.options.PID)
+	before, err := usage.ReadProcess(r.options.PID)
 	if err != nil {
 		return err
 	}
-	machine := readMachine()
+	machine := usage.ReadMachine()
 	c, err := r.connect(ctx, "connect", r.options.Viewers)
 	if err != nil {
 		return err
 	}
-	sampler := startSampler(r.options.PID, time.Now(), max(minInterval, r.options.Duration/phasePoints), r.crowd.lanes.delivered)
+	sampler := usage.Start(r.options.PID, time.Now(), max(minInterval, r.options.Duration/phasePoints), r.crowd.lanes.delivered)
 	bar := r.show.bar("idle", int64(r.options.Duration))
 	start := time.Now()
 	watch := repeat(200*time.Millisecond, func() {
-		now, _ := readProcess(r.options.PID) // one that has ended shows as nothing
-		bar.set(int64(time.Since(start)), report.Size(now.rss))
+		now, _ := usage.ReadProcess(r.options.PID) // one that has ended shows as nothing
+		bar.set(int64(time.Since(start)), report.Size(now.RSS))
 	})
 	waited := sleep(ctx, r.options.Duration)
 	watch()
-	usage, own, busy, points := sampler.finish()
-	after := readMachine()
+	server, own, busy, points := sampler.Finish()
+	after := usage.ReadMachine()
 	p := report.Phase{Name: "idle", Started: start, Viewers: c.Joined, Rooms: r.options.Rooms, Seconds: time.Since(start).Seconds(),
-		Server: usage, Bench: own, Busy: busy, Interval: max(minInterval, r.options.Duration/phasePoints).Seconds(), Series: points}
+		Server: server, Bench: own, Busy: busy, Interval: max(minInterval, r.options.Duration/phasePoints).Seconds(), Series: points}
 	r.result.Phases = append(r.result.Phases, p)
-	if usage == nil {
-		return ErrNoProcess
+	if server == nil {
+		return usage.ErrNoProcess
 	}
-	m := &report.Memory{Viewers: c.Joined, Before: before.rss, With: usage.RSSAfter, Seconds: p.Seconds, IdleCPU: usage.Cores}
+	m := &report.Memory{Viewers: c.Joined, Before: before.RSS, With: server.RSSAfter, Seconds: p.Seconds, IdleCPU: server.Cores}
 	m.PerViewer = float64(m.With-m.Before) / float64(c.Joined)
-	m.KernelPerViewer = float64(after.slab-machine.slab+after.buffers-machine.buffers) / float64(c.Joined)
-	m.BuffersWith = after.buffers
+	m.KernelPerViewer = float64(after.Slab-machine.Slab+after.Buffers-machine.Buffers) / float64(c.Joined)
+	m.BuffersWith = after.Buffers
 	r.result.Memory = m
 	bar.close(report.Size(m.With))
 	if waited != nil {

@@ -63,7 +63,7 @@ func (s Late) run(ctx context.Context, r *runner) error {
 		return err
 	}
 	lanes := r.crowd.lanes
-	p := plan{name: "late", rate: r.options.Rate, duration: r.options.Duration, drain: r.options.Drain}
+	p := r.plan("late")
 	p.meanwhile = func(ctx context.Context) error {
 		if _, err := r.connectQuietly(ctx, "join late", r.options.Viewers); err != nil {
 			return err

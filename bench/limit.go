@@ -52,16 +52,10 @@ func (l Limit) run(ctx context.Context, r *runner) error {
 		return err
 	}
 	r.hosts = []publisher{s}
-	if _, err := r.connect(ctx, "connect", r.options.Viewers); err != nil {
+	if err := r.gather(ctx, "connect", r.options.Viewers); err != nil {
 		return err
 	}
-	if err := r.probe(ctx); err != nil {
-		return err
-	}
-	if err := r.warmUp(ctx); err != nil {
-		return err
-	}
-	_, err = r.measure(ctx, plan{name: "limit", rate: r.options.Rate, duration: r.options.Duration, drain: r.options.Drain})
+	_, err = r.measure(ctx, r.plan("limit"))
 	return err
 }
 

@@ -168,8 +168,7 @@ func (s *rawSender) sendAll(kind byte, due int64) {
 	var group sync.WaitGroup
 	n := runtime.NumCPU()
 	for i := range n {
-		part := s.fds[len(s.fds)*i/n : len(s.fds)*(i+1)/n]
-		group.Go(func() { sendEach(part, s.frame) })
+		group.Go(func() { s.sendEach(i, n) })
 	}
 	group.Wait()
 }
@@ -179,12 +178,13 @@ func limitFrame(b []byte, st stamp.Stamp) []byte {
 	return st.Append(frame.AppendHeader(b, ws.OpText, st.Size))
 }
 
-// sendEach sends a frame to each, one after the other.
-func sendEach(fds []int, frame []byte) {
-	for i, fd := range fds {
-		if fd >= 0 && !sendWhole(fd, frame) {
+// sendEach sends the frame to each n-th connection, as servers deal connections
+// out to their threads.
+func (s *rawSender) sendEach(first, n int) {
+	for i := first; i < len(s.fds); i += n {
+		if fd := s.fds[i]; fd >= 0 && !sendWhole(fd, s.frame) {
 			_ = unix.Close(fd)
-			fds[i] = -1
+			s.fds[i] = -1
 		}
 	}
 }

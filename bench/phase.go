@@ -12,6 +12,7 @@ import (
 
 	"lectern/bench/report"
 	"lectern/bench/stamp"
+	"lectern/bench/usage"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -66,7 +67,7 @@ func (r *runner) phase(ctx context.Context, p plan) (report.Phase, error) {
 	perRoom := uint32(math.Round(p.rate * p.duration.Seconds()))
 	out.Planned = uint64(perRoom) * uint64(len(r.hosts))
 
-	sampler := startSampler(r.options.PID, at, interval, c.lanes.delivered)
+	sampler := usage.Start(r.options.PID, at, interval, c.lanes.delivered)
 	bar := r.show.bar(p.name, int64(p.duration))
 	if p.figures == nil {
 		p.figures = func() string {
@@ -88,7 +89,7 @@ func (r *runner) phase(ctx context.Context, p plan) (report.Phase, error) {
 	r.drain(ctx, p, members)
 	finished := r.clock.now()
 	watch()
-	server, own, busy, points := sampler.finish()
+	server, own, busy, points := sampler.Finish()
 
 	out.Published = published
 	out.SendLate = report.Summarize(late)

@@ -71,7 +71,8 @@ func total(stages []Ramp) (connections int, over time.Duration) {
 // ramp measures one stage after the other, while the hosts publish.
 func (f Fanout) ramp(ctx context.Context, r *runner) error {
 	for i, s := range f.Stages {
-		p := plan{name: fmt.Sprintf("stage %d", i+1), rate: r.options.Rate, duration: s.Over, drain: r.options.Drain}
+		p := r.plan(fmt.Sprintf("stage %d", i+1))
+		p.duration = s.Over
 		r.ramp(&p, s)
 		if _, err := r.measure(ctx, p); err != nil || ctx.Err() != nil {
 			return err
@@ -152,30 +153,34 @@ func (r *runner) shrink(ctx context.Context, n int, over time.Duration) error {
 	const step = 10 * time.Millisecond
 	lanes := r.crowd.lanes
 	begun := time.Now()
-	for left := 0; left < n; {
+	for left, idle := 0, false; left < n && !idle; {
 		if err := sleep(ctx, step); err != nil {
 			return err
 		}
 		due := min(n, int(float64(n)*float64(time.Since(begun))/float64(over)))
+		gone := 0
 		for i, l := range lanes {
 			share := (due-left)/len(lanes) + min(1, max(0, (due-left)%len(lanes)-i))
-			if err := l.do(func() { l.dismiss(share) }); err != nil {
+			if err := l.do(func() { gone += l.dismiss(share) }); err != nil {
 				return err
 			}
 		}
-		left = due
+		left += gone
+		idle = due == n && gone == 0 // the others have lost their connections
 	}
 	return nil
 }
 
-// dismiss has n viewers leave, those who came last first.
-func (l *lane) dismiss(n int) {
-	for i := len(l.viewers) - 1; i >= 0 && n > 0; i-- {
+// dismiss has up to n viewers leave, the last that came first, and returns how many
+// did.
+func (l *lane) dismiss(n int) (left int) {
+	for i := len(l.viewers) - 1; i >= 0 && left < n; i-- {
 		if v := l.viewers[i]; v.state == live {
 			v.leave()
-			n--
+			left++
 		}
 	}
+	return left
 }
 
 // leave ends the connection as viewers do. The stream is checked up to here.

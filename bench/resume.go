@@ -77,10 +77,11 @@ func (s Resume) run(ctx context.Context, r *runner) error {
 	if err := r.openClassroom(ctx, classroom{history: s.History, numbered: s.Numbered, returns: true}); err != nil {
 		return err
 	}
-	if err := r.gather(ctx); err != nil {
+	if err := r.gather(ctx, "connect", r.options.Viewers); err != nil {
 		return err
 	}
-	p := plan{name: "nobody drops", rate: r.options.Rate, duration: s.alone(r.options), drain: r.options.Drain}
+	p := r.plan("nobody drops")
+	p.duration = s.alone(r.options)
 	before, err := r.measure(ctx, p)
 	if err != nil || ctx.Err() != nil {
 		return err

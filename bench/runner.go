@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"lectern/bench/report"
+	"lectern/bench/server"
 	"lectern/bench/stamp"
+	"lectern/bench/usage"
 	"lectern/bench/workload"
 )
 
@@ -31,8 +33,8 @@ type runner struct {
 	options workload.Options
 	clock   *ticker
 	show    *display
-	server  *server // nil unless started by the run
-	crowd   *crowd  // nil until opened
+	server  *server.Server // nil unless started by the run
+	crowd   *crowd         // nil until opened
 	hosts   []publisher
 	result  *report.Result
 	hostly  report.FaultLog // what happened to hosts that are gone
@@ -65,7 +67,7 @@ func carryOut(ctx context.Context, s Scenario, o workload.Options, out io.Writer
 	spareThreads()
 
 	r := &runner{options: o, clock: newTicker(o.Clock), show: newDisplay(out)}
-	r.result = &report.Result{Version: report.ResultVersion, Scenario: s.name(), Label: o.Name(), Started: time.Now(), Machine: thisMachine(), Options: o}
+	r.result = &report.Result{Version: report.ResultVersion, Scenario: s.name(), Label: o.Name(), Started: time.Now(), Machine: usage.ThisMachine(), Options: o}
 	with(r)
 	err := r.begin(ctx)
 	if err == nil {
@@ -111,13 +113,13 @@ func (r *runner) begin(ctx context.Context) error {
 	if !r.options.Serve {
 		return nil
 	}
-	s, err := startServer(ctx, r.options)
+	s, err := server.Start(ctx, r.options)
 	if err != nil {
 		return err
 	}
 	r.server = s
-	r.options.URL = s.url
-	r.options.PID = s.pid()
+	r.options.URL = s.URL
+	r.options.PID = s.PID()
 	return nil
 }
 
@@ -132,7 +134,7 @@ func (r *runner) open(ctx context.Context) error {
 // prepare makes the crowd.
 func (r *runner) prepare() (err error) {
 	if r.options.PID != 0 {
-		if _, err := readProcess(r.options.PID); err != nil {
+		if _, err := usage.ReadProcess(r.options.PID); err != nil {
 			return err
 		}
 	}
@@ -238,7 +240,7 @@ func (r *runner) end() error {
 	r.closeHosts()
 	r.result.Faults = r.hostly.Sorted()
 	if r.server != nil {
-		if err := r.server.stop(); err != nil {
+		if err := r.server.Stop(); err != nil {
 			r.problem("the server: %v", err)
 		}
 	}

@@ -65,7 +65,10 @@ func (s Saturate) check(o workload.Options) error {
 
 func (s Saturate) run(ctx context.Context, r *runner) error {
 	s = s.withDefaults()
-	if err := r.assemble(ctx); err != nil {
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	if err := r.gather(ctx, "connect", r.options.Viewers); err != nil {
 		return err
 	}
 	held, broke, err := s.search(ctx, r)
@@ -189,14 +192,12 @@ func (s Saturate) steps(ctx context.Context, r *runner, level float64) (report.P
 
 // step measures one level and judges it.
 func (s Saturate) step(ctx context.Context, r *runner, level float64) (report.Phase, error) {
-	p := plan{rate: r.options.Rate, duration: r.options.Duration, drain: min(brokenDrain, r.options.Drain)}
+	p := r.plan("")
+	p.drain = min(brokenDrain, p.drain)
 	if s.Viewers {
 		p.name = report.Count(int(level), "viewer")
 		if more := int(level) - r.crowd.lanes.joined(); more > 0 {
-			if _, err := r.connect(ctx, "connect "+p.name, more); err != nil {
-				return report.Phase{}, err
-			}
-			if err := r.probe(ctx); err != nil {
+			if err := r.bring(ctx, "connect "+p.name, more); err != nil {
 				return report.Phase{}, err
 			}
 		}
@@ -253,11 +254,5 @@ func (r *runner) renew(ctx context.Context, viewers int) error {
 	if err := r.openRooms(ctx); err != nil {
 		return err
 	}
-	if _, err := r.connect(ctx, "connect again", viewers); err != nil {
-		return err
-	}
-	if err := r.probe(ctx); err != nil {
-		return err
-	}
-	return r.warmUp(ctx)
+	return r.gather(ctx, "connect again", viewers)
 }

@@ -274,7 +274,7 @@ func TestTwoBenchesOneRoom(t *testing.T) {
 	r := &relay{}
 	o := small(r.start(t))
 	o.Rate, o.Duration = 100, 700*time.Millisecond
-	o.StartAt = time.Now().Add(1500 * time.Millisecond)
+	o.StartAt = time.Now().Add(3 * time.Second)
 	o.Warmup = -1
 
 	type outcome struct {
@@ -288,7 +288,7 @@ func TestTwoBenchesOneRoom(t *testing.T) {
 		res, err := Run(ctx, Fanout{}, o, io.Discard)
 		first <- outcome{res, err}
 	}()
-	time.Sleep(500 * time.Millisecond) // the first has its room open by now
+	time.Sleep(time.Second) // the first has its room open by now
 	second := o
 	second.RoomNames, second.Viewers = []string{"000001"}, 5
 	b, err := Run(ctx, Fanout{}, second, io.Discard)

@@ -42,24 +42,16 @@ func (s Stall) run(ctx context.Context, r *runner) error {
 	if err := r.open(ctx); err != nil {
 		return err
 	}
-	if _, err := r.connect(ctx, "readers", r.options.Viewers-stalled); err != nil {
+	if err := r.gather(ctx, "readers", r.options.Viewers-stalled); err != nil {
 		return err
 	}
-	if err := r.probe(ctx); err != nil {
-		return err
-	}
-	if err := r.warmUp(ctx); err != nil {
-		return err
-	}
-	p := plan{name: "readers alone", rate: r.options.Rate, duration: r.options.Duration, drain: r.options.Drain, watch: readers}
+	p := r.plan("readers alone")
+	p.watch = readers
 	if _, err := r.measure(ctx, p); err != nil || ctx.Err() != nil {
 		return err
 	}
 	seen := r.crowd.started
-	if _, err := r.connect(ctx, "those who stall", stalled); err != nil {
-		return err
-	}
-	if err := r.probe(ctx); err != nil {
+	if err := r.bring(ctx, "stalling", stalled); err != nil {
 		return err
 	}
 	err := r.each(func(v *viewer) {

@@ -29,20 +29,14 @@ func (s Storm) run(ctx context.Context, r *runner) error {
 	if err := r.open(ctx); err != nil {
 		return err
 	}
-	if _, err := r.connect(ctx, "storm", r.options.Viewers); err != nil {
-		return err
-	}
-	if err := r.probe(ctx); err != nil {
+	if err := r.bring(ctx, "storm", r.options.Viewers); err != nil {
 		return err
 	}
 	for range s.Again {
 		if err := r.crowd.drop(); err != nil {
 			return err
 		}
-		if _, err := r.connect(ctx, "all again", r.options.Viewers); err != nil {
-			return err
-		}
-		if err := r.probe(ctx); err != nil {
+		if err := r.bring(ctx, "all again", r.options.Viewers); err != nil {
 			return err
 		}
 	}

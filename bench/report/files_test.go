@@ -93,6 +93,34 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// TestMergeOfUnequalStages adds up machines of which not all had viewers to
+// connect in each stage.
+func TestMergeOfUnequalStages(t *testing.T) {
+	named := func(names ...string) *Result {
+		r := sample(10, 1000)
+		r.Connects = nil
+		for _, name := range names {
+			r.Connects = append(r.Connects, Connect{Name: name, Joined: 1, Seconds: 1})
+		}
+		return r
+	}
+	sum, err := Merge(named("stage 1", "stage 3"), named("stage 1", "stage 2"), named("stage 2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	joined := map[string]int{}
+	for _, c := range sum.Connects {
+		joined[c.Name] += c.Joined
+	}
+	if len(sum.Connects) != 3 || joined["stage 1"] != 2 || joined["stage 2"] != 2 || joined["stage 3"] != 1 {
+		t.Errorf("%+v", sum.Connects)
+	}
+	twice, err := Merge(named("storm", "all again", "all again"), named("storm", "all again", "all again"))
+	if err != nil || len(twice.Connects) != 3 || twice.Connects[2].Joined != 2 {
+		t.Errorf("%v: %+v", err, twice.Connects)
+	}
+}
+
 func TestCompare(t *testing.T) {
 	a, b := sample(10, 1000), sample(10, 2500)
 	b.Scenario = "limit"

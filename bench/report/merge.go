@@ -52,14 +52,8 @@ func (sum *Result) add(res *Result) error {
 			return err
 		}
 	}
-	for i := range res.Connects {
-		if i == len(sum.Connects) {
-			sum.Connects = append(sum.Connects, res.Connects[i:]...)
-			break
-		}
-		if err := sum.Connects[i].addConnect(&res.Connects[i]); err != nil {
-			return err
-		}
+	if err := sum.addConnects(res.Connects); err != nil {
+		return err
 	}
 	var errs [2]error
 	sum.Resumed, errs[0] = sum.Resumed.plus(res.Resumed)
@@ -134,6 +128,25 @@ func (p *Phase) addSeries(q *Phase) {
 		a.ServerCPU, a.ServerRSS = max(a.ServerCPU, b.ServerCPU), max(a.ServerRSS, b.ServerRSS)
 		a.BenchCPU += b.BenchCPU
 	}
+}
+
+// addConnects adds what has the same name, the first to the first and so on. A
+// machine may have had nobody to connect in a stage.
+func (sum *Result) addConnects(connects []Connect) error {
+	from := 0
+	for i := range connects {
+		same := func(c Connect) bool { return c.Name == connects[i].Name }
+		at := slices.IndexFunc(sum.Connects[from:], same)
+		if at < 0 {
+			sum.Connects = append(sum.Connects, connects[i])
+			continue
+		}
+		if err := sum.Connects[from+at].addConnect(&connects[i]); err != nil {
+			return err
+		}
+		from += at + 1
+	}
+	return nil
 }
 
 func (c *Connect) addConnect(d *Connect) (err error) {

@@ -26,7 +26,9 @@ var borders = map[string]struct {
 	forbidden []string
 }{
 	"cmd/lectern":    {ours: []string{"bench", "bench/report", "bench/workload", "frame", "hub", "hub/budget", "hub/classroom", "hub/echo", "hub/store", "netpoll", internal + "config", internal + "httpapi", internal + "metrics", internal + "resources"}},
-	"bench":          {ours: []string{"bench/report", "bench/stamp", "bench/wire", "bench/workload", "frame", "netpoll"}},
+	"bench":          {ours: []string{"bench/report", "bench/server", "bench/stamp", "bench/usage", "bench/wire", "bench/workload", "frame", "netpoll"}},
+	"bench/server":   {ours: []string{"bench/workload"}},
+	"bench/usage":    {ours: []string{"bench/report"}, forbidden: []string{"net"}},
 	"bench/report":   {ours: []string{"bench/workload"}, forbidden: []string{"net", "golang.org/x/sys"}},
 	"bench/workload": {ours: []string{"bench/stamp"}},
 	"bench/stamp":    {forbidden: []string{"net", "os", "syscall", "time", "sync"}},

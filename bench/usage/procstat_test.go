@@ -1,4 +1,4 @@
-package bench
+package usage
 
 import (
 	"errors"
@@ -16,11 +16,11 @@ func TestParseStat(t *testing.T) {
 			t.Errorf("%q is no stat", bad)
 		}
 	}
-	own, err := readProcess(os.Getpid())
-	if err != nil || own.rss < 1<<20 {
+	own, err := ReadProcess(os.Getpid())
+	if err != nil || own.RSS < 1<<20 {
 		t.Errorf("%+v, %v", own, err)
 	}
-	if _, err := readProcess(1 << 30); !errors.Is(err, ErrNoProcess) {
+	if _, err := ReadProcess(1 << 30); !errors.Is(err, ErrNoProcess) {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -1,4 +1,5 @@
-package bench
+// Package server starts the server that a load test is to measure, and ends it.
+package server
 
 import (
 	"bytes"
@@ -18,24 +19,24 @@ import (
 )
 
 const (
-	serverReady = 15 * time.Second // until a started server takes connections
-	serverStop  = 10 * time.Second // until it has ended after SIGTERM
-	serverWords = 4 << 10          // bytes of its output that are kept
+	readyLimit = 15 * time.Second // until a started server takes connections
+	stopLimit  = 10 * time.Second // until it has ended after SIGTERM
+	tailSize   = 4 << 10          // bytes of its output that are kept
 )
 
-// A server is a process that the bench started.
-type server struct {
+// A Server is a process that [Start] started.
+type Server struct {
 	cmd    *exec.Cmd
-	url    string
+	URL    string // where it listens; immutable
 	output *tail
 	ended  chan struct{} // closed when it has exited
 	err    error         // how it exited; set before ended is closed
 }
 
-// startServer starts the command, {addr} in it standing for a free address on
+// Start starts the command, {addr} in it standing for a free address on
 // loopback, and waits until it takes connections. The URL is the given one at
 // that address.
-func startServer(ctx context.Context, o workload.Options) (*server, error) {
+func Start(ctx context.Context, o workload.Options) (*Server, error) {
 	command := o.ServerCommand
 	if len(command) == 0 {
 		self, err := os.Executable()
@@ -61,7 +62,7 @@ func startServer(ctx context.Context, o workload.Options) (*server, error) {
 	for i, a := range command {
 		args[i] = strings.ReplaceAll(a, "{addr}", addr)
 	}
-	s := &server{cmd: exec.Command(args[0], args[1:]...), url: u.String(), output: new(tail), ended: make(chan struct{})}
+	s := &Server{cmd: exec.Command(args[0], args[1:]...), URL: u.String(), output: new(tail), ended: make(chan struct{})}
 	s.cmd.Env = o.ServerEnvironment()
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	// The terminal's Ctrl-C is for the bench; it ends the server when it is done.
@@ -74,7 +75,7 @@ func startServer(ctx context.Context, o workload.Options) (*server, error) {
 		close(s.ended)
 	}()
 	if err := s.ready(ctx, addr); err != nil {
-		return nil, errors.Join(err, s.stop())
+		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
 }
@@ -90,11 +91,12 @@ func freeAddr(ctx context.Context) (string, error) {
 	return l.Addr().String(), nil
 }
 
-func (s *server) pid() int { return s.cmd.Process.Pid }
+// PID returns the id of the process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // ready waits until the server takes connections.
-func (s *server) ready(ctx context.Context, addr string) error {
-	deadline := time.Now().Add(serverReady)
+func (s *Server) ready(ctx context.Context, addr string) error {
+	deadline := time.Now().Add(readyLimit)
 	for {
 		conn, err := net.DialTimeout("tcp", addr, time.Second)
 		if err == nil {
@@ -108,13 +110,13 @@ func (s *server) ready(ctx context.Context, addr string) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("the server takes no connections after %v: %w\n%s", serverReady, err, s.output)
+			return fmt.Errorf("the server takes no connections after %v: %w\n%s", readyLimit, err, s.output)
 		}
 	}
 }
 
-// stop ends the server, and complains if it had ended before.
-func (s *server) stop() error {
+// Stop ends the server, and complains if it had ended before.
+func (s *Server) Stop() error {
 	select {
 	case <-s.ended:
 		return fmt.Errorf("it ended by itself: %v\n%s", s.err, s.output)
@@ -124,14 +126,14 @@ func (s *server) stop() error {
 	select {
 	case <-s.ended:
 		return nil
-	case <-time.After(serverStop):
+	case <-time.After(stopLimit):
 		_ = s.cmd.Process.Kill()
 		<-s.ended
-		return fmt.Errorf("it did not end within %v of SIGTERM and was killed", serverStop)
+		return fmt.Errorf("it did not end within %v of SIGTERM and was killed", stopLimit)
 	}
 }
 
-// A tail keeps the last serverWords bytes that are written to it.
+// A tail keeps the last tailSize bytes that are written to it.
 type tail struct {
 	mu sync.Mutex
 	b  []byte // guarded by mu
@@ -141,7 +143,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.b = append(t.b, p...)
-	if extra := len(t.b) - serverWords; extra > 0 {
+	if extra := len(t.b) - tailSize; extra > 0 {
 		t.b = append(t.b[:0], t.b[extra:]...)
 	}
 	return len(p), nil

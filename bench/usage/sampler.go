@@ -1,4 +1,4 @@
-package bench
+package usage
 
 import (
 	"os"
@@ -8,16 +8,16 @@ import (
 	"lectern/bench/report"
 )
 
-// A sampler reads the processes and the machine at a steady interval, from its
+// A Sampler reads the processes and the machine at a steady interval, from its
 // start to its stop.
-type sampler struct {
+type Sampler struct {
 	pid      int // immutable; of the server, 0 if unknown
 	interval time.Duration
 	count    func() uint64 // immutable; deliveries so far
 
 	begun   time.Time
-	machine machineSample
-	server  procSample
+	machine MachineState
+	server  Process
 	own     float64 // CPU seconds
 
 	stop chan struct{}
@@ -29,22 +29,22 @@ type sampler struct {
 	ownFirst int64
 }
 
-// startSampler begins at the moment of its call. The points lie interval apart,
+// Start begins at the moment of its call. The points lie interval apart,
 // the first one interval after start.
-func startSampler(pid int, start time.Time, interval time.Duration, count func() uint64) *sampler {
-	s := &sampler{pid: pid, interval: interval, count: count, begun: time.Now(), stop: make(chan struct{})}
-	s.machine = readMachine()
+func Start(pid int, start time.Time, interval time.Duration, count func() uint64) *Sampler {
+	s := &Sampler{pid: pid, interval: interval, count: count, begun: time.Now(), stop: make(chan struct{})}
+	s.machine = ReadMachine()
 	if pid != 0 {
-		s.server, _ = readProcess(pid) // one that has ended counts as nothing
+		s.server, _ = ReadProcess(pid) // one that has ended counts as nothing
 	}
 	s.own = ownCPU()
 	s.ownFirst = readRSS(os.Getpid())
-	s.peak, s.ownPeak = s.server.rss, s.ownFirst
+	s.peak, s.ownPeak = s.server.RSS, s.ownFirst
 	s.done.Go(func() { s.run(start) })
 	return s
 }
 
-func (s *sampler) run(start time.Time) {
+func (s *Sampler) run(start time.Time) {
 	last, server, own, delivered := s.begun, s.server, s.own, s.count()
 	for i := 1; ; i++ {
 		timer := time.NewTimer(time.Until(start.Add(time.Duration(i) * s.interval)))
@@ -60,10 +60,10 @@ func (s *sampler) run(start time.Time) {
 		n := s.count()
 		p.Delivered = float64(n-delivered) / seconds
 		if s.pid != 0 {
-			if sample, err := readProcess(s.pid); err == nil {
+			if sample, err := ReadProcess(s.pid); err == nil {
 				p.ServerCPU = (sample.cpu - server.cpu) / seconds
-				p.ServerRSS = sample.rss
-				s.peak = max(s.peak, sample.rss)
+				p.ServerRSS = sample.RSS
+				s.peak = max(s.peak, sample.RSS)
 				server = sample
 			}
 		}
@@ -75,20 +75,20 @@ func (s *sampler) run(start time.Time) {
 	}
 }
 
-// finish ends the sampling. server is nil if its process cannot be read.
-func (s *sampler) finish() (server *report.Usage, bench report.Usage, busy float64, points []report.Point) {
+// Finish ends the sampling. server is nil if its process cannot be read.
+func (s *Sampler) Finish() (server *report.Usage, bench report.Usage, busy float64, points []report.Point) {
 	own := ownCPU()
-	var last procSample
+	var last Process
 	var err error
 	if s.pid != 0 {
-		last, err = readProcess(s.pid)
+		last, err = ReadProcess(s.pid)
 	}
 	seconds := time.Since(s.begun).Seconds()
-	machine := readMachine()
+	machine := ReadMachine()
 	close(s.stop)
 	s.done.Wait()
 	if s.pid != 0 && err == nil {
-		server = &report.Usage{CPU: last.cpu - s.server.cpu, RSSBefore: s.server.rss, RSSAfter: last.rss, RSSPeak: max(s.peak, last.rss)}
+		server = &report.Usage{CPU: last.cpu - s.server.cpu, RSSBefore: s.server.RSS, RSSAfter: last.RSS, RSSPeak: max(s.peak, last.RSS)}
 		server.Cores = server.CPU / seconds
 	}
 	rss := readRSS(os.Getpid())

@@ -1,4 +1,6 @@
-package bench
+// Package usage tells what processes and the machine use: processor time and
+// memory, at a moment or over time.
+package usage
 
 import (
 	"bufio"
@@ -19,26 +21,26 @@ import (
 // every architecture that Go runs on.
 const clockTick = 0.01
 
-// A procSample is a process's use of the machine at a moment.
-type procSample struct {
+// A Process is a process's use of the machine at a moment.
+type Process struct {
 	cpu float64 // seconds since its start, user and system
-	rss int64   // resident bytes
+	RSS int64   // resident bytes
 }
 
 // ErrNoProcess says that a process is not there, or may not be looked at.
-var ErrNoProcess = errors.New("bench: process cannot be read")
+var ErrNoProcess = errors.New("usage: process cannot be read")
 
-// readProcess reads /proc/PID.
-func readProcess(pid int) (procSample, error) {
+// ReadProcess reads /proc/PID.
+func ReadProcess(pid int) (Process, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return procSample{}, fmt.Errorf("%w: %w", ErrNoProcess, err)
+		return Process{}, fmt.Errorf("%w: %w", ErrNoProcess, err)
 	}
 	cpu, err := parseStat(stat)
 	if err != nil {
-		return procSample{}, fmt.Errorf("%w: /proc/%d/stat: %w", ErrNoProcess, pid, err)
+		return Process{}, fmt.Errorf("%w: /proc/%d/stat: %w", ErrNoProcess, pid, err)
 	}
-	return procSample{cpu: cpu, rss: readRSS(pid)}, nil
+	return Process{cpu: cpu, RSS: readRSS(pid)}, nil
 }
 
 // parseStat returns the CPU seconds of a /proc/PID/stat. The name in it may
@@ -100,14 +102,15 @@ func ownCPU() float64 {
 	return float64(ru.Utime.Nano()+ru.Stime.Nano()) / 1e9
 }
 
-// A machineSample is the whole machine at a moment.
-type machineSample struct {
+// A MachineState is the whole machine at a moment.
+type MachineState struct {
 	busy, all float64 // clock ticks of all processors since boot
-	slab      int64   // bytes of kernel objects, sockets among them
-	buffers   int64   // bytes of TCP's buffers
+	Slab      int64   // bytes of kernel objects, sockets among them
+	Buffers   int64   // bytes of TCP's buffers
 }
 
-func readMachine() (m machineSample) {
+// ReadMachine reads /proc. What cannot be read is 0.
+func ReadMachine() (m MachineState) {
 	if data, err := os.ReadFile("/proc/stat"); err == nil {
 		line, _, _ := strings.Cut(string(data), "\n")
 		const idle, iowait, guest = 3, 4, 8 // guests' time is in user time too
@@ -124,7 +127,7 @@ func readMachine() (m machineSample) {
 	}
 	if data, err := os.ReadFile("/proc/meminfo"); err == nil {
 		kb, _ := kilobytes(data, "Slab:")
-		m.slab = kb << 10
+		m.Slab = kb << 10
 	}
 	if data, err := os.ReadFile("/proc/net/sockstat"); err == nil {
 		fields := strings.Fields(string(data))
@@ -133,15 +136,15 @@ func readMachine() (m machineSample) {
 				for ; i+1 < len(fields) && fields[i] != "mem"; i++ {
 				}
 				pages, _ := strconv.ParseInt(fields[min(i+1, len(fields)-1)], 10, 64)
-				m.buffers = pages * int64(os.Getpagesize())
+				m.Buffers = pages * int64(os.Getpagesize())
 			}
 		}
 	}
 	return m
 }
 
-// thisMachine describes where the bench runs.
-func thisMachine() report.Machine {
+// ThisMachine describes where the bench runs.
+func ThisMachine() report.Machine {
 	m := report.Machine{CPUs: runtime.NumCPU(), Go: runtime.Version()}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
