@@ -2,28 +2,34 @@
 // viewers on a WebSocket relay, publishes at a fixed rate and tells how late
 // each delivery was, what was missing and what it cost the server.
 //
-// It knows the wire and nothing else of the relay: what it sends to open, to
-// join and to publish are templates, so it measures any server that relays one
-// connection's messages to many. It does not measure echo, requests or HTTP.
+// It knows nothing of the relay but the wire. The messages that open, join and
+// publish are templates, so it measures any server that relays one connection's
+// messages to many. It does not measure echo, requests or HTTP.
+//
+// # Inside
+//
+// This package has the engine (crowd, lanes, viewers, hosts, phases), the
+// scenarios, and the tie between machines (team, agent, link). Package workload
+// says what load to make, report what came of it. Packages stamp, wire, usage and
+// server each know one thing that the engine needs.
 //
 // # Truth
 //
 // The load is an open loop: message k is due at start + k/rate whatever the
-// server does, and its latency counts from that moment. A server that stops
-// for a second so shows a second in the tail. Every message carries a
-// [stamp.Stamp] with its number, the time it was due and a checksum; every viewer's
-// stream is checked for missing, repeated, reordered and damaged messages.
+// server does, and its latency counts from that moment. So a server that stops
+// for a second shows a second in the tail. Every message carries a [stamp.Stamp]
+// with its number, the time it was due and a checksum. The bench checks every
+// viewer's stream for missing, repeated, reordered and damaged messages.
 //
-// Where it matters that viewers find their place again, after a lost connection
-// or a history, they also keep to the numbers of the classroom protocol: what
-// joined tells, what comes with each message, and what a history says that it
-// covers must all agree with the stamps. What a server says that it has lost is
-// no gap.
+// In the scenarios resume and late, viewers must find their place in the stream
+// again. There the numbers of the classroom protocol are checked, too: those in
+// joined, in each message and in a history must agree with the stamps. A loss
+// that the server announces is not a gap.
 //
 // # How it stays out of the way
 //
 // Viewers live on the reactor of package netpoll, one recv for each readable
-// event. What a viewer should see next is kept once for its room, as the very
-// bytes of the frame, so that checking a delivery is one comparison of memory;
-// only what differs is parsed. Each worker counts into a [lane] of its own.
+// event. A room keeps the frames that its viewers should see next, so that
+// checking a delivery is one comparison of memory. Only a frame that differs is
+// parsed. Each worker counts into a [lane] of its own.
 package bench

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -22,7 +21,7 @@ type benchCommand struct {
 	Fanout   fanoutCommand   `cmd:"" help:"Publish at a fixed rate to viewers who all read (default 1,000 viewers, 50 a second, 256 B, 10 s)."`
 	Saturate saturateCommand `cmd:"" help:"Raise the load step by step until a limit breaks (default from 250 a second, 1,000 viewers, 128 B, steps of 3 s)."`
 	Storm    stormCommand    `cmd:"" help:"Connect and join as fast as the server takes it (default 10,000 viewers)."`
-	Idle     idleCommand     `cmd:"" help:"Let viewers sit there, and read the server's memory (default 10,000 viewers, 15 s)."`
+	Idle     idleCommand     `cmd:"" help:"Keep viewers connected in silence, and read the server's memory (default 10,000 viewers, 15 s)."`
 	Stall    stallCommand    `cmd:"" help:"Have a share of the viewers stop reading (default 2,000 viewers, 50 a second, 4096 B, 8 s)."`
 	Resume   resumeCommand   `cmd:"" help:"Have viewers drop and come back to where they were, over and over (default 1,000 viewers, 50 a second, 256 B, 10 s)."`
 	Late     lateCommand     `cmd:"" help:"Have all viewers join late, with the history, while the host goes on (default 1,000 viewers, 50 a second, 256 B, 5 s)."`
@@ -45,190 +44,6 @@ func exitStatus(err error) int {
 		return thresholdStatus
 	}
 	return 1
-}
-
-// benchFlags are common to all scenarios. What is zero is the scenario's own
-// default.
-type benchFlags struct {
-	URL      string         `placeholder:"URL" help:"Server, ws:// or wss://; {room} in it stands for the room. Default ws://127.0.0.1:8765/."`
-	Viewers  *int           `placeholder:"N" help:"Viewers, all rooms together."`
-	Rooms    *int           `placeholder:"N" help:"Rooms, each with a host of its own. Default 1."`
-	Rate     *float64       `placeholder:"N" help:"Messages a second in each room."`
-	Size     *int           `placeholder:"BYTES" help:"Bytes of a message as its host sends it, envelope included."`
-	Duration *time.Duration `placeholder:"TIME" help:"Of the measured part, or of one step."`
-	Warmup   time.Duration  `default:"1s" help:"Published before, checked but not measured; negative for none."`
-
-	MaxP99     time.Duration `name:"max-p99" placeholder:"TIME" group:"Thresholds" help:"Limit of the 99th percentile of the latency in each measured phase; for storm, of the time to join. Beyond a threshold the exit status is 99."`
-	MaxMissing *uint64       `placeholder:"N" group:"Thresholds" help:"How many messages may be missing in each measured phase; beyond it the exit status is 99. Without it none may, and the exit status is 1."`
-
-	PID           int    `name:"pid" placeholder:"PID" help:"Process to read CPU and memory of."`
-	Serve         bool   `help:"Start the server, and end it afterwards."`
-	ServerCommand string `placeholder:"COMMAND" help:"What --serve starts, words split at spaces; {addr} stands for host:port. Default: this program's serve."`
-
-	Label string `placeholder:"NAME" help:"What is measured, for comparisons."`
-	JSON  string `name:"json" placeholder:"FILE" help:"Write everything, histograms included."`
-	HTML  string `name:"html" placeholder:"FILE" help:"Write one page with charts that needs no network."`
-
-	ConnectRate   float64       `placeholder:"N" help:"New connections a second. Default: as fast as the server takes them."`
-	Window        int           `default:"1000" help:"Connections on their way at once."`
-	Source        []string      `placeholder:"ADDRESS" help:"Local addresses to connect from, in turns."`
-	StartAt       string        `placeholder:"TIME" help:"When to begin to publish, as 2006-01-02T15:04:05Z, for benches on several machines."`
-	Timeout       time.Duration `default:"10s" help:"Limit of each stage of a connection."`
-	Drain         time.Duration `default:"10s" help:"How long to wait for late messages at the end."`
-	Room          []string      `placeholder:"CODE,..." help:"Join this room, which another bench opened, and publish nothing."`
-	Clock         string        `default:"monotonic" enum:"monotonic,wall" help:"What latencies count in: monotonic on one machine, wall when hosts and viewers are on several (${enum})."`
-	CreateKeyFile string        `name:"create-key-file" placeholder:"FILE" help:"File that holds the relay's create key. The key may also be in the variable LECTERN_CREATE_KEY. No flag takes it, and no report shows it."`
-
-	Header   []string `sep:"none" placeholder:"LINE" help:"\"Name: value\" for the handshake."`
-	Insecure bool     `help:"wss: do not check the certificate."`
-
-	templateFlags `group:"What is said to the server"`
-
-	team struct {
-		agents []string
-		token  string
-	} `kong:"-"`
-}
-
-// templateFlags replace parts of the preset. An empty text is given as none.
-type templateFlags struct {
-	Preset      string  `default:"classroom" help:"How to talk to the server: classroom, topic, pubsub-json or centrifuge."`
-	Subprotocol *string `placeholder:"NAME" help:"Offered in the handshake."`
-	Open        *string `placeholder:"TEXT" help:"The host's first message."`
-	Opened      *string `placeholder:"REGEXP" help:"Its answer; the first group is the room."`
-	Join        *string `placeholder:"TEXT" help:"A viewer's first message; {room} and {viewer} are filled in."`
-	Joined      *string `placeholder:"TEXT" help:"A part of the answer that says yes."`
-	Refused     *string `placeholder:"TEXT" help:"A part of an answer that says no."`
-	Publish     *string `placeholder:"TEXT" help:"A host's message, with {payload} once."`
-	Finish      *string `placeholder:"TEXT" help:"The host's last message."`
-	Verbatim    *bool   `negatable:"" help:"Whether viewers get the very bytes that were published."`
-}
-
-// template returns the preset with what the flags replace.
-func (f templateFlags) template() (workload.Template, error) {
-	t, err := workload.Preset(f.Preset)
-	if err != nil {
-		return t, err
-	}
-	for _, part := range []struct {
-		flag *string
-		text *string
-	}{
-		{f.Subprotocol, &t.Subprotocol}, {f.Open, &t.Open}, {f.Opened, &t.Opened}, {f.Join, &t.Join}, {f.Joined, &t.Joined},
-		{f.Refused, &t.Refused}, {f.Publish, &t.Publish}, {f.Finish, &t.Finish},
-	} {
-		if part.flag != nil {
-			*part.text = *part.flag
-		}
-	}
-	if f.Verbatim != nil {
-		t.Verbatim = *f.Verbatim
-	}
-	return t, nil
-}
-
-func (f benchFlags) options() (workload.Options, error) {
-	t, err := f.template()
-	if err != nil {
-		return workload.Options{}, err
-	}
-	o := workload.Options{
-		Label: f.Label, URL: f.URL, Warmup: f.Warmup,
-		Template: t, RoomNames: f.Room, Clock: workload.Clock(f.Clock), ConnectRate: f.ConnectRate, Window: f.Window, Sources: f.Source,
-		Timeout: f.Timeout, Drain: f.Drain, Headers: f.Header, Insecure: f.Insecure, PID: f.PID, Serve: f.Serve,
-		Agents: f.team.agents, Token: f.team.token,
-		Thresholds:    workload.Thresholds{MaxP99: f.MaxP99, MaxMissing: f.MaxMissing},
-		ServerCommand: strings.Fields(f.ServerCommand),
-	}
-	if o.CreateKey, err = f.createKey(); err != nil {
-		return o, err
-	}
-	err = errors.Join(
-		given(&o.Viewers, f.Viewers, "viewers"), given(&o.Rooms, f.Rooms, "rooms"), given(&o.Rate, f.Rate, "rate"),
-		given(&o.Size, f.Size, "size"), given(&o.Duration, f.Duration, "duration"))
-	if err != nil {
-		return o, err
-	}
-	if f.StartAt != "" {
-		if o.StartAt, err = time.Parse(time.RFC3339, f.StartAt); err != nil {
-			return o, fmt.Errorf("%w: the start time: %w", workload.ErrOptions, err)
-		}
-	}
-	return o, nil
-}
-
-// createKey returns the key that the relay asks of those who open rooms: from
-// the file that is named, or from the variables that serve looks at. A server
-// with another protocol has no use for what the environment says.
-func (f benchFlags) createKey() (string, error) {
-	file := f.CreateKeyFile
-	if file == "" {
-		if f.Preset != "classroom" {
-			return "", nil
-		}
-		if key := os.Getenv("LECTERN_CREATE_KEY"); key != "" {
-			return key, nil
-		}
-		if file = os.Getenv("LECTERN_CREATE_KEY_FILE"); file == "" {
-			return "", nil
-		}
-	}
-	return firstLine(file)
-}
-
-// firstLine reads a file that holds one secret line.
-func firstLine(file string) (string, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", workload.ErrOptions, err)
-	}
-	line := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
-	if line == "" || strings.Contains(line, "\n") {
-		return "", fmt.Errorf("%w: %s must hold one line", workload.ErrOptions, file)
-	}
-	return line, nil
-}
-
-// given takes over a flag that was given. A zero is refused here: to the
-// package it means the default.
-func given[T comparable](option, flag *T, name string) error {
-	var zero T
-	if flag == nil {
-		return nil
-	}
-	if *flag == zero {
-		return fmt.Errorf("%w: --%s is %v", workload.ErrOptions, name, zero)
-	}
-	*option = *flag
-	return nil
-}
-
-// run runs a scenario and writes what came of it, whatever that is.
-func (f benchFlags) run(s bench.Scenario) error {
-	o, err := f.options()
-	if err != nil {
-		return err
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	result, err := bench.Run(ctx, s, o, os.Stderr)
-	if result == nil {
-		return err
-	}
-	return errors.Join(err, result.WriteText(os.Stdout), writeFiles(f.JSON, f.HTML, result))
-}
-
-// writeFiles writes the files that were asked for.
-func writeFiles(json, html string, results ...*report.Result) error {
-	var errs []error
-	if json != "" {
-		errs = append(errs, report.WriteFile(json, results[0]))
-	}
-	if html != "" {
-		errs = append(errs, report.WritePage(html, results...))
-	}
-	return errors.Join(errs...)
 }
 
 type fanoutCommand struct {
