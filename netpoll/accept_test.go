@@ -76,7 +76,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			detached <- c
 		}
 	})
-	var all []*net.TCPConn
+	var all []*client
 	for range peers {
 		all = append(all, s.dial(t))
 	}

@@ -4,12 +4,9 @@ package netpoll
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -57,11 +54,12 @@ type Session interface {
 // A Conn is one socket on a worker. Its methods may be called by that worker
 // only, which is to say from the methods of its Session and from posted tasks.
 type Conn struct {
-	worker  *Worker // immutable
-	session Session // immutable after open returned
-	fd      int32   // owned by the worker; -1 once closed
-	slot    int32   // owned by the worker; place in worker.conns
-	events  events  // owned by the worker; events not yet looked at
+	worker  *Worker  // immutable
+	session Session  // immutable after open returned
+	carrier *carrier // immutable after open returned; nil without a transport
+	fd      int32    // owned by the worker; -1 once closed
+	slot    int32    // owned by the worker; place in worker.conns
+	events  events   // owned by the worker; events not yet looked at
 
 	queued   bool // owned by the worker; is in worker.ready
 	hungUp   bool // owned by the worker; a hang-up or error event was seen
@@ -129,11 +127,18 @@ func (c *Conn) receive() {
 			return
 		case n == 0:
 			c.Flush() // it may have shut down its own side only, after a last question
+			if c.carrier != nil {
+				c.carrier.end(c)
+			}
 			c.close(io.EOF)
 			return
 		}
 		c.worker.stats.bytesIn.Add(uint64(n))
-		c.session.Receive(buf[:n])
+		if c.carrier == nil {
+			c.session.Receive(buf[:n])
+		} else if !c.open(buf[:n]) {
+			return
+		}
 		// A short read means that the socket was drained, and the next byte is
 		// a new edge, unless the peer has hung up: that edge may have been.
 		if n < len(buf) && !c.hungUp {
@@ -149,6 +154,10 @@ func (c *Conn) receive() {
 // Flush sends what the session has due, until there is nothing more, the
 // socket is full or the worker's slice is spent (then it goes on by itself).
 func (c *Conn) Flush() {
+	if c.carrier != nil {
+		c.carrier.flush(c)
+		return
+	}
 	for c.fd >= 0 {
 		p := c.session.Next()
 		if len(p) == 0 {
@@ -158,6 +167,26 @@ func (c *Conn) Flush() {
 		if len(p) > maxSend {
 			p = p[:maxSend]
 		}
+		n, ok := c.write(p)
+		if !ok {
+			return
+		}
+		c.session.Sent(n, n < len(p))
+		if n < len(p) {
+			c.resume()
+			return // the socket is full: its writable edge, or the tick, comes back here
+		}
+		if c.worker.slice.bytes > sliceBytes {
+			c.ready(eventWrite, again)
+			return
+		}
+	}
+}
+
+// write gives bytes to the socket and returns how many it took. Without ok the
+// connection has broken, and is closed.
+func (c *Conn) write(p []byte) (n int, ok bool) {
+	for {
 		n, errno := send(int(c.fd), p)
 		c.worker.slice.charge(n)
 		switch errno {
@@ -168,18 +197,10 @@ func (c *Conn) Flush() {
 			c.worker.stats.blocked.Add(1)
 		default:
 			c.close(os.NewSyscallError("send", errno))
-			return
+			return 0, false
 		}
 		c.worker.stats.bytesOut.Add(uint64(n))
-		c.session.Sent(n, n < len(p))
-		if n < len(p) {
-			c.resume()
-			return // the socket is full: its writable edge, or the tick, comes back here
-		}
-		if c.worker.slice.bytes > sliceBytes {
-			c.ready(eventWrite, again)
-			return
-		}
+		return n, true
 	}
 }
 
@@ -244,54 +265,10 @@ func (c *Conn) release() (fd int) {
 	}
 	fd = int(c.fd)
 	c.fd = -1
+	if c.carrier != nil {
+		c.carrier.drop(c.worker)
+	}
 	_ = c.worker.poller.del(fd)
 	c.worker.remove(c)
 	return fd
-}
-
-// Detach takes the connection out of the reactor for good and returns it as a
-// net.Conn that reads the given bytes first. The session's Closed is not
-// called. Until it is closed it counts as one of the pool's connections (see
-// MaxConns). It needs one spare descriptor for a moment; without one the
-// connection stays where it is and the error is EMFILE.
-func (c *Conn) Detach(unread []byte) (net.Conn, error) {
-	if c.fd < 0 {
-		return nil, ErrClosed
-	}
-	dup, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("detach connection: %w", os.NewSyscallError("fcntl", err))
-	}
-	_ = unix.Close(c.release())
-	file := os.NewFile(uintptr(dup), "detached connection")
-	conn, err := net.FileConn(file)
-	_ = file.Close()
-	quota := c.worker.pool.quota
-	if err != nil {
-		quota.give()
-		c.session.Closed(err)
-		return nil, fmt.Errorf("detach connection: %w", err)
-	}
-	return &detached{Conn: conn, unread: unread, give: sync.OnceFunc(quota.give)}, nil
-}
-
-// detached is a connection that reads bytes which the reactor read already.
-type detached struct {
-	net.Conn
-	unread []byte
-	give   func() // counts it out of the pool's quota
-}
-
-func (d *detached) Close() error {
-	defer d.give()
-	return d.Conn.Close()
-}
-
-func (d *detached) Read(p []byte) (int, error) {
-	if len(d.unread) > 0 {
-		n := copy(p, d.unread)
-		d.unread = d.unread[n:]
-		return n, nil
-	}
-	return d.Conn.Read(p)
 }

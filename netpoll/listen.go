@@ -182,7 +182,7 @@ func (p *Pool) Serve(l *Listener, open OpenFunc) error {
 				}
 				w := p.leastBusy()
 				w.stats.accepted.Add(1)
-				w.adopt(conn, open)
+				w.adopt(arrival{fd: conn, open: open})
 				continue
 			}
 			p.quota.give()

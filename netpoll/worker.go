@@ -44,6 +44,7 @@ type Worker struct {
 	closed bool                  // guarded by mu; nothing is posted any more
 
 	buf      []byte                     // owned by the turn; what recv reads into
+	scratch  scratch                    // owned by the turn
 	conns    []*Conn                    // owned by the turn
 	ready    [places]queue[*Conn]       // owned by the turn; connections with events
 	tasks    [places]queue[func() bool] // owned by the turn
@@ -77,7 +78,7 @@ func (p place) part() time.Duration {
 
 // workerStats are counted by the worker and read by anyone.
 type workerStats struct {
-	conns, queue                atomic.Int64
+	conns, queue, held          atomic.Int64
 	turns, blocked              atomic.Uint64
 	bytesIn, bytesOut, accepted atomic.Uint64
 }
@@ -247,17 +248,23 @@ func (w *Worker) run(p place) {
 	}
 }
 
-// add makes a connection of fd and opens a session on it.
-func (w *Worker) add(fd int, open OpenFunc) {
-	c := &Conn{worker: w, fd: int32(fd), slot: int32(len(w.conns))}
+// add makes a connection of what has arrived and opens a session on it.
+func (w *Worker) add(a arrival) {
+	c := &Conn{worker: w, fd: int32(a.fd), slot: int32(len(w.conns))}
 	w.conns = append(w.conns, c)
-	c.session = open(w, c)
-	if err := w.poller.add(fd, c.notify); err != nil {
+	if a.transport != nil {
+		c.Through(a.transport)
+	}
+	c.session = a.open(w, c)
+	if err := w.poller.add(a.fd, c.notify); err != nil {
 		c.close(err)
 		return
 	}
 	if w.draining {
 		c.session.Shutdown()
+	}
+	if len(a.unread) > 0 {
+		c.session.Receive(a.unread)
 	}
 	c.Flush()
 }

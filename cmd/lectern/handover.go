@@ -40,6 +40,12 @@ var (
 	errHTTPMany = &hub.PlainRefusal{Cause: "http_address", Message: "too many plain HTTP requests from this address are under way; try again"}
 )
 
+// A detacher is a connection that can leave the reactor. net/http gets it as the
+// net.Conn that a [netpoll.Detached] is, whatever its bytes go through.
+type detacher interface {
+	Detach(unread []byte) (*netpoll.Detached, error)
+}
+
 // take moves a connection from the reactor to the HTTP server. It is called by
 // the connection's worker, and does not block. After an error the connection is
 // where it was.
@@ -48,7 +54,7 @@ func (h *handover) take(conn hub.Conn, from netip.Addr, read []byte) error {
 	if err := h.enter(from); err != nil {
 		return err
 	}
-	c, err := conn.(*netpoll.Conn).Detach(read)
+	c, err := conn.(detacher).Detach(read)
 	if err != nil {
 		h.leave(from)
 		return err
