@@ -24,7 +24,7 @@ func startAPI(t testing.TB, flags ...string) *apiBinary {
 	return &apiBinary{binary: startBinaryUnder(t, []string{"env", "LECTERN_API_KEY=" + testKey}, flags...)}
 }
 
-// ask sends a request over a connection of its own and returns the answer.
+// ask sends a request, over a connection that is kept, and returns the answer.
 func (b *apiBinary) ask(method, path, body string, changes ...change) reply {
 	b.t.Helper()
 	a, err := b.tryAsk(method, path, body, changes...)
@@ -52,8 +52,8 @@ func (b *apiBinary) tryAsk(method, path, body string, changes ...change) (reply,
 	if err != nil {
 		return reply{}, err
 	}
-	if !response.Close {
-		b.t.Errorf("%s %s: the answer lacks Connection: close", method, path)
+	if response.Close {
+		b.t.Errorf("%s %s: the answer ends the connection", method, path)
 	}
 	a := readReply(b.t, response)
 	if err := described(request, a); err != nil {

@@ -79,7 +79,8 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 	}
 
 	r.web = newServer(r.publicHandler(), log)
-	r.web.SetKeepAlivesEnabled(false) // a proxy's next request on it could be an upgrade
+	r.web.ConnState = r.plain.track
+	r.web.ConnContext = withHTTPConn
 	if r.adminOn != nil {
 		r.admin = r.newAdminServer()
 	}
@@ -201,11 +202,11 @@ func (r *relay) run(ctx context.Context) error {
 	}
 	r.data.run()
 	workers := indexed(r.pool.Workers())
-	serve("relay", func() error {
-		return r.pool.Serve(r.listener, func(w *netpoll.Worker, c *netpoll.Conn) netpoll.Session {
-			return r.hub.NewSession(workers[w], c)
-		})
-	})
+	open := func(w *netpoll.Worker, c *netpoll.Conn) netpoll.Session {
+		return r.hub.NewSession(workers[w], c)
+	}
+	r.plain.reopen = open
+	serve("relay", func() error { return r.pool.Serve(r.listener, open) })
 	serve("http", func() error { return r.web.Serve(r.plain) })
 	if r.admin != nil {
 		serve("admin", func() error { return r.admin.Serve(r.adminOn) })

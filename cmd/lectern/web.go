@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"path"
 	"strings"
@@ -16,8 +18,8 @@ const (
 	requestTimeout = 15 * time.Second // for the head and the body
 	answerTimeout  = 10 * time.Second // from the answer's first byte to its last
 	lingerTimeout  = time.Second      // for the rest of a body that was answered before it came
-	idleTimeout    = 30 * time.Second
-	maxHeaders     = 64 << 10 // bytes; the largest --max-head, which has judged the head before
+	idleTimeout    = 30 * time.Second // between two requests
+	maxHeaders     = 64 << 10         // bytes; the largest --max-head, which has judged the head before
 )
 
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {
@@ -31,6 +33,20 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 
 		DisableGeneralOptionsHandler: true, // it would answer OPTIONS * in another way
 	}
+}
+
+// httpConnKey is the key of a request's context for its httpConn.
+type httpConnKey struct{}
+
+func withHTTPConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, httpConnKey{}, c)
+}
+
+// keepsConn reports whether another request may follow on the connection. None may
+// where servers differ about the end of this one (RFC 9112 6.1 and 6.3).
+func keepsConn(request *http.Request) bool {
+	c, ok := request.Context().Value(httpConnKey{}).(*httpConn)
+	return !ok || c.keeps
 }
 
 // A route is a request that is answered.
@@ -84,6 +100,9 @@ func (r *relay) handler(a *api) http.Handler {
 			notFound(w, request)
 			return
 		}
+		if !keepsConn(request) {
+			w.Header().Set("Connection", "close")
+		}
 		mux.ServeHTTP(w, request)
 		c := http.NewResponseController(w)                   // a recorder has no deadlines
 		_ = c.SetReadDeadline(time.Now().Add(lingerTimeout)) // net/http reads on what was refused
@@ -96,22 +115,26 @@ func (r *relay) routes(a *api) []route { return append(r.health(), a.routes()...
 // webSocketMethods are those of the WebSockets' paths.
 const webSocketMethods = "GET, HEAD, OPTIONS"
 
-// otherwise answers what no route does: mostly WebSockets' paths.
+// otherwise answers what no route does: mostly WebSockets' paths, where an answer
+// ends its connection, because the client expects something else there.
 func (r *relay) otherwise(w http.ResponseWriter, request *http.Request) {
-	switch {
-	case !r.hub.IsWebSocketPath(request.URL.Path):
+	if !r.hub.IsWebSocketPath(request.URL.Path) {
 		notFound(w, request)
-	case request.Method == http.MethodOptions:
+		return
+	}
+	w.Header().Set("Connection", "close")
+	switch request.Method {
+	case http.MethodOptions:
 		preflight(w, request, webSocketMethods)
-	case request.Method != http.MethodGet && request.Method != http.MethodHead:
-		w.Header().Set("Allow", webSocketMethods)
-		answer(w, http.StatusMethodNotAllowed, "only "+webSocketMethods+" are allowed here", nil)
-	default:
+	case http.MethodGet, http.MethodHead:
 		// RFC 9110 15.5.22: the answer names what to upgrade to. httpConn adds
 		// Connection: Upgrade.
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Sec-WebSocket-Version", "13")
 		answer(w, http.StatusUpgradeRequired, "this is a WebSocket's path: connect with ws:// or wss://", nil)
+	default:
+		w.Header().Set("Allow", webSocketMethods)
+		answer(w, http.StatusMethodNotAllowed, "only "+webSocketMethods+" are allowed here", nil)
 	}
 }
 
