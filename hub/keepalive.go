@@ -34,3 +34,17 @@ func (s *Session) keepAlive(config *Config) {
 		s.push(private{frame: pingFrame, kind: urgent})
 	}
 }
+
+// quietFor returns how long nothing of the session can be due if nothing happens to
+// it: the time until a silent peer is asked, or asked again, if that is all there is
+// to do.
+func (s *Session) quietFor(config *Config) time.Duration {
+	if s.phase != open || s.room == nil || s.marks&^markPinged != 0 || s.more != nil || s.out != nil {
+		return 0
+	}
+	now := s.shard.Now()
+	if s.has(markPinged) {
+		return config.pingEvery() - time.Duration(now-s.since)*time.Millisecond
+	}
+	return config.PingAfter - time.Duration(max(now-s.heard, now-s.took))*time.Millisecond
+}

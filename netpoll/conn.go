@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,8 +43,11 @@ type Session interface {
 	// connections are served before all others, until they hang up: a crowd that
 	// comes or goes keeps them waiting for no longer than a slice.
 	Established() bool
-	// Tick is called about once a second.
-	Tick()
+	// Tick looks at the session's time limits and returns how long nothing more can
+	// be due, as far as the session can tell. It is called again about then: within
+	// a second if that is less, or if anything happens but that the socket takes all
+	// that is due; and every eight seconds at least.
+	Tick() (next time.Duration)
 	// Shutdown tells the session that the server ends.
 	Shutdown()
 	// Closed is called once, last: the connection is gone, by ErrClosed if this
@@ -102,6 +106,7 @@ func (c *Conn) serve() {
 	if c.fd < 0 {
 		return
 	}
+	c.soon()
 	if e&(eventRead|eventHangup) != 0 {
 		c.receive()
 	}
@@ -173,6 +178,7 @@ func (c *Conn) Flush() {
 		}
 		c.session.Sent(n, n < len(p))
 		if n < len(p) {
+			c.soon()
 			c.resume()
 			return // the socket is full: its writable edge, or the tick, comes back here
 		}
@@ -204,8 +210,14 @@ func (c *Conn) write(p []byte) (n int, ok bool) {
 	}
 }
 
+// soon has the next round of ticks visit the connection.
+func (c *Conn) soon() { c.worker.due[c.slot] = 1 }
+
 // drained acts on what the session wants when nothing is due.
 func (c *Conn) drained() {
+	if c.worker.due[c.slot] > 1 && !c.session.Established() {
+		c.soon() // somebody else has ended the session
+	}
 	reading, writing := c.session.Wants()
 	switch {
 	case !reading && !writing:
@@ -232,7 +244,11 @@ func (c *Conn) resume() {
 // kernel is short of memory it says EAGAIN with nothing in flight, and then no
 // edge follows.
 func (c *Conn) tick() {
-	c.session.Tick()
+	next := c.session.Tick()
+	if c.fd < 0 {
+		return
+	}
+	c.worker.due[c.slot] = rounds(next)
 	c.Flush()
 }
 

@@ -38,6 +38,7 @@ type echo struct {
 	onClosed func()
 	full     int // times the socket was full
 	ticks    *atomic.Int64
+	next     time.Duration // what Tick returns
 	closed   chan error
 }
 
@@ -59,10 +60,11 @@ func (s *echo) Established() bool { return !s.stranger }
 func (s *echo) Wants() (reading, writing bool) {
 	return s.reading && (s.maxDue == 0 || len(s.due) <= s.maxDue), s.writing
 }
-func (s *echo) Tick() {
+func (s *echo) Tick() time.Duration {
 	if s.ticks != nil {
 		s.ticks.Add(1)
 	}
+	return s.next
 }
 func (s *echo) Shutdown() { s.due, s.reading, s.writing = append(s.due, "bye"...), false, false }
 func (s *echo) Closed(err error) {
@@ -584,6 +586,54 @@ func TestTicksReachEveryConnection(t *testing.T) {
 	}
 	for ticks.Load() < 2*conns {
 		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// TestTicksPassOverThoseOfWhomNothingIsDue until something happens to them.
+func TestTicksPassOverThoseOfWhomNothingIsDue(t *testing.T) {
+	var ticks atomic.Int64
+	s := serve(t, Config{Workers: 1}, SocketOptions{}, func(e *echo) { e.ticks, e.next = &ticks, time.Hour })
+	const conns = tickParts // so that a round comes to each once
+	var c *client
+	for range conns {
+		c = s.dial(t)
+		within(t, "the session", s.sessions)
+	}
+	w := s.pool.Workers()[0]
+	goBy := func(n int) { // rounds of ticks
+		done := make(chan bool)
+		w.Post(func() bool {
+			for range n * tickParts {
+				w.tickDue.Store(true)
+				w.tick()
+			}
+			close(done)
+			return false
+		})
+		within(t, "the ticks", done)
+	}
+	goBy(4 * maxRounds)
+	if n := ticks.Load(); n < 4*conns || n > 6*conns {
+		t.Errorf("%d visits in %d rounds", n, 4*maxRounds)
+	}
+	before := ticks.Load()
+	for range 3 {
+		write(t, c, "x")
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		goBy(2)
+	}
+	if n := ticks.Load() - before; n < 3 {
+		t.Errorf("%d visits after 3 events", n)
+	}
+	for _, last := range []struct {
+		next time.Duration
+		want uint8
+	}{{-time.Hour, 1}, {0, 1}, {1, 1}, {time.Second, 1}, {time.Second + 1, 2}, {7 * time.Second, 7}, {time.Hour, maxRounds}} {
+		if got := rounds(last.next); got != last.want {
+			t.Errorf("due in %s: %d rounds, want %d", last.next, got, last.want)
+		}
 	}
 }
 

@@ -95,6 +95,7 @@ func (c *carrier) flush(conn *Conn) {
 			conn.session.Sent(n, c.full)
 		}
 		if c.rest != nil {
+			conn.soon()
 			conn.resume()
 			return
 		}
