@@ -68,12 +68,6 @@ func TestDeleteDuringBroadcasts(t *testing.T) {
 	}
 }
 
-func listed(t *testing.T, b *apiBinary) (page roomPage) {
-	t.Helper()
-	b.ask("GET", "/v1/api/rooms", "").want(t, 200).into(t, &page)
-	return page
-}
-
 // TestLargeBodyIsRefusedWithAnAnswer: who sends more than it may hears so, and
 // the connection is not reset before.
 func TestLargeBodyIsRefusedWithAnAnswer(t *testing.T) {

@@ -129,7 +129,7 @@ func (h *handover) track(conn net.Conn, state http.ConnState) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.forget(c)
-	if state == http.StateIdle && len(c.in) == 0 && !c.isClosed() {
+	if state == http.StateIdle && !c.hasBegun() && !c.isClosed() {
 		h.idle = append(h.idle, c)
 	}
 }

@@ -104,24 +104,35 @@ func (c *httpConn) peek(p []byte) (int, error) {
 			c.ahead, p[0] = 1, c.in[at]
 			return 1, nil
 		}
-		if n, err := c.Conn.Read(p); n > 0 {
-			c.in = append(c.in, p[0])
-		} else if err != nil {
+		if err := c.receive(); err != nil {
 			return 0, err
 		}
 	}
 	return 0, c.leave()
 }
 
+// hasBegun reports whether something has come of the next head, but for blank lines.
+func (c *httpConn) hasBegun() bool {
+	return len(c.in) > maxBlank || len(bytes.TrimLeft(c.in, "\r\n")) > 0
+}
+
+// receive reads what is there of what follows.
+func (c *httpConn) receive() error {
+	buf := make([]byte, maxHTTPRead)
+	n, err := c.Conn.Read(buf)
+	c.in = append(c.in, buf[:n]...)
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
 // nextHead reads and judges the head of the next request.
 func (c *httpConn) nextHead() error {
-	if len(c.in) <= maxBlank {
-		buf := make([]byte, maxHTTPRead)
-		n, err := c.Conn.Read(buf)
-		if n == 0 {
+	for !c.hasBegun() {
+		if err := c.receive(); err != nil {
 			return err
 		}
-		c.in = append(c.in, buf[:n]...)
 	}
 	config := c.handover.hub.Config()
 	shake := frame.Handshake{MaxHead: config.MaxHead}

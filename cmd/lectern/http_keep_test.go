@@ -231,7 +231,7 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 // one.
 func TestASlowSecondHead(t *testing.T) {
 	t.Parallel()
-	b := startBinary(t, "--max-http", "8", "--handshake-timeout", "2s")
+	b := startBinary(t, "--max-http", "100", "--handshake-timeout", "2s")
 	for i := range 20 {
 		f := keep(t, b, fmt.Sprintf("127.0.0.%d", 2+i))
 		f.write([]byte(liveRequest[:1+i]))
