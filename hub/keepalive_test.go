@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"lectern/frame"
 )
 
 // answers has a peer answer the pings that arrived, and returns what else did.
@@ -183,5 +185,29 @@ func TestWhatIsLookedAtEachSecond(t *testing.T) {
 	}
 	if next := quiet.session.Tick(); next < 20*time.Second {
 		t.Errorf("a quiet viewer is looked at after %s", next)
+	}
+}
+
+// BenchmarkKeepAlive asks a silent viewer, gets its answer, and looks at it again:
+// what that costs but for the system calls.
+func BenchmarkKeepAlive(b *testing.B) {
+	r := newTestRelay(b, 1, Config{})
+	_, room := r.opens(0, "")
+	p, _ := r.enters(0, room.Code, "")
+	pong := frame.AppendMasked(nil, ws.OpPong, true, [4]byte{1, 2, 3, 4}, nil)
+	chunk := make([]byte, len(pong))
+	s := p.session
+	b.ReportAllocs()
+	for b.Loop() {
+		r.workers[0].now += 26_000
+		s.Tick()
+		due := s.Next()
+		if len(due) != len(pingFrame) {
+			b.Fatalf("%d bytes are due", len(due))
+		}
+		s.Sent(len(due), false)
+		copy(chunk, pong)
+		s.Receive(chunk)
+		s.Tick()
 	}
 }
