@@ -19,7 +19,7 @@ const (
 )
 
 // ErrClosed is the error of a connection that this side closed.
-var ErrClosed = errors.New("connection closed")
+var ErrClosed = errors.New("netpoll: connection closed")
 
 // A Session is what a [Conn] carries: it is pushed the bytes that arrive and
 // pulled for the bytes that are due. All its methods are called by the
@@ -39,14 +39,15 @@ type Session interface {
 	// asked after each Sent. Without writing, the sending side is shut down once
 	// nothing is due; without either, the connection is then closed.
 	Wants() (reading, writing bool)
-	// Established reports whether the peer has got to where it wants to be. Such
+	// Established reports whether the session has finished its entry. Established
 	// connections are served before all others, until they hang up: a crowd that
-	// comes or goes keeps them waiting for no longer than a slice.
+	// connects or disconnects delays them by no more than a slice.
 	Established() bool
-	// Tick looks at the session's time limits and returns how long nothing more can
-	// be due, as far as the session can tell. It is called again about then: within
-	// a second if that is less, or if anything happens but that the socket takes all
-	// that is due; and every eight seconds at least.
+	// Tick checks the session's time limits and returns how long it need not be
+	// called again if nothing happens. The next call comes after that time, rounded
+	// up to a second, and after eight seconds at the latest. It comes within a second
+	// when bytes arrive, when the socket is full, and when the session is no longer
+	// established.
 	Tick() (next time.Duration)
 	// Shutdown tells the session that the server ends.
 	Shutdown()
@@ -210,13 +211,17 @@ func (c *Conn) write(p []byte) (n int, ok bool) {
 	}
 }
 
-// soon has the next round of ticks visit the connection.
-func (c *Conn) soon() { c.worker.due[c.slot] = 1 }
+// soon has the next round of ticks visit the connection, unless it is closed.
+func (c *Conn) soon() {
+	if c.fd >= 0 {
+		c.worker.due[c.slot] = 1
+	}
+}
 
 // drained acts on what the session wants when nothing is due.
 func (c *Conn) drained() {
-	if c.worker.due[c.slot] > 1 && !c.session.Established() {
-		c.soon() // somebody else has ended the session
+	if c.fd >= 0 && c.worker.due[c.slot] > 1 && !c.session.Established() {
+		c.soon() // a task has ended the session, and its time limits have begun
 	}
 	reading, writing := c.session.Wants()
 	switch {
@@ -240,8 +245,8 @@ func (c *Conn) resume() {
 	}
 }
 
-// tick has the session look at the time, and tries a full socket again: when the
-// kernel is short of memory it says EAGAIN with nothing in flight, and then no
+// tick has the session check its time limits, and tries a full socket again. A
+// kernel that is short of memory returns EAGAIN with nothing in flight, and then no
 // edge follows.
 func (c *Conn) tick() {
 	next := c.session.Tick()

@@ -36,6 +36,7 @@ type echo struct {
 	writing  bool
 	onBytes  func(*echo, []byte)
 	onClosed func()
+	onFull   func()
 	full     int // times the socket was full
 	ticks    *atomic.Int64
 	next     time.Duration // what Tick returns
@@ -54,6 +55,9 @@ func (s *echo) Sent(n int, full bool) {
 	s.due = s.due[n:]
 	if full {
 		s.full++
+		if s.onFull != nil {
+			s.onFull()
+		}
 	}
 }
 func (s *echo) Established() bool { return !s.stranger }

@@ -449,3 +449,25 @@ func TestSmallRecords(t *testing.T) {
 		t.Error("the socket was never full")
 	}
 }
+
+// TestASessionMayAbortWhileItsBytesAreSent, also the last of its worker's.
+func TestASessionMayAbortWhileItsBytesAreSent(t *testing.T) {
+	overEach(t, func(t *testing.T, over wire) {
+		s := over.serve(t, Config{Workers: 1}, SocketOptions{}, func(e *echo) {
+			e.onBytes = func(e *echo, p []byte) {
+				e.due = make([]byte, 64<<20)
+				e.onFull = func() { e.conn.Abort() }
+			}
+		})
+		for range 3 {
+			write(t, s.dial(t), "x")
+			if err := within(t, "the end", within(t, "the session", s.sessions).closed); err != ErrClosed {
+				t.Errorf("closed by %v", err)
+			}
+		}
+		eventuallyNoConns(t, s.pool)
+		if held := s.pool.Workers()[0].Stats().Held; held != 0 {
+			t.Errorf("%d bytes are held", held)
+		}
+	})
+}
