@@ -50,7 +50,7 @@ func (s *single) set(value []byte) {
 }
 
 // parseFields reads a head whose lines were checked. It takes only what decides
-// about an upgrade: any other field is the business of nobody here.
+// about an upgrade, and ignores every other field.
 func parseFields(head []byte) fields {
 	var f fields
 	for line := range bytes.Lines(head) {
@@ -107,7 +107,8 @@ func (f *fields) set(name, value []byte) {
 }
 
 // bodySize returns the size of the body, -1 if Content-Length alone does not tell
-// it. RFC 9112 6.3 lets servers differ about what has both fields, or one twice.
+// it: servers differ about requests with a Transfer-Encoding as well, or with several
+// lengths (RFC 9112 6.3).
 func (f *fields) bodySize() int64 {
 	switch {
 	case f.coded || f.length.count > 1:

@@ -31,12 +31,12 @@ type Transport interface {
 	End(dst []byte) []byte
 }
 
-// A carrier is what a connection with a transport has more than a plain one.
+// A carrier is the state that a connection with a transport has in addition.
 // Everything in it is owned by the connection's worker.
 type carrier struct {
 	transport Transport
 	rest      []byte // of the last record; nil unless the socket is full
-	full      bool   // the session was told that the socket is full
+	full      bool   // the session knows that the socket is full
 	ended     bool   // the last record was made
 }
 
@@ -76,7 +76,7 @@ func (c *carrier) flush(conn *Conn) {
 		p := conn.session.Next()
 		if len(p) == 0 && c.full {
 			c.full = false
-			conn.session.Sent(0, false) // what was in the way has gone
+			conn.session.Sent(0, false)
 			continue
 		}
 		record, n := c.transport.Seal(conn.worker.scratch.sealed[:0], p[:min(len(p), MaxRest)])

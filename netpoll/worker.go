@@ -20,11 +20,10 @@ const (
 	clockEvery = 16 // questions whether the slice is over between two looks at the clock
 )
 
-// A tick comes every tickEvery and goes over a part of the connections, so that it
-// comes to each once in a round, which takes a second. It visits those of which
-// something may be due, and counts one round less for the others. Their counts are
-// bytes in a row: a million of them take a millisecond, where as many visits would
-// wait for memory 40 times as long.
+// A tick comes every tickEvery and goes over a part of the connections, so that a
+// round over all of them takes a second. A connection is visited when its count of
+// rounds is used up. The counts are bytes in a row: passing over a connection takes
+// a nanosecond, while a visit waits for memory.
 const (
 	tickEvery = 250 * time.Millisecond
 	tickParts = 4
@@ -72,7 +71,7 @@ const (
 	anew   place = iota
 	rest         // of a task that returned true: a large hall
 	again        // a connection that goes on and on
-	behind       // strangers, of whom there may be a crowd, and those that hung up
+	behind       // connections that are not established, or have hung up
 	places
 )
 
@@ -278,8 +277,8 @@ func (w *Worker) add(a arrival) {
 	c.Flush()
 }
 
-// remove takes c out of the list of connections. The last one takes its place,
-// and may so miss one round of ticks.
+// remove takes c out of the list of connections. The last connection moves into its
+// place, and so may miss a round of ticks.
 func (w *Worker) remove(c *Conn) {
 	last := len(w.conns) - 1
 	moved := w.conns[last]
@@ -355,7 +354,7 @@ func (w *Worker) tick() {
 }
 
 // drain tells every session that the server ends, newest first, a slice at a
-// time. Those that come later are told as they come.
+// time. Sessions that open later are shut down as they open.
 func (w *Worker) drain() func() bool {
 	next := -1
 	return func() (more bool) {
@@ -363,7 +362,8 @@ func (w *Worker) drain() func() bool {
 			w.draining = true
 			next = len(w.conns)
 		}
-		// Each one told may have closed, and others meanwhile.
+		// Shutdown may have closed the connection, and others were closed since the
+		// last slice.
 		for next = min(next, len(w.conns)); next > 0; next = min(next, len(w.conns)) {
 			next--
 			c := w.conns[next]

@@ -19,7 +19,7 @@ const httpConnBytes = 40 << 10
 
 const (
 	maxHTTPRead = 4 << 10 // bytes read at once of what follows a request
-	maxBlank    = 4       // bytes of blank lines before a request, of which net/http is told nothing
+	maxBlank    = 4       // bytes of blank lines before a request, which net/http does not get
 )
 
 // An httpConn is a connection of the HTTP server on the relay's own port. It
@@ -92,8 +92,8 @@ func (c *httpConn) read(p []byte) (int, error) {
 }
 
 // peek gives net/http the first byte of the next head. While a request is answered
-// net/http reads one byte ahead, to hear of a client that goes. It begins its next
-// read without blank lines, which only a head that is judged may have before it.
+// net/http reads one byte ahead, to learn that the client has disconnected. Blank
+// lines are left out, because nextHead leaves them out too.
 func (c *httpConn) peek(p []byte) (int, error) {
 	for c.ahead == 0 {
 		at := 0
@@ -135,15 +135,15 @@ func (c *httpConn) nextHead() error {
 		}
 	}
 	config := c.handover.hub.Config()
-	shake := frame.Handshake{MaxHead: config.MaxHead}
-	if shake.Feed(c.in) != frame.Plain {
+	handshake := frame.Handshake{MaxHead: config.MaxHead}
+	if handshake.Feed(c.in) != frame.Plain {
 		return c.leave()
 	}
-	if c.started && network(config.Client(c.peer(), shake.Request().ForwardedFor)) != c.from {
-		return c.leave() // whose place in the bounds is another one
+	if c.started && network(config.Client(c.peer(), handshake.Request().ForwardedFor)) != c.from {
+		return c.leave() // the request counts for another client
 	}
-	head, body := shake.Framing()
-	all := shake.Head()
+	head, body := handshake.Framing()
+	all := handshake.Head()
 	c.head, c.in, c.body = all[c.ahead:head:head], all[head:], body
 	c.ahead, c.started, c.answered = 0, true, false
 	c.keeps = body >= 0
@@ -159,7 +159,7 @@ func (c *httpConn) peer() netip.Addr {
 	return from.Addr().Unmap()
 }
 
-// leave has net/http give the connection up, as if it had ended.
+// leave returns an error on which net/http gives the connection up and closes it.
 func (c *httpConn) leave() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,7 +178,7 @@ var (
 // answerTimeout of its first byte, whether the client reads or not.
 func (c *httpConn) Write(p []byte) (int, error) {
 	if c.isLeaving() {
-		return len(p), nil // net/http complains of a head that is not its business
+		return len(p), nil // net/http refuses what was read ahead of an upgrade
 	}
 	status := statusOf(p)
 	if c.answered || status == 0 {
@@ -208,9 +208,8 @@ func (c *httpConn) isClosed() bool {
 	return c.closed
 }
 
-// Close gives the connection's place to another one, and closes the connection or
-// gives it back to the reactor. It may be called from anywhere; further calls do
-// nothing.
+// Close frees the connection's place, and closes the connection or gives it back to
+// the reactor. It may be called from anywhere; further calls do nothing.
 func (c *httpConn) Close() error {
 	c.mu.Lock()
 	closed, leaving := c.closed, c.leaving
