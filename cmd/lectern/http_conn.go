@@ -79,6 +79,11 @@ func (c *httpConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Keeps reports whether another request may follow the one that is being answered.
+// None may where servers differ about the end of this one (RFC 9112 6.1 and 6.3). It
+// is for the goroutine that serves.
+func (c *httpConn) Keeps() bool { return c.keeps }
+
 // read reads bytes that are no head.
 func (c *httpConn) read(p []byte) (int, error) {
 	if len(c.in) == 0 {

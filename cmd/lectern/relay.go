@@ -80,7 +80,7 @@ func newRelay(s *settings, w io.Writer) (*relay, error) {
 
 	r.web = newServer(r.publicHandler(), log)
 	r.web.ConnState = r.plain.track
-	r.web.ConnContext = withHTTPConn
+	r.web.ConnContext = withConn
 	if r.adminOn != nil {
 		r.admin = r.newAdminServer()
 	}

@@ -35,18 +35,19 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// httpConnKey is the key of a request's context for its httpConn.
-type httpConnKey struct{}
+// connKey is the key of a request's context for its connection.
+type connKey struct{}
 
-func withHTTPConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, httpConnKey{}, c)
+// withConn is a server's ConnContext.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
 }
 
-// keepsConn reports whether another request may follow on the connection. None may
-// where servers differ about the end of this one (RFC 9112 6.1 and 6.3).
+// keepsConn reports whether another request may follow on the connection, which the
+// connection may know better than net/http.
 func keepsConn(request *http.Request) bool {
-	c, ok := request.Context().Value(httpConnKey{}).(*httpConn)
-	return !ok || c.keeps
+	c, ok := request.Context().Value(connKey{}).(interface{ Keeps() bool })
+	return !ok || c.Keeps()
 }
 
 // A route is a request that is answered.
