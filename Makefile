@@ -10,6 +10,7 @@ FUZZTIME ?= 30s
 SOAKTIME ?= 10m
 BENCH    ?= .
 ROUNDS   ?= 1
+VIEWERS  ?= 100000
 
 # What `lectern version` tells; there may be no git, or no checkout.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
@@ -18,8 +19,9 @@ COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 CLIENTS := cmd/lectern/internal/e2e/testdata/clients
 REPORT  := ./cmd/lectern/testdata/testreport
 PICTURE := ./cmd/lectern/testdata/picture
+MILLION := ./bench/testdata/million
 
-.PHONY: help build run test clients check fuzz soak attack bench compare picture clean
+.PHONY: help build run test clients check fuzz soak attack bench compare million picture clean
 
 help: ## Tell what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,8 +40,8 @@ clients: ## Fetch the foreign WebSocket clients that the tests use.
 
 check: clients ## Check the format, vet, lint, and run all tests with -race.
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not as gofmt has it:"; echo "$$unformatted"; exit 1; fi
-	go vet ./... $(REPORT) $(PICTURE)
-	go tool staticcheck ./... $(REPORT) $(PICTURE)
+	go vet ./... $(REPORT) $(PICTURE) $(MILLION)/...
+	go tool staticcheck ./... $(REPORT) $(PICTURE) $(MILLION)/...
 	cd bench/compare && go vet ./... && go test ./...
 	go run $(REPORT) -race -shuffle=on -count=1 ./...
 
@@ -65,6 +67,9 @@ attack: ## Attack a relay beside an innocent room in every way of docs/security.
 compare: build ## Measure Lectern beside other relays; takes some ten minutes. ROUNDS=3 gives medians.
 	cd bench/compare && go build -o ../../bin/compare .
 	bin/compare --lectern $(BIN) --rounds $(ROUNDS) --html compare.html
+
+million: ## Load a relay with VIEWERS (100,000) in an emulated machine; see docs/million.md.
+	go run $(MILLION) --viewers $(VIEWERS) $(ARGS)
 
 bench: ## Run the Go benchmarks that match BENCH (all).
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...

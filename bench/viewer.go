@@ -93,17 +93,18 @@ func (v *viewer) enter(state uint8) {
 }
 
 // Tick ends a viewer whose stage takes too long.
-func (v *viewer) Tick() {
+func (v *viewer) Tick() (next time.Duration) {
 	if v.membership != nil && v.membership.leaving && v.state == live {
 		v.drop() // nothing came that could be cut
-		return
+		return 0
 	}
 	if v.state >= live && v.stage() != report.StageHistory {
-		return
+		return 0
 	}
 	if limit := v.crowd.options.Timeout; time.Duration(v.lane.clock.now()-v.since) > limit {
 		v.end("no answer in time", fmt.Sprintf("after %v", limit))
 	}
+	return 0
 }
 
 // Shutdown ends the viewer without a fault.

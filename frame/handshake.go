@@ -114,6 +114,23 @@ func (h *Handshake) Head() []byte {
 	return h.buffer
 }
 
+// Framing returns the size of the request's head within [Handshake.Head], and that
+// of its body, which is -1 if Content-Length alone does not tell it. Valid after
+// Plain.
+func (h *Handshake) Framing() (head int, body int64) {
+	if h.verdict != Plain {
+		return 0, 0
+	}
+	for line := range bytes.Lines(h.buffer) {
+		head += len(line)
+		if len(trimLineEnd(line)) == 0 {
+			break
+		}
+	}
+	f := parseFields(h.buffer[:head])
+	return head, f.bodySize()
+}
+
 // Buffered returns how many bytes of memory are kept of what was fed: while
 // Pending at most MaxHead and 256 more, after Plain those of Head, else none.
 func (h *Handshake) Buffered() int { return cap(h.buffer) }

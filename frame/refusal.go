@@ -56,7 +56,7 @@ func AppendRefusal(dst []byte, status int, message string) []byte {
 	body := `{"code":` + strconv.Itoa(status) + `,"message":` + string(text) + "}"
 	connection := "close"
 	if status == 426 {
-		connection = "close, Upgrade" // RFC 9110 7.8: who sends Upgrade must say so
+		connection = "close, Upgrade" // RFC 9110 7.8: Connection must name Upgrade
 	}
 	dst = fmt.Appendf(dst, "HTTP/1.1 %d %s\r\n", status, statusTexts[status])
 	dst = append(dst, statusHeaders[status]...)

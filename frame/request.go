@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strconv"
 	"strings"
 
 	"github.com/gobwas/ws"
@@ -31,6 +32,8 @@ type fields struct {
 	websocket                    bool     // an Upgrade line names websocket
 	upgrade                      bool     // a Connection line names upgrade
 	body                         bool     // one follows, or may
+	length                       single   // Content-Length
+	coded                        bool     // there is a Transfer-Encoding
 	lists                        int      // Upgrade and Connection lines
 	plainLists                   int      // those that name nothing but websocket or upgrade
 }
@@ -47,7 +50,7 @@ func (s *single) set(value []byte) {
 }
 
 // parseFields reads a head whose lines were checked. It takes only what decides
-// about an upgrade: any other field is the business of nobody here.
+// about an upgrade, and ignores every other field.
 func parseFields(head []byte) fields {
 	var f fields
 	for line := range bytes.Lines(head) {
@@ -92,14 +95,37 @@ func (f *fields) set(name, value []byte) {
 		f.upgrade = f.setList(value, "upgrade") || f.upgrade
 	case "content-length": // a body's bytes would be taken for frames
 		f.body = f.body || string(value) != "0"
+		f.length.set(value)
 	case "transfer-encoding":
-		f.body = true
+		f.body, f.coded = true, true
 	case "x-forwarded-for": // each proxy may have added a line
 		if f.forwardedFor != nil {
 			value = fmt.Appendf(nil, "%s, %s", f.forwardedFor, value)
 		}
 		f.forwardedFor = value
 	}
+}
+
+// bodySize returns the size of the body, -1 if Content-Length alone does not tell
+// it: servers differ about requests with a Transfer-Encoding as well, or with several
+// lengths (RFC 9112 6.3).
+func (f *fields) bodySize() int64 {
+	switch {
+	case f.coded || f.length.count > 1:
+		return -1
+	case f.length.count == 0:
+		return 0
+	}
+	for _, c := range f.length.value {
+		if !isDigit(c) { // ParseInt takes a sign
+			return -1
+		}
+	}
+	n, err := strconv.ParseInt(string(f.length.value), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 // setList looks for a token in a field that is a comma-separated list.

@@ -11,16 +11,15 @@ import (
 // pingFrame is an empty ping.
 var pingFrame = frame.AppendFrame(nil, ws.OpPing, nil)
 
-// pingEvery is how long a peer may take to answer a ping, and how long after it
-// the next one goes out. A client that answers only when the next bytes come is
-// so heard in time.
+// pingEvery is how long a peer may take to answer a ping, and the time between two
+// pings. Some clients answer only when more bytes arrive, and so the second ping
+// brings their answer in time.
 func (c *Config) pingEvery() time.Duration {
 	return max(time.Second, (c.IdleTimeout-c.PingAfter)/3)
 }
 
-// keepAlive asks a peer that was silent for a while whether it is there, again
-// and again. Nobody is closed as idle who was not asked, and given time to
-// answer, whatever the limits were before.
+// keepAlive pings a peer that is silent, repeatedly. It closes a peer as idle only
+// after a ping and the time to answer it, even if the limits were lowered since.
 func (s *Session) keepAlive(config *Config) {
 	unanswered := s.has(flagPinged) && s.past(s.since, config.pingEvery())
 	switch {
@@ -33,4 +32,18 @@ func (s *Session) keepAlive(config *Config) {
 		s.since = s.shard.Now()
 		s.push(private{frame: pingFrame, kind: urgent})
 	}
+}
+
+// quietFor returns how long nothing of the session can be due if nothing happens to
+// it: the time until a silent peer is asked, or asked again, if that is all there is
+// to do.
+func (s *Session) quietFor(config *Config) time.Duration {
+	if s.phase != open || s.room == nil || s.flags&^flagPinged != 0 || s.more != nil || s.out != nil {
+		return 0
+	}
+	now := s.shard.Now()
+	if s.has(flagPinged) {
+		return config.pingEvery() - time.Duration(now-s.since)*time.Millisecond
+	}
+	return config.PingAfter - time.Duration(max(now-s.lastReceived, now-s.lastSent))*time.Millisecond
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"lectern/frame"
 )
 
 // answers has a peer answer the pings that arrived, and returns what else did.
@@ -111,5 +113,101 @@ func TestPingsDoNotPileUp(t *testing.T) {
 	r.pass(50*time.Minute, p)
 	if p.session.phase != open || len(p.session.out.items) != 1 {
 		t.Errorf("%d pings wait", len(p.session.out.items))
+	}
+}
+
+// TestPingsComeInTimeWithoutATickEachSecond has a viewer be looked at only when it
+// says that something may be due: what it hears, and when, is the same.
+func TestPingsComeInTimeWithoutATickEachSecond(t *testing.T) {
+	for name, config := range map[string]Config{
+		"default":        {},
+		"soon":           {PingAfter: time.Second, IdleTimeout: 2 * time.Second},
+		"hardly between": {PingAfter: 9 * time.Second, IdleTimeout: 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newTestRelay(t, 1, config)
+			host, room := r.opens(0, "")
+			each, _ := r.enters(0, room.Code, "")
+			seldom, _ := r.enters(0, room.Code, "")
+			each.frames()
+			seldom.frames()
+			looks, due := 0, 1
+			for second := 1; second <= 200 && each.session.phase == open; second++ {
+				r.pass(time.Second, host, each)
+				host.answers()
+				if due--; due <= 0 {
+					looks++
+					next := seldom.session.Tick()
+					seldom.Flush()
+					due = int(max(1, min((next+time.Second-1)/time.Second, 8)))
+				}
+				if second%70 == 0 {
+					host.say(`{"type":"command","data":1}`)
+				}
+				want, got := each.frames(), seldom.frames()
+				if !slices.Equal(want, got) {
+					t.Fatalf("after %d s it heard %q, and %q if it is looked at each second", second, got, want)
+				}
+				if second < 40 && slices.Contains(got, "ping ") {
+					each.frame(ws.OpPong, "")
+					seldom.frame(ws.OpPong, "")
+					due = 1 // as after any event
+				}
+			}
+			if seldom.session.phase == open {
+				t.Error("it does not answer, and was not closed")
+			}
+			if name == "default" && looks > 35 {
+				t.Errorf("it was looked at %d times", looks)
+			}
+		})
+	}
+}
+
+// TestWhatIsLookedAtEachSecond is whatever has something under way.
+func TestWhatIsLookedAtEachSecond(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	host, room := r.opens(0, "")
+	quiet, _ := r.enters(0, room.Code, "")
+	blocked, _ := r.enters(0, room.Code, "")
+	blocked.room = 1
+	half, _ := r.enters(0, room.Code, "")
+	half.bytes([]byte{0x81})
+	left, _ := r.enters(0, room.Code, "")
+	stranger := r.dial(0)
+	host.say(`{"type":"command","data":1}`)
+	r.pass(5*time.Second, quiet)
+	left.session.end(ReasonShutdown)
+	for name, p := range map[string]*peer{"the host": host, "blocked": blocked, "half a frame": half, "leaving": left, "a stranger": stranger} {
+		if next := p.session.Tick(); next > 0 {
+			t.Errorf("%s is looked at after %s", name, next)
+		}
+	}
+	if next := quiet.session.Tick(); next < 20*time.Second {
+		t.Errorf("a quiet viewer is looked at after %s", next)
+	}
+}
+
+// BenchmarkKeepAlive asks a silent viewer, gets its answer, and looks at it again:
+// what that costs but for the system calls.
+func BenchmarkKeepAlive(b *testing.B) {
+	r := newTestRelay(b, 1, Config{})
+	_, room := r.opens(0, "")
+	p, _ := r.enters(0, room.Code, "")
+	pong := frame.AppendMasked(nil, ws.OpPong, true, [4]byte{1, 2, 3, 4}, nil)
+	chunk := make([]byte, len(pong))
+	s := p.session
+	b.ReportAllocs()
+	for b.Loop() {
+		r.workers[0].now += 26_000
+		s.Tick()
+		due := s.Next()
+		if len(due) != len(pingFrame) {
+			b.Fatalf("%d bytes are due", len(due))
+		}
+		s.Sent(len(due), false)
+		copy(chunk, pong)
+		s.Receive(chunk)
+		s.Tick()
 	}
 }

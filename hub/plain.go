@@ -17,7 +17,7 @@ type PlainRefusal struct {
 func (r *PlainRefusal) Error() string { return r.Message }
 
 // plain hands a request that is not a WebSocket upgrade to the HTTP server.
-func (s *Session) plain(shake *frame.Handshake) {
+func (s *Session) plain(handshake *frame.Handshake) {
 	h := s.shard.hub
 	plain := h.Config().Plain
 	if plain == nil {
@@ -25,8 +25,8 @@ func (s *Session) plain(shake *frame.Handshake) {
 		return
 	}
 	s.reason = ReasonPlain
-	from := h.Config().Client(s.conn.Peer(), shake.Request().ForwardedFor)
-	err := plain(s.conn, from, shake.Head())
+	from := h.Config().Client(s.conn.Peer(), handshake.Request().ForwardedFor)
+	err := plain(s.conn, from, handshake.Head())
 	if err == nil {
 		s.forget()
 		return

@@ -274,8 +274,9 @@ func (s *Session) Wants() (reading, writing bool) {
 	}
 }
 
-// Tick looks at the session's time limits.
-func (s *Session) Tick() {
+// Tick looks at the session's time limits, and returns how long nothing more can be
+// due.
+func (s *Session) Tick() (next time.Duration) {
 	config := s.shard.hub.Config()
 	s.dropExtra()
 	if s.has(flagHost) {
@@ -319,4 +320,5 @@ func (s *Session) Tick() {
 			s.abandon()
 		}
 	}
+	return s.quietFor(config)
 }

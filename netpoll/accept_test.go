@@ -76,7 +76,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			detached <- c
 		}
 	})
-	var all []*net.TCPConn
+	var all []*client
 	for range peers {
 		all = append(all, s.dial(t))
 	}
@@ -193,4 +193,7 @@ type tickedEcho struct {
 	visits chan<- bool
 }
 
-func (s tickedEcho) Tick() { s.visits <- !s.conn.worker.warm.armed }
+func (s tickedEcho) Tick() time.Duration {
+	s.visits <- !s.conn.worker.warm.armed
+	return 0
+}

@@ -13,7 +13,7 @@ import (
 const maxGap = 2 * time.Second
 
 // A clock tells the time for which the process has run. Time limits that are
-// counted by it do not end while nobody can be heard.
+// counted by it do not end while the process is stopped.
 type clock struct {
 	now func() time.Duration // immutable; monotonic
 

@@ -4,13 +4,11 @@ package netpoll
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
-	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,7 +19,7 @@ const (
 )
 
 // ErrClosed is the error of a connection that this side closed.
-var ErrClosed = errors.New("connection closed")
+var ErrClosed = errors.New("netpoll: connection closed")
 
 // A Session is what a [Conn] carries: it is pushed the bytes that arrive and
 // pulled for the bytes that are due. All its methods are called by the
@@ -41,12 +39,16 @@ type Session interface {
 	// asked after each Sent. Without writing, the sending side is shut down once
 	// nothing is due; without either, the connection is then closed.
 	Wants() (reading, writing bool)
-	// Established reports whether the peer has got to where it wants to be. Such
+	// Established reports whether the session has finished its entry. Established
 	// connections are served before all others, until they hang up: a crowd that
-	// comes or goes keeps them waiting for no longer than a slice.
+	// connects or disconnects delays them by no more than a slice.
 	Established() bool
-	// Tick is called about once a second.
-	Tick()
+	// Tick checks the session's time limits and returns how long it need not be
+	// called again if nothing happens. The next call comes after that time, rounded
+	// up to a second, and after eight seconds at the latest. It comes within a second
+	// when bytes arrive, when the socket is full, and when the session is no longer
+	// established.
+	Tick() (next time.Duration)
 	// Shutdown tells the session that the server ends.
 	Shutdown()
 	// Closed is called once, last: the connection is gone, by ErrClosed if this
@@ -57,11 +59,12 @@ type Session interface {
 // A Conn is one socket on a worker. Its methods may be called by that worker
 // only, which is to say from the methods of its Session and from posted tasks.
 type Conn struct {
-	worker  *Worker // immutable
-	session Session // immutable after open returned
-	fd      int32   // owned by the worker; -1 once closed
-	slot    int32   // owned by the worker; place in worker.conns
-	events  events  // owned by the worker; events not yet looked at
+	worker  *Worker  // immutable
+	session Session  // immutable after open returned
+	carrier *carrier // immutable after open returned; nil without a transport
+	fd      int32    // owned by the worker; -1 once closed
+	slot    int32    // owned by the worker; place in worker.conns
+	events  events   // owned by the worker; events not yet looked at
 
 	queued   bool // owned by the worker; is in worker.ready
 	hungUp   bool // owned by the worker; a hang-up or error event was seen
@@ -104,6 +107,7 @@ func (c *Conn) serve() {
 	if c.fd < 0 {
 		return
 	}
+	c.soon()
 	if e&(eventRead|eventHangup) != 0 {
 		c.receive()
 	}
@@ -129,11 +133,18 @@ func (c *Conn) receive() {
 			return
 		case n == 0:
 			c.Flush() // it may have shut down its own side only, after a last question
+			if c.carrier != nil {
+				c.carrier.end(c)
+			}
 			c.close(io.EOF)
 			return
 		}
 		c.worker.stats.bytesIn.Add(uint64(n))
-		c.session.Receive(buf[:n])
+		if c.carrier == nil {
+			c.session.Receive(buf[:n])
+		} else if !c.open(buf[:n]) {
+			return
+		}
 		// A short read means that the socket was drained, and the next byte is
 		// a new edge, unless the peer has hung up: that edge may have been.
 		if n < len(buf) && !c.hungUp {
@@ -149,6 +160,10 @@ func (c *Conn) receive() {
 // Flush sends what the session has due, until there is nothing more, the
 // socket is full or the worker's slice is spent (then it goes on by itself).
 func (c *Conn) Flush() {
+	if c.carrier != nil {
+		c.carrier.flush(c)
+		return
+	}
 	for c.fd >= 0 {
 		p := c.session.Next()
 		if len(p) == 0 {
@@ -158,21 +173,13 @@ func (c *Conn) Flush() {
 		if len(p) > maxSend {
 			p = p[:maxSend]
 		}
-		n, errno := send(int(c.fd), p)
-		c.worker.slice.charge(n)
-		switch errno {
-		case 0:
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
-			c.worker.stats.blocked.Add(1)
-		default:
-			c.close(os.NewSyscallError("send", errno))
+		n, ok := c.write(p)
+		if !ok {
 			return
 		}
-		c.worker.stats.bytesOut.Add(uint64(n))
 		c.session.Sent(n, n < len(p))
 		if n < len(p) {
+			c.soon()
 			c.resume()
 			return // the socket is full: its writable edge, or the tick, comes back here
 		}
@@ -183,8 +190,39 @@ func (c *Conn) Flush() {
 	}
 }
 
+// write gives bytes to the socket and returns how many it took. Without ok the
+// connection has broken, and is closed.
+func (c *Conn) write(p []byte) (n int, ok bool) {
+	for {
+		n, errno := send(int(c.fd), p)
+		c.worker.slice.charge(n)
+		switch errno {
+		case 0:
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			c.worker.stats.blocked.Add(1)
+		default:
+			c.close(os.NewSyscallError("send", errno))
+			return 0, false
+		}
+		c.worker.stats.bytesOut.Add(uint64(n))
+		return n, true
+	}
+}
+
+// soon has the next round of ticks visit the connection, unless it is closed.
+func (c *Conn) soon() {
+	if c.fd >= 0 {
+		c.worker.due[c.slot] = 1
+	}
+}
+
 // drained acts on what the session wants when nothing is due.
 func (c *Conn) drained() {
+	if c.fd >= 0 && c.worker.due[c.slot] > 1 && !c.session.Established() {
+		c.soon() // a task has ended the session, and its time limits have begun
+	}
 	reading, writing := c.session.Wants()
 	switch {
 	case !reading && !writing:
@@ -207,11 +245,15 @@ func (c *Conn) resume() {
 	}
 }
 
-// tick has the session look at the time, and tries a full socket again: when the
-// kernel is short of memory it says EAGAIN with nothing in flight, and then no
+// tick has the session check its time limits, and tries a full socket again. A
+// kernel that is short of memory returns EAGAIN with nothing in flight, and then no
 // edge follows.
 func (c *Conn) tick() {
-	c.session.Tick()
+	next := c.session.Tick()
+	if c.fd < 0 {
+		return
+	}
+	c.worker.due[c.slot] = rounds(next)
 	c.Flush()
 }
 
@@ -244,54 +286,10 @@ func (c *Conn) release() (fd int) {
 	}
 	fd = int(c.fd)
 	c.fd = -1
+	if c.carrier != nil {
+		c.carrier.drop(c.worker)
+	}
 	_ = c.worker.poller.del(fd)
 	c.worker.remove(c)
 	return fd
-}
-
-// Detach takes the connection out of the reactor for good and returns it as a
-// net.Conn that reads the given bytes first. The session's Closed is not
-// called. Until it is closed it counts as one of the pool's connections (see
-// MaxConns). It needs one spare descriptor for a moment; without one the
-// connection stays where it is and the error is EMFILE.
-func (c *Conn) Detach(unread []byte) (net.Conn, error) {
-	if c.fd < 0 {
-		return nil, ErrClosed
-	}
-	dup, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("detach connection: %w", os.NewSyscallError("fcntl", err))
-	}
-	_ = unix.Close(c.release())
-	file := os.NewFile(uintptr(dup), "detached connection")
-	conn, err := net.FileConn(file)
-	_ = file.Close()
-	quota := c.worker.pool.quota
-	if err != nil {
-		quota.give()
-		c.session.Closed(err)
-		return nil, fmt.Errorf("detach connection: %w", err)
-	}
-	return &detached{Conn: conn, unread: unread, give: sync.OnceFunc(quota.give)}, nil
-}
-
-// detached is a connection that reads bytes which the reactor read already.
-type detached struct {
-	net.Conn
-	unread []byte
-	give   func() // counts it out of the pool's quota
-}
-
-func (d *detached) Close() error {
-	defer d.give()
-	return d.Conn.Close()
-}
-
-func (d *detached) Read(p []byte) (int, error) {
-	if len(d.unread) > 0 {
-		n := copy(p, d.unread)
-		d.unread = d.unread[n:]
-		return n, nil
-	}
-	return d.Conn.Read(p)
 }

@@ -17,6 +17,18 @@
 // that eventfd is registered in the same epoll, and its callback runs the
 // worker's turn. Posts signal the same eventfd.
 //
+// # Transports
+//
+// Between a session and its socket there may be a [Transport], which makes records
+// of the session's bytes. A worker seals one record at a time in memory of its own
+// and sends it. A connection holds only what a full socket did not take of its last
+// record, at most [MaxRest] bytes. A plain connection has no transport.
+//
+// # Leaving and coming back
+//
+// [Conn.Detach] makes a net.Conn of a connection, with its transport.
+// [Detached.Attach] gives it back to a worker.
+//
 // # The turn
 //
 // A turn is cut into slices (sliceSends, sliceBytes, sliceTime). A task that

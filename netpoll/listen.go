@@ -16,16 +16,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrFull is what Failed is told when a pool has all the connections that it may
-// have, and accept waits.
-var ErrFull = errors.New("there are all the connections that may be")
+// ErrFull is passed to Failed when a pool has as many connections as MaxConns
+// permits, and accept waits.
+var ErrFull = errors.New("netpoll: all permitted connections are in use")
 
 // acceptRetry is how long the accept loop waits when connections, descriptors or
 // memory have run out, before it looks again.
 const acceptRetry = 100 * time.Millisecond
 
-// shortageOver is how long descriptors must have sufficed for the next shortage
-// to be a new one, of which Failed is told.
+// shortageOver is how long descriptors must have sufficed before another shortage
+// is reported to Failed.
 const shortageOver = time.Minute
 
 // SocketOptions are set on a listener and inherited by what it accepts. The
@@ -161,16 +161,17 @@ func (p *Pool) Serve(l *Listener, open OpenFunc) error {
 	accepted := 0
 	var short time.Time // when there were last no connections or descriptors to be had
 	shortOf := func(what error) {
-		// They come free and run out again one by one: that is one shortage.
+		// Descriptors come free and run out again within moments, which is still the
+		// same shortage.
 		now := time.Now()
-		told := !short.IsZero() && now.Sub(short) < shortageOver
-		if short = now; !told {
+		reported := !short.IsZero() && now.Sub(short) < shortageOver
+		if short = now; !reported {
 			p.failed(fmt.Errorf("accept on %s waits: %w", l.addr, what))
 		}
 		p.quota.wait(acceptRetry, p.stop)
 	}
 	err = raw.Read(func(fd uintptr) (done bool) {
-		for !l.closed.Load() { // not only when nobody comes: they may come without end
+		for !l.closed.Load() { // connections may keep coming after Close
 			if !p.quota.take() {
 				shortOf(ErrFull)
 				continue
@@ -182,7 +183,7 @@ func (p *Pool) Serve(l *Listener, open OpenFunc) error {
 				}
 				w := p.leastBusy()
 				w.stats.accepted.Add(1)
-				w.adopt(conn, open)
+				w.adopt(arrival{fd: conn, open: open})
 				continue
 			}
 			p.quota.give()

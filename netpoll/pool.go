@@ -129,15 +129,23 @@ func (p *Pool) Crowded() bool { return p.quota.crowded() }
 // does not look at MaxConns.
 func (w *Worker) Adopt(fd int, open OpenFunc) {
 	w.pool.quota.held.Add(1)
-	w.adopt(fd, open)
+	w.adopt(arrival{fd: fd, open: open})
 }
 
-// adopt is Adopt for a descriptor that is in the quota.
-func (w *Worker) adopt(fd int, open OpenFunc) {
+// An arrival is a connection on its way to a worker.
+type arrival struct {
+	fd        int // counted in the quota
+	transport Transport
+	unread    []byte // what its session receives first
+	open      OpenFunc
+}
+
+// adopt gives a connection to this worker.
+func (w *Worker) adopt(a arrival) {
 	w.pool.open.Add(1)
 	w.stats.conns.Add(1)
 	w.PostBehind(func() bool {
-		w.add(fd, open)
+		w.add(a)
 		return false
 	})
 }
@@ -215,6 +223,7 @@ func (p *Pool) closeWorkers() error {
 type Stats struct {
 	Conns    int64  // connections it owns now
 	Queue    int64  // connections and tasks that waited at the end of its last turn
+	Held     int64  // bytes of records that full sockets did not take, see [MaxRest]
 	Turns    uint64 // turns taken
 	Blocked  uint64 // sends that met a full socket
 	Accepted uint64 // connections taken over
@@ -226,7 +235,7 @@ type Stats struct {
 func (w *Worker) Stats() Stats {
 	s := &w.stats
 	return Stats{
-		Conns: s.conns.Load(), Queue: s.queue.Load(), Turns: s.turns.Load(), Blocked: s.blocked.Load(),
+		Conns: s.conns.Load(), Queue: s.queue.Load(), Held: s.held.Load(), Turns: s.turns.Load(), Blocked: s.blocked.Load(),
 		Accepted: s.accepted.Load(), BytesIn: s.bytesIn.Load(), BytesOut: s.bytesOut.Load(),
 	}
 }

@@ -36,8 +36,10 @@ type echo struct {
 	writing  bool
 	onBytes  func(*echo, []byte)
 	onClosed func()
+	onFull   func()
 	full     int // times the socket was full
 	ticks    *atomic.Int64
+	next     time.Duration // what Tick returns
 	closed   chan error
 }
 
@@ -53,16 +55,20 @@ func (s *echo) Sent(n int, full bool) {
 	s.due = s.due[n:]
 	if full {
 		s.full++
+		if s.onFull != nil {
+			s.onFull()
+		}
 	}
 }
 func (s *echo) Established() bool { return !s.stranger }
 func (s *echo) Wants() (reading, writing bool) {
 	return s.reading && (s.maxDue == 0 || len(s.due) <= s.maxDue), s.writing
 }
-func (s *echo) Tick() {
+func (s *echo) Tick() time.Duration {
 	if s.ticks != nil {
 		s.ticks.Add(1)
 	}
+	return s.next
 }
 func (s *echo) Shutdown() { s.due, s.reading, s.writing = append(s.due, "bye"...), false, false }
 func (s *echo) Closed(err error) {
@@ -78,9 +84,16 @@ type server struct {
 	addr     string
 	sessions chan *echo
 	listener *Listener
+	over     wire
 }
 
+// serve serves plain connections.
 func serve(t testing.TB, config Config, options SocketOptions, prepare func(*echo)) *server {
+	t.Helper()
+	return plain.serve(t, config, options, prepare)
+}
+
+func (over wire) serve(t testing.TB, config Config, options SocketOptions, prepare func(*echo)) *server {
 	t.Helper()
 	pool, err := New(config)
 	if err != nil {
@@ -90,10 +103,13 @@ func serve(t testing.TB, config Config, options SocketOptions, prepare func(*ech
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{pool: pool, addr: l.Addr().String(), sessions: make(chan *echo, 20_000), listener: l}
+	s := &server{pool: pool, addr: l.Addr().String(), sessions: make(chan *echo, 20_000), listener: l, over: over}
 	served := make(chan error, 1)
 	go func() {
 		served <- pool.Serve(l, func(_ *Worker, c *Conn) Session {
+			if over == masked {
+				c.Through(new(mask))
+			}
 			e := &echo{conn: c, reading: true, writing: true, closed: make(chan error, 2)}
 			if prepare != nil {
 				prepare(e)
@@ -113,7 +129,7 @@ func serve(t testing.TB, config Config, options SocketOptions, prepare func(*ech
 	return s
 }
 
-func (s *server) dial(t testing.TB) *net.TCPConn {
+func (s *server) dial(t testing.TB) *client {
 	t.Helper()
 	c, err := net.Dial("tcp", s.addr)
 	if err != nil {
@@ -121,7 +137,11 @@ func (s *server) dial(t testing.TB) *net.TCPConn {
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	return c.(*net.TCPConn)
+	peer := &client{TCPConn: c.(*net.TCPConn)}
+	if s.over == masked {
+		peer.mask = new(mask)
+	}
+	return peer
 }
 
 func within[T any](t testing.TB, what string, c <-chan T) (v T) {
@@ -134,8 +154,10 @@ func within[T any](t testing.TB, what string, c <-chan T) (v T) {
 	return v
 }
 
-func TestEchoOfMegabytesBothWays(t *testing.T) {
-	s := serve(t, Config{Workers: 2}, SocketOptions{}, func(e *echo) { e.maxDue = 100_000 })
+func TestEchoOfMegabytesBothWays(t *testing.T) { overEach(t, testEchoOfMegabytesBothWays) }
+
+func testEchoOfMegabytesBothWays(t *testing.T, over wire) {
+	s := over.serve(t, Config{Workers: 2}, SocketOptions{}, func(e *echo) { e.maxDue = 100_000 })
 	const conns, size = 8, 3 << 20
 	var all sync.WaitGroup
 	for i := range conns {
@@ -166,7 +188,11 @@ func TestEchoOfMegabytesBothWays(t *testing.T) {
 // TestPeersThatSendAndCloseAreNotForgotten would leave ghosts if a short read
 // were taken for a drained socket although the hang-up had been seen.
 func TestPeersThatSendAndCloseAreNotForgotten(t *testing.T) {
-	s := serve(t, Config{Workers: 2}, SocketOptions{}, nil)
+	overEach(t, testPeersThatSendAndCloseAreNotForgotten)
+}
+
+func testPeersThatSendAndCloseAreNotForgotten(t *testing.T, over wire) {
+	s := over.serve(t, Config{Workers: 2}, SocketOptions{}, nil)
 	const peers = 500
 	for range peers {
 		c := s.dial(t)
@@ -200,17 +226,19 @@ func eventuallyNoConns(t testing.TB, p *Pool) {
 	t.Errorf("%d ghosts (%d open)", left, p.open.Load())
 }
 
-func TestHowAConnectionEnds(t *testing.T) {
+func TestHowAConnectionEnds(t *testing.T) { overEach(t, testHowAConnectionEnds) }
+
+func testHowAConnectionEnds(t *testing.T, over wire) {
 	for name, c := range map[string]struct {
-		end  func(*net.TCPConn)
+		end  func(*client)
 		want error
 	}{
-		"close": {func(c *net.TCPConn) { _ = c.Close() }, io.EOF},
-		"half":  {func(c *net.TCPConn) { _ = c.CloseWrite() }, io.EOF},
-		"reset": {func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() }, syscall.ECONNRESET},
+		"close": {func(c *client) { _ = c.Close() }, io.EOF},
+		"half":  {func(c *client) { _ = c.CloseWrite() }, io.EOF},
+		"reset": {func(c *client) { _ = c.SetLinger(0); _ = c.Close() }, syscall.ECONNRESET},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, Config{}, SocketOptions{}, nil)
+			s := over.serve(t, Config{}, SocketOptions{}, nil)
 			peer := s.dial(t)
 			e := within(t, "the session", s.sessions)
 			c.end(peer)
@@ -227,7 +255,11 @@ func TestHowAConnectionEnds(t *testing.T) {
 }
 
 func TestResetWhileHeldBackAndWhileBlocked(t *testing.T) {
-	s := serve(t, Config{Workers: 1}, SocketOptions{}, func(e *echo) {
+	overEach(t, testResetWhileHeldBackAndWhileBlocked)
+}
+
+func testResetWhileHeldBackAndWhileBlocked(t *testing.T, over wire) {
+	s := over.serve(t, Config{Workers: 1}, SocketOptions{}, func(e *echo) {
 		e.maxDue = 10
 		e.onBytes = func(e *echo, p []byte) { e.due = append(e.due, make([]byte, 64<<20)...) }
 	})
@@ -246,8 +278,12 @@ func TestResetWhileHeldBackAndWhileBlocked(t *testing.T) {
 }
 
 func TestFinishShutsDownAndReadsToTheEnd(t *testing.T) {
+	overEach(t, testFinishShutsDownAndReadsToTheEnd)
+}
+
+func testFinishShutsDownAndReadsToTheEnd(t *testing.T, over wire) {
 	var received atomic.Int64
-	s := serve(t, Config{}, SocketOptions{}, func(e *echo) {
+	s := over.serve(t, Config{}, SocketOptions{}, func(e *echo) {
 		e.onBytes = func(e *echo, p []byte) {
 			if e.writing {
 				e.due, e.writing = []byte("enough"), false
@@ -276,8 +312,10 @@ func TestFinishShutsDownAndReadsToTheEnd(t *testing.T) {
 }
 
 // TestLastQuestionIsAnswered has a peer ask and shut down its side at once.
-func TestLastQuestionIsAnswered(t *testing.T) {
-	s := serve(t, Config{}, SocketOptions{}, nil)
+func TestLastQuestionIsAnswered(t *testing.T) { overEach(t, testLastQuestionIsAnswered) }
+
+func testLastQuestionIsAnswered(t *testing.T, over wire) {
+	s := over.serve(t, Config{}, SocketOptions{}, nil)
 	for range 50 {
 		c := s.dial(t)
 		if _, err := c.Write([]byte("question")); err != nil {
@@ -306,8 +344,10 @@ func TestARoundOfTicksComesToEverybody(t *testing.T) {
 	}
 }
 
-func TestOverClosesWhenDrained(t *testing.T) {
-	s := serve(t, Config{}, SocketOptions{}, func(e *echo) {
+func TestOverClosesWhenDrained(t *testing.T) { overEach(t, testOverClosesWhenDrained) }
+
+func testOverClosesWhenDrained(t *testing.T, over wire) {
+	s := over.serve(t, Config{}, SocketOptions{}, func(e *echo) {
 		e.onBytes = func(e *echo, p []byte) { e.due, e.reading, e.writing = make([]byte, 5<<20), false, false }
 	})
 	c := s.dial(t)
@@ -323,9 +363,11 @@ func TestOverClosesWhenDrained(t *testing.T) {
 	}
 }
 
-func TestDetach(t *testing.T) {
+func TestDetach(t *testing.T) { overEach(t, testDetach) }
+
+func testDetach(t *testing.T, over wire) {
 	detached := make(chan net.Conn, 1)
-	s := serve(t, Config{}, SocketOptions{}, func(e *echo) {
+	s := over.serve(t, Config{}, SocketOptions{}, func(e *echo) {
 		e.onBytes = func(e *echo, p []byte) {
 			c, err := e.conn.Detach(append([]byte(nil), p...))
 			if err != nil {
@@ -451,7 +493,7 @@ func TestThoseWhoHangUpComeLast(t *testing.T) {
 		e.onBytes = func(*echo, []byte) { order <- "message" }
 		e.onClosed = func() { order <- "end" }
 	})
-	var conns []*net.TCPConn
+	var conns []*client
 	for range crowd + 1 {
 		conns = append(conns, s.dial(t))
 		within(t, "a connection", s.sessions)
@@ -551,10 +593,60 @@ func TestTicksReachEveryConnection(t *testing.T) {
 	}
 }
 
-func TestDrainTellsEverybodyAndWaits(t *testing.T) {
-	s := serve(t, Config{Workers: 2}, SocketOptions{}, nil)
+// TestTicksPassOverThoseOfWhomNothingIsDue until something happens to them.
+func TestTicksPassOverThoseOfWhomNothingIsDue(t *testing.T) {
+	var ticks atomic.Int64
+	s := serve(t, Config{Workers: 1}, SocketOptions{}, func(e *echo) { e.ticks, e.next = &ticks, time.Hour })
+	const conns = tickParts // so that a round comes to each once
+	var c *client
+	for range conns {
+		c = s.dial(t)
+		within(t, "the session", s.sessions)
+	}
+	w := s.pool.Workers()[0]
+	goBy := func(n int) { // rounds of ticks
+		done := make(chan bool)
+		w.Post(func() bool {
+			for range n * tickParts {
+				w.tickDue.Store(true)
+				w.tick()
+			}
+			close(done)
+			return false
+		})
+		within(t, "the ticks", done)
+	}
+	goBy(4 * maxRounds)
+	if n := ticks.Load(); n < 4*conns || n > 6*conns {
+		t.Errorf("%d visits in %d rounds", n, 4*maxRounds)
+	}
+	before := ticks.Load()
+	for range 3 {
+		write(t, c, "x")
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		goBy(2)
+	}
+	if n := ticks.Load() - before; n < 3 {
+		t.Errorf("%d visits after 3 events", n)
+	}
+	for _, last := range []struct {
+		next time.Duration
+		want uint8
+	}{{-time.Hour, 1}, {0, 1}, {1, 1}, {time.Second, 1}, {time.Second + 1, 2}, {7 * time.Second, 7}, {time.Hour, maxRounds}} {
+		if got := rounds(last.next); got != last.want {
+			t.Errorf("due in %s: %d rounds, want %d", last.next, got, last.want)
+		}
+	}
+}
+
+func TestDrainTellsEverybodyAndWaits(t *testing.T) { overEach(t, testDrainTellsEverybodyAndWaits) }
+
+func testDrainTellsEverybodyAndWaits(t *testing.T, over wire) {
+	s := over.serve(t, Config{Workers: 2}, SocketOptions{}, nil)
 	const conns = 300
-	var all []*net.TCPConn
+	var all []*client
 	for range conns {
 		all = append(all, s.dial(t))
 	}
@@ -574,8 +666,10 @@ func TestDrainTellsEverybodyAndWaits(t *testing.T) {
 	}
 }
 
-func TestDrainIsBounded(t *testing.T) {
-	s := serve(t, Config{Workers: 2}, SocketOptions{}, func(e *echo) { e.due = make([]byte, 64<<20) })
+func TestDrainIsBounded(t *testing.T) { overEach(t, testDrainIsBounded) }
+
+func testDrainIsBounded(t *testing.T, over wire) {
+	s := over.serve(t, Config{Workers: 2}, SocketOptions{}, func(e *echo) { e.due = make([]byte, 64<<20) })
 	s.dial(t) // never reads
 	e := within(t, "the session", s.sessions)
 	_ = s.listener.Close()

@@ -20,11 +20,17 @@ const (
 	clockEvery = 16 // questions whether the slice is over between two looks at the clock
 )
 
-// A tick comes every tickEvery and visits a part of the connections, so that
-// each is visited once in tickEvery * tickParts, a second.
+// A tick comes every tickEvery and goes over a part of the connections, so that a
+// round over all of them takes a second. A connection is visited when its count of
+// rounds is used up. The counts are bytes in a row: passing over a connection takes
+// a nanosecond, while a visit waits for memory.
 const (
 	tickEvery = 250 * time.Millisecond
 	tickParts = 4
+	roundTime = tickEvery * tickParts
+
+	maxRounds  = 8    // between two visits to a connection of which nothing can be due
+	passedOver = 4096 // connections in a row that are passed over between two looks at the clock
 )
 
 // A Worker owns a share of the connections. Its turn runs in the goroutine of
@@ -44,7 +50,9 @@ type Worker struct {
 	closed bool                  // guarded by mu; nothing is posted any more
 
 	buf      []byte                     // owned by the turn; what recv reads into
+	scratch  scratch                    // owned by the turn
 	conns    []*Conn                    // owned by the turn
+	due      []uint8                    // owned by the turn; in how many rounds to visit each of conns, 1 to maxRounds
 	ready    [places]queue[*Conn]       // owned by the turn; connections with events
 	tasks    [places]queue[func() bool] // owned by the turn
 	slice    slice                      // owned by the turn
@@ -63,7 +71,7 @@ const (
 	anew   place = iota
 	rest         // of a task that returned true: a large hall
 	again        // a connection that goes on and on
-	behind       // strangers, of whom there may be a crowd, and those that hung up
+	behind       // connections that are not established, or have hung up
 	places
 )
 
@@ -77,7 +85,7 @@ func (p place) part() time.Duration {
 
 // workerStats are counted by the worker and read by anyone.
 type workerStats struct {
-	conns, queue                atomic.Int64
+	conns, queue, held          atomic.Int64
 	turns, blocked              atomic.Uint64
 	bytesIn, bytesOut, accepted atomic.Uint64
 }
@@ -247,31 +255,41 @@ func (w *Worker) run(p place) {
 	}
 }
 
-// add makes a connection of fd and opens a session on it.
-func (w *Worker) add(fd int, open OpenFunc) {
-	c := &Conn{worker: w, fd: int32(fd), slot: int32(len(w.conns))}
+// add makes a connection of what has arrived and opens a session on it.
+func (w *Worker) add(a arrival) {
+	c := &Conn{worker: w, fd: int32(a.fd), slot: int32(len(w.conns))}
 	w.conns = append(w.conns, c)
-	c.session = open(w, c)
-	if err := w.poller.add(fd, c.notify); err != nil {
+	w.due = append(w.due, 1)
+	if a.transport != nil {
+		c.Through(a.transport)
+	}
+	c.session = a.open(w, c)
+	if err := w.poller.add(a.fd, c.notify); err != nil {
 		c.close(err)
 		return
 	}
 	if w.draining {
 		c.session.Shutdown()
 	}
+	if len(a.unread) > 0 {
+		c.session.Receive(a.unread)
+	}
 	c.Flush()
 }
 
-// remove takes c out of the list of connections. The last one takes its place,
-// and may so miss one round of ticks.
+// remove takes c out of the list of connections. The last connection moves into its
+// place, and so may miss a round of ticks.
 func (w *Worker) remove(c *Conn) {
 	last := len(w.conns) - 1
 	moved := w.conns[last]
 	w.conns[c.slot], moved.slot = moved, c.slot
 	w.conns[last] = nil
 	w.conns = w.conns[:last]
+	w.due[c.slot] = w.due[last]
+	w.due = w.due[:last]
 	if cap(w.conns) > maxIdleQueue && len(w.conns) < cap(w.conns)/4 {
 		w.conns = append(make([]*Conn, 0, 2*len(w.conns)), w.conns...)
+		w.due = append(make([]uint8, 0, 2*len(w.due)), w.due...)
 	}
 	w.stats.conns.Add(-1)
 	w.pool.gone()
@@ -295,7 +313,13 @@ func (s *scan) begin(conns int) {
 	s.left = s.size
 }
 
-// tick visits the connections whose turn it is, for at most a slice.
+// rounds returns in how many rounds to visit a connection of which nothing is due
+// for some time.
+func rounds(next time.Duration) uint8 {
+	return uint8(max(1, min((next+roundTime-1)/roundTime, maxRounds)))
+}
+
+// tick goes over the connections whose turn it is, for at most a slice.
 func (w *Worker) tick() {
 	if w.tickDue.Swap(false) && w.scan.left == 0 {
 		w.scan.begin(len(w.conns))
@@ -309,6 +333,14 @@ func (w *Worker) tick() {
 			w.scan.next = 0
 		}
 		w.scan.left--
+		if at := w.scan.next; w.due[at] > 1 {
+			w.due[at]--
+			w.scan.next++
+			if w.scan.next%passedOver == 0 && w.slice.spentNow() {
+				return
+			}
+			continue
+		}
 		c := w.conns[w.scan.next]
 		c.tick()
 		if w.scan.next < len(w.conns) && w.conns[w.scan.next] == c {
@@ -322,7 +354,7 @@ func (w *Worker) tick() {
 }
 
 // drain tells every session that the server ends, newest first, a slice at a
-// time. Those that come later are told as they come.
+// time. Sessions that open later are shut down as they open.
 func (w *Worker) drain() func() bool {
 	next := -1
 	return func() (more bool) {
@@ -330,10 +362,12 @@ func (w *Worker) drain() func() bool {
 			w.draining = true
 			next = len(w.conns)
 		}
-		// Each one told may have closed, and others meanwhile.
+		// Shutdown may have closed the connection, and others were closed since the
+		// last slice.
 		for next = min(next, len(w.conns)); next > 0; next = min(next, len(w.conns)) {
 			next--
 			c := w.conns[next]
+			c.soon()
 			c.session.Shutdown()
 			c.Flush()
 			if w.Spent() {

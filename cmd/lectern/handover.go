@@ -2,7 +2,9 @@ package main
 
 import (
 	"net"
+	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"lectern/hub"
@@ -14,17 +16,20 @@ import (
 // that one machine keeps nobody else from the API and from /health.
 const perAddress = 4
 
-// A handover is a net.Listener whose connections come out of the reactor:
-// those that turned out not to be WebSockets. It bounds how many of them there
-// are, from the hand-over to the close.
+// A handover is a net.Listener whose connections come out of the reactor: those
+// that turned out not to be WebSockets. It bounds how many of them there are, from
+// the hand-over until they are closed or given back. Those that wait for another
+// request make room for newcomers.
 type handover struct {
-	addr  net.Addr   // immutable
-	limit func() int // immutable; connections at once
-	hub   *hub.Hub   // immutable once served
+	addr   net.Addr         // immutable
+	limit  func() int       // immutable; connections at once
+	hub    *hub.Hub         // immutable once served
+	reopen netpoll.OpenFunc // immutable once served; for what goes back to the reactor
 
 	mu      sync.Mutex
 	open    int                // guarded by mu; connections that were taken and are not closed
 	from    map[netip.Addr]int // guarded by mu; of them, by address
+	idle    []*httpConn        // guarded by mu; of them, those between two requests, longest first
 	waiting []net.Conn         // guarded by mu; for Accept, oldest first
 	closed  bool               // guarded by mu
 	wake    chan struct{}      // immutable; holds one when something is waiting, closed by Close
@@ -40,6 +45,12 @@ var (
 	errHTTPMany = &hub.PlainRefusal{Cause: "http_address", Message: "too many plain HTTP requests from this address are under way; try again"}
 )
 
+// A detacher is a connection that can leave the reactor. net/http gets it as the
+// net.Conn that a [netpoll.Detached] is, whatever its bytes go through.
+type detacher interface {
+	Detach(unread []byte) (*netpoll.Detached, error)
+}
+
 // take moves a connection from the reactor to the HTTP server. It is called by
 // the connection's worker, and does not block. After an error the connection is
 // where it was.
@@ -48,33 +59,97 @@ func (h *handover) take(conn hub.Conn, from netip.Addr, read []byte) error {
 	if err := h.enter(from); err != nil {
 		return err
 	}
-	c, err := conn.(*netpoll.Conn).Detach(read)
+	c, err := conn.(detacher).Detach(nil)
 	if err != nil {
 		h.leave(from)
 		return err
 	}
-	h.put(&httpConn{Conn: c, from: from, handover: h})
+	h.put(&httpConn{Conn: c, from: from, handover: h, in: read})
 	return nil
 }
 
-// enter takes a place for a connection, if there is one for its address.
+// An attacher is a connection that can go back to the reactor.
+type attacher interface {
+	Attach(unread []byte, open netpoll.OpenFunc) error
+}
+
+// giveBack moves a connection back to the reactor, to a session that receives what
+// was read first. It closes what cannot go back.
+func (h *handover) giveBack(conn net.Conn, read []byte) error {
+	if back, ok := conn.(attacher); ok && back.Attach(read, h.reopen) == nil {
+		return nil
+	}
+	return conn.Close()
+}
+
+// enter takes a place for a connection, if there is one for its address, or one can
+// be had from a connection that is idle.
 func (h *handover) enter(from netip.Addr) error {
 	limit := h.limit()
+	for {
+		idle, err := h.tryEnter(from, limit)
+		if idle == nil {
+			return err
+		}
+		_ = idle.Close()
+	}
+}
+
+// tryEnter takes a place for a connection. Otherwise it returns why there is none,
+// and the connection that was idle for longest of those that could make room.
+func (h *handover) tryEnter(from netip.Addr, limit int) (idle *httpConn, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch {
-	case h.open >= limit:
-		return errHTTPFull
-	case h.from[from] >= max(1, limit/perAddress):
-		return errHTTPMany
+	many := h.from[from] >= max(1, limit/perAddress)
+	if full := h.open >= limit; full || many {
+		err = errHTTPMany
+		if full {
+			err = errHTTPFull
+		}
+		at := slices.IndexFunc(h.idle, func(c *httpConn) bool { return !many || c.from == from })
+		if at < 0 {
+			return nil, err
+		}
+		idle = h.idle[at]
+		h.idle = slices.Delete(h.idle, at, at+1)
+		return idle, err
 	}
 	h.open++
 	h.from[from]++
 	h.hub.Budget().Add(budget.HTTP, httpConnBytes)
-	return nil
+	return nil, nil
 }
 
-// leave gives the place back.
+// track is the server's ConnState hook: it notes which connections are idle.
+func (h *handover) track(conn net.Conn, state http.ConnState) {
+	c, ok := conn.(*httpConn)
+	if !ok || state != http.StateIdle && state != http.StateActive {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.forget(c)
+	if state == http.StateIdle && !c.hasBegun() && !c.isClosed() {
+		h.idle = append(h.idle, c)
+	}
+}
+
+// forget takes a connection off the idle ones. The caller holds mu.
+func (h *handover) forget(c *httpConn) {
+	if at := slices.Index(h.idle, c); at >= 0 {
+		h.idle = slices.Delete(h.idle, at, at+1)
+	}
+}
+
+// gone gives back the place of a connection that is closed or leaves.
+func (h *handover) gone(c *httpConn) {
+	h.mu.Lock()
+	h.forget(c)
+	h.mu.Unlock()
+	h.leave(c.from)
+}
+
+// leave gives a place back.
 func (h *handover) leave(from netip.Addr) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -86,7 +86,7 @@ func newRelay(s *config.Settings, w io.Writer) (*relay, error) {
 
 	site := r.newSite()
 	r.web = httpapi.NewServer(site.Public(), log)
-	r.web.SetKeepAlivesEnabled(false) // a proxy's next request on it could be an upgrade
+	r.web.ConnState = r.plain.track
 	if r.adminOn != nil {
 		r.admin = httpapi.NewAdminServer(r.adminHandler(site), log)
 	}
@@ -177,11 +177,11 @@ func (r *relay) run(ctx context.Context) error {
 	}
 	r.data.run()
 	workers := indexed(r.pool.Workers())
-	serve("relay", func() error {
-		return r.pool.Serve(r.listener, func(w *netpoll.Worker, c *netpoll.Conn) netpoll.Session {
-			return r.hub.NewSession(workers[w], c)
-		})
-	})
+	open := func(w *netpoll.Worker, c *netpoll.Conn) netpoll.Session {
+		return r.hub.NewSession(workers[w], c)
+	}
+	r.plain.reopen = open
+	serve("relay", func() error { return r.pool.Serve(r.listener, open) })
 	serve("http", func() error { return r.web.Serve(r.plain) })
 	if r.admin != nil {
 		serve("admin", func() error { return r.admin.Serve(r.adminOn) })

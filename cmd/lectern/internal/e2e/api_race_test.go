@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -69,62 +68,6 @@ func TestDeleteDuringBroadcasts(t *testing.T) {
 			t.Errorf("closed with %d", got)
 		}
 	}
-}
-
-// TestProxyReusesTheConnection sends further requests on a connection whose first one
-// was answered. The relay serves none of them, and no upgrade above all.
-func TestProxyReusesTheConnection(t *testing.T) {
-	t.Parallel()
-	b := startAPI(t)
-	authorized := "Host: " + b.addr + "\r\nAuthorization: Bearer " + apitest.Key + "\r\nConnection: keep-alive\r\n"
-	first := "GET /v1/api/rooms HTTP/1.1\r\n" + authorized + "\r\n"
-	create := "POST /v1/api/rooms HTTP/1.1\r\n" + authorized + "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-	upgrade := "GET / HTTP/1.1\r\nHost: " + b.addr + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-	for name, c := range map[string]struct {
-		sent  []string
-		rooms int // of them made
-	}{
-		"another":          {[]string{first + create}, 0},
-		"upgrade":          {[]string{first + upgrade}, 0},
-		"after the answer": {[]string{first, create}, 0},
-		"body cut":         {[]string{create[:len(create)-1], create[len(create)-1:] + create}, 1},
-		"byte by byte":     {strings.Split(create, ""), 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			before := len(listed(t, b).Rooms)
-			conn, err := net.Dial("tcp", b.addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-			for _, part := range c.sent {
-				_, _ = io.WriteString(conn, part) // the relay may have closed it
-				time.Sleep(time.Millisecond)
-			}
-			all := bufio.NewReader(conn)
-			response, err := http.ReadResponse(all, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if a := apitest.Read(t, response); a.Status > 201 || !response.Close {
-				t.Errorf("answered %s, close %t", a, response.Close)
-			}
-			if rest, _ := io.ReadAll(all); len(rest) > 0 {
-				t.Errorf("a second answer came: %s", rest)
-			}
-			if n := len(listed(t, b).Rooms) - before; n != c.rooms {
-				t.Errorf("%d rooms were made, want %d", n, c.rooms)
-			}
-		})
-	}
-}
-
-func listed(t *testing.T, b *apiBinary) (page roomPage) {
-	t.Helper()
-	b.ask("GET", "/v1/api/rooms", "").Want(t, 200).Into(t, &page)
-	return page
 }
 
 // TestLargeBodyIsRefusedWithAnAnswer: a client that sends too much gets an answer

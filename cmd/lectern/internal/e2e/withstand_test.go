@@ -154,8 +154,15 @@ func TestAHundredThousandComeAndGo(t *testing.T) {
 			reset(c)
 		},
 		func(c net.Conn) {
-			_, _ = io.WriteString(c, "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+			_, _ = io.WriteString(c, "GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 			_, _ = io.Copy(io.Discard, c)
+			reset(c)
+		},
+		func(c net.Conn) { // kept, and upgraded
+			_, _ = io.WriteString(c, "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+			_ = readHead(c)
+			_, _ = io.WriteString(c, upgradeRequest("/")+string(joinMessage))
+			_ = readHead(c)
 			reset(c)
 		},
 	}
@@ -360,7 +367,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\n") // who says nothing would make room
 		idle = append(idle, c)
 	}
-	const told = "there are all the connections that may be"
+	told := netpoll.ErrFull.Error()
 	eventually(t, "the relay says that it accepts no more", func() bool { return strings.Contains(b.logged(), told) })
 	if open := b.descriptors(); open > 120-30 {
 		t.Errorf("%d descriptors are open", open)

@@ -4,7 +4,9 @@
 package httpapi
 
 import (
+	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"path"
 	"strings"
@@ -18,8 +20,8 @@ const (
 	headerTimeout  = 5 * time.Second
 	requestTimeout = 15 * time.Second // for the head and the body
 	lingerTimeout  = time.Second      // for the rest of a body that was answered before it came
-	idleTimeout    = 30 * time.Second
-	maxHeaders     = 64 << 10 // bytes; the largest --max-head; the relay has checked the head before
+	idleTimeout    = 30 * time.Second // between two requests
+	maxHeaders     = 64 << 10         // bytes; the largest --max-head; the relay has checked the head before
 )
 
 // NewServer returns a server with the timeouts of the relay's own port.
@@ -29,11 +31,27 @@ func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       requestTimeout,
 		IdleTimeout:       idleTimeout,
+		ConnContext:       withConn,
 		MaxHeaderBytes:    maxHeaders,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 
 		DisableGeneralOptionsHandler: true, // it would answer OPTIONS * itself
 	}
+}
+
+// connKey is the key of a request's context for its connection.
+type connKey struct{}
+
+// withConn is a server's ConnContext.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// keepsConn reports whether another request may follow on the connection. A
+// connection that has a method Keeps decides; net/http would not know.
+func keepsConn(request *http.Request) bool {
+	c, ok := request.Context().Value(connKey{}).(interface{ Keeps() bool })
+	return !ok || c.Keeps()
 }
 
 // A route is a method and a path with a handler.
@@ -101,6 +119,9 @@ func (s *Site) Public() http.Handler {
 			notFound(w, request)
 			return
 		}
+		if !keepsConn(request) {
+			w.Header().Set("Connection", "close")
+		}
 		mux.ServeHTTP(w, request)
 		c := http.NewResponseController(w)                   // a recorder has no deadlines
 		_ = c.SetReadDeadline(time.Now().Add(lingerTimeout)) // net/http goes on to read a refused body
@@ -114,22 +135,26 @@ func (s *Site) routes() []route { return append(s.health(), s.api.routes()...) }
 const webSocketMethods = "GET, HEAD, OPTIONS"
 
 // otherwise answers requests for paths without a route, among them those of
-// WebSockets.
+// WebSockets. There an answer ends the connection, because the client expects
+// something else.
 func (s *Site) otherwise(w http.ResponseWriter, request *http.Request) {
-	switch {
-	case !s.Hub.IsWebSocketPath(request.URL.Path):
+	if !s.Hub.IsWebSocketPath(request.URL.Path) {
 		notFound(w, request)
-	case request.Method == http.MethodOptions:
+		return
+	}
+	w.Header().Set("Connection", "close")
+	switch request.Method {
+	case http.MethodOptions:
 		preflight(w, request, webSocketMethods)
-	case request.Method != http.MethodGet && request.Method != http.MethodHead:
-		w.Header().Set("Allow", webSocketMethods)
-		answer(w, http.StatusMethodNotAllowed, "only "+webSocketMethods+" are allowed here", nil)
-	default:
+	case http.MethodGet, http.MethodHead:
 		// RFC 9110 15.5.22: the answer names the protocol to upgrade to. The
 		// connection adds Connection: Upgrade.
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Sec-WebSocket-Version", "13")
 		answer(w, http.StatusUpgradeRequired, "this is a WebSocket's path: connect with ws:// or wss://", nil)
+	default:
+		w.Header().Set("Allow", webSocketMethods)
+		answer(w, http.StatusMethodNotAllowed, "only "+webSocketMethods+" are allowed here", nil)
 	}
 }
 
