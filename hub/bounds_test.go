@@ -360,7 +360,7 @@ func TestHistoriesAreEncodedInTurns(t *testing.T) {
 	r := newTestRelay(t, 8, Config{})
 	running := 0
 	var begun []func()
-	r.hub.aside = func(f func()) {
+	r.hub.background = func(f func()) {
 		running++
 		begun = append(begun, f)
 	}

@@ -6,23 +6,23 @@ import (
 	"lectern/hub/broadcast"
 )
 
-// changes are the rooms that a store has still to look at. A hub without a store
-// has none.
+// changes are the rooms that the store has not yet looked at since they
+// changed.
 type changes struct {
 	mu    sync.Mutex
-	rooms []*Room // guarded by mu; each once, with its mark set
+	rooms []*Room // guarded by mu; each room once, with its marked set
 }
 
-// Persist has the hub note from now on which rooms change, and leave them open
-// when it drains. Viewers' tokens are made with the key. It must be called
-// before anything is served.
+// Persist has the hub record which rooms change, keep rooms open when it shuts
+// down, and sign viewers' tokens with the key. It must be called before
+// anything is served.
 func (h *Hub) Persist(key [32]byte) {
 	h.key = key
 	h.changes = new(changes)
 }
 
-// Changed returns the rooms that have changed since the last call: those that
-// are new, and those that were closed, too. It may be called from anywhere.
+// Changed returns the rooms that have changed since the previous call,
+// including new rooms and closed ones. It may be called from any goroutine.
 func (h *Hub) Changed() []*Room {
 	c := h.changes
 	c.mu.Lock()
@@ -30,13 +30,14 @@ func (h *Hub) Changed() []*Room {
 	c.rooms = nil
 	c.mu.Unlock()
 	for _, r := range rooms {
-		r.marked.Store(false) // before anybody looks at it: what changes now marks it again
+		r.marked.Store(false) // clear it before the caller looks: a later change marks the room again
 	}
 	return rooms
 }
 
 // changed marks the room for the store. It is called after each change that
-// outlives the relay. The second broadcast of an interval costs one load.
+// must survive the relay. Marking a room that is already marked costs one
+// atomic load.
 func (r *Room) changed() {
 	c := r.hub.changes
 	if c == nil || r.marked.Load() || !r.marked.CompareAndSwap(false, true) {
@@ -48,9 +49,9 @@ func (r *Room) changed() {
 }
 
 // End returns the place after the room's last broadcast. It may be called from
-// anywhere.
+// any goroutine.
 func (r *Room) End() broadcast.Cursor { return r.log.End() }
 
-// stays reports whether the room outlives the relay, which is about to end:
-// then nothing closes it but the host or the API.
+// stays reports whether the relay is shutting down and a store keeps the room.
+// Then only its host or the API may close it.
 func (r *Room) stays() bool { return r.hub.changes != nil && r.hub.draining.Load() }

@@ -189,7 +189,7 @@ func TestWhatIsCommonWithoutTheRest(t *testing.T) {
 // TestSameState changes one field after the other.
 func TestSameState(t *testing.T) {
 	changes := map[string]any{
-		"Older": []Past{{"e", 1}}, "Created": time.Unix(1, 0), "Secret": secret{1}, "Token": secret{1}, "Granted": secret{1},
+		"Older": []Past{{"e", 1}}, "Created": time.Unix(1, 0), "Secret": secretHash{1}, "Token": secretHash{1}, "Granted": secretHash{1},
 		"Void": [][2]uint32{{1, 1}}, "VoidIDs": []uint32{1},
 		"Code": "c", "Birth": "b", "Epoch": "e", "Name": "n", "MaxViewers": 1, "Roster": true, "RelayTells": true, "Skips": true, "Hosted": true,
 	}
