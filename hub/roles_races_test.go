@@ -20,7 +20,7 @@ type racer struct {
 	closing bool // has heard closed, as a viewer or because its place is taken
 }
 
-// A race is one room and those who do things to it at once.
+// A race is one room and the clients that act on it at the same time.
 type race struct {
 	t      *rapid.T
 	r      *testRelay
@@ -55,7 +55,7 @@ func TestRacesLeaveTheRoomWhole(t *testing.T) {
 				c.says(rapid.SampledFrom(c.racers).Draw(t, "who"), text(t))
 			}
 		}
-		host1 := func(text func(t *rapid.T) string) func(*rapid.T) { // or who thinks so
+		host1 := func(text func(t *rapid.T) string) func(*rapid.T) { // or a former host
 			return func(t *rapid.T) {
 				for _, p := range c.racers {
 					if p.session.has(flagHost) && rapid.Bool().Draw(t, "this one") {

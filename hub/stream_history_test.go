@@ -19,13 +19,13 @@ type tale struct {
 	answer        int // the host's, -1 for the record
 	covers, place int
 	at            time.Time
-	numbered      *broadcast.Log // that there was then; who reads a newer one goes on at the next broadcast
+	numbered      *broadcast.Log // of that time; a viewer of a newer Log continues at the next broadcast
 }
 
 // An answer is a history that the host has said.
 type answer struct {
 	text string
-	told int // its tale, -1 if nobody waited for it
+	told int // index in tales, -1 if no viewer waited for it
 }
 
 // A question is a viewer's for the history, and what there was when it asked.

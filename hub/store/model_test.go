@@ -17,7 +17,7 @@ import (
 // A modelRoom is what is known of a room, whatever the store does.
 type modelRoom struct {
 	said    []int // what was broadcast, number by number
-	least   int   // so many are on disk, at least; -1 if even the room need not be
+	least   int   // at least this many broadcasts are on disk; -1 if even the room need not be
 	deleted bool  // since the last time that all was written
 	epochs  []string
 }
