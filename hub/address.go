@@ -5,28 +5,28 @@ import (
 	"sync"
 )
 
-// addresses is the table of the clients' addresses, or networks of IPv6
-// customers (/64), that something refers to: WebSocket connections and the rooms
-// that they created. So it has as many entries as there are connections and rooms
-// at most. Sessions and rooms refer to an entry by its index, from 1; 0 is nobody's.
-// Its zero value is ready. Its methods may be called from anywhere.
+// addresses is the table of the client addresses, or /64 networks of IPv6, that
+// a WebSocket connection or a room refers to. It never has more entries than
+// there are connections and rooms. Sessions and rooms refer to an entry by its
+// index, from 1; index 0 stands for no address. The zero value is ready to use.
+// Methods may be called from any goroutine.
 type addresses struct {
 	mu      sync.Mutex
 	index   map[netip.Prefix]uint32 // guarded by mu
-	entries []address               // guarded by mu; the first is for nobody
-	free    []uint32                // guarded by mu; indexes that may be given again
+	entries []address               // guarded by mu; entries[0] is unused
+	free    []uint32                // guarded by mu; indexes of unused entries
 }
 
-// An address is what one client, or those behind one address, take of the relay.
+// An address counts what the clients behind one address use of the relay.
 type address struct {
-	from        netip.Addr // as it first came
+	from        netip.Addr // the first address seen in the network
 	customer    netip.Prefix
 	connections int32
 	rooms       int32
 }
 
-// connect counts a connection from an address, and returns its index and how many
-// connections there are now. An address that is not known is nobody's.
+// connect counts a connection from an address, and returns the address's index
+// and number of connections. An invalid address is not counted and has index 0.
 func (a *addresses) connect(from netip.Addr) (at uint32, connections int) {
 	if !from.IsValid() {
 		return 0, 0
@@ -43,7 +43,8 @@ func (a *addresses) connect(from netip.Addr) (at uint32, connections int) {
 	return at, int(a.entries[at].connections)
 }
 
-// newLocked returns an index for a network that has none.
+// newLocked allocates an entry for a network that has none, and returns its
+// index.
 func (a *addresses) newLocked(network netip.Prefix) (at uint32) {
 	if a.index == nil {
 		a.index, a.entries = make(map[netip.Prefix]uint32), make([]address, 1)
@@ -58,11 +59,11 @@ func (a *addresses) newLocked(network netip.Prefix) (at uint32) {
 	return at
 }
 
-// disconnect counts one connection less.
+// disconnect counts the end of a connection.
 func (a *addresses) disconnect(at uint32) { a.change(at, func(e *address) { e.connections-- }) }
 
-// openRoom counts a room, unless there are as many from this address as there may
-// be, and reports whether it did.
+// openRoom counts a room for an address. It returns false, and counts nothing,
+// if the address has as many rooms as limit.
 func (a *addresses) openRoom(at uint32, limit int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -76,11 +77,11 @@ func (a *addresses) openRoom(at uint32, limit int) bool {
 	return true
 }
 
-// closeRoom counts one room less.
+// closeRoom counts the end of a room.
 func (a *addresses) closeRoom(at uint32) { a.change(at, func(e *address) { e.rooms-- }) }
 
-// change makes a change to an entry, and forgets it when nothing refers to it any
-// more. The memory of a crowd is given back when everybody has gone.
+// change applies f to an entry, and frees the entry when nothing refers to it
+// any more. The table's memory is freed with its last entry.
 func (a *addresses) change(at uint32, f func(e *address)) {
 	if at == 0 {
 		return
@@ -100,7 +101,7 @@ func (a *addresses) change(at uint32, f func(e *address)) {
 	}
 }
 
-// of returns the address with an index, the zero one for 0.
+// of returns the address with an index, the zero Addr for 0.
 func (a *addresses) of(at uint32) netip.Addr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -110,17 +111,17 @@ func (a *addresses) of(at uint32) netip.Addr {
 	return a.entries[at].from
 }
 
-// address returns the client's address: the one that a trusted proxy told, else
-// the peer's. Of several of one IPv6 customer (/64) it may be another one's.
+// address returns the client's address: as a trusted proxy reports it, else the
+// peer's. It may be another address of the same IPv6 /64.
 func (s *Session) address() netip.Addr {
 	if s.from == 0 {
-		return s.conn.Peer().Unmap() // it is not counted yet
+		return s.conn.Peer().Unmap() // the handshake is not complete
 	}
 	return s.shard.hub.addresses.of(s.from)
 }
 
-// enterAddress counts the session for its address, and reports what is wrong if there
-// are too many of them.
+// enterAddress counts the session for its address. It returns a Refusal if the
+// address has too many connections.
 func (s *Session) enterAddress(forwardedFor string) *Refusal {
 	h := s.shard.hub
 	c := h.Config()

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// left fails unless the table of addresses has so many entries.
+// left fails unless the table of addresses has this many entries.
 func (a *addresses) left(t *testing.T, want int) {
 	t.Helper()
 	a.mu.Lock()
@@ -39,7 +39,7 @@ func TestRoomsOfOneAddressOnePast(t *testing.T) {
 			t.Errorf("%d refusals are counted", n)
 		}
 		r.visitor("2001:db8:0:2::7").gets("created", `{"type":"create"}`)
-		for range 3 { // whoever has the API's key may make more
+		for range 3 { // the API's rooms do not count
 			if _, _, err := r.hub.CreateRoom(RoomOptions{}); err != nil {
 				t.Fatal(err)
 			}
@@ -105,8 +105,8 @@ func cutHead(wire []byte) (head string, rest []byte, found bool) {
 	return before, []byte(after), found
 }
 
-// TestTheTableOfAddressesIsAsLargeAsItsUse: an entry lives while a connection or a
-// room refers to it.
+// TestTheTableOfAddressesIsAsLargeAsItsUse checks that an entry lives as long
+// as a connection or a room refers to it.
 func TestTheTableOfAddressesIsAsLargeAsItsUse(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
 	r.hub.addresses.left(t, 0)
@@ -162,7 +162,8 @@ func TestRoomsThatNobodyJoinedWaitShortly(t *testing.T) {
 		open(1)
 		r.sleep(time.Millisecond)
 		open(0)
-		// Once somebody has joined, or who has the API's key made it, it waits longer.
+		// A room that a viewer has joined, or that the API created, waits
+		// longer.
 		host, room = r.opens(0, "")
 		v, _ := r.enters(0, room.Code, "")
 		v.reset()
@@ -182,8 +183,8 @@ func TestRoomsThatNobodyJoinedWaitShortly(t *testing.T) {
 	})
 }
 
-// TestNobodyFillsTheRelayWithRooms is the attack that filled all 10,000 rooms
-// from one address, each left at once.
+// TestNobodyFillsTheRelayWithRooms creates rooms from one address and leaves
+// each at once. That attack once filled all 10,000 rooms.
 func TestNobodyFillsTheRelayWithRooms(t *testing.T) {
 	r := newTestRelay(t, 1, Config{ViewerRate: 1 << 30})
 	opened := 0

@@ -2,25 +2,25 @@ package hub
 
 import "sync/atomic"
 
-// The statuses of HTTP answers that are counted.
+// The range of the HTTP statuses that are counted.
 const (
 	minStatus = 100
 	maxStatus = 599
 )
 
-// answers counts HTTP answers by their status.
+// answers counts HTTP responses by status. Each count is atomic.
 type answers [maxStatus - minStatus + 1]atomic.Uint64
 
-// Answered counts an HTTP answer of the relay's own port, 101 included. A status
-// outside 100 to 599 is not counted.
+// Answered counts an HTTP response of the relay's own port, including 101. A
+// status outside 100 to 599 is not counted.
 func (h *Hub) Answered(status int) {
 	if status >= minStatus && status <= maxStatus {
 		h.answers[status-minStatus].Add(1)
 	}
 }
 
-// Answers returns how many HTTP answers there were since the start, by status.
-// Statuses that were never answered are left out.
+// Answers returns the number of HTTP responses since the hub was created, by
+// status. Statuses that never occurred are left out.
 func (h *Hub) Answers() map[int]uint64 {
 	counts := make(map[int]uint64)
 	for i := range h.answers {
@@ -31,7 +31,7 @@ func (h *Hub) Answers() map[int]uint64 {
 	return counts
 }
 
-// statusOf returns the status of an HTTP/1.1 answer that begins with these
+// statusOf returns the status of an HTTP/1.1 response that begins with these
 // bytes, 0 if it has none.
 func statusOf(answer []byte) (status int) {
 	const before = len("HTTP/1.1 ")

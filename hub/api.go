@@ -11,10 +11,10 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// The registry from outside: what an HTTP API, or a program that embeds the hub,
-// may do. It may be called from anywhere.
+// The methods in this file are for an HTTP API, or for a program that embeds
+// the hub. They may be called from any goroutine.
 
-// Errors of the methods below.
+// Errors that the methods below return.
 var (
 	ErrRoomNotFound  = errors.New("there is no open room with this code")
 	ErrTooManyRooms  = errors.New("the relay has all the rooms it may have")
@@ -23,36 +23,38 @@ var (
 	ErrMessageTooBig = errors.New("the message is over the limit for hosts")
 )
 
-// RoomOptions are what whoever makes a room may choose. The zero value works.
+// RoomOptions are the choices of whoever creates a room. The zero value works.
 type RoomOptions struct {
 	Name       string // at most Config.MaxName characters
-	Secret     string // that joiners must give; none if empty
+	Secret     string // viewers must give it to join; empty for none
 	MaxViewers int    // default and at most Config.MaxViewers
-	Roster     bool   // viewers may list each other
-	History    string // who keeps it: "relay", the default, or "host"
+	Roster     bool   // viewers may list the other viewers
+	History    string // who keeps the history: "relay", the default, or "host"
 	Slow       string // what happens to viewers that are too slow: "close", the default, or "skip"
 }
 
-// A FieldError is an option that cannot be.
+// A FieldError reports an option with an invalid value.
 type FieldError struct{ Field, Problem string }
 
-// Error names the field.
+// Error returns the field and what it must be.
 func (e *FieldError) Error() string { return e.Field + " must be " + e.Problem }
 
-// RoomInfo is what may be told of a room.
+// RoomInfo describes a room to the outside. It holds no secrets.
 type RoomInfo struct {
 	Code       string    `json:"code"`
 	Name       string    `json:"name"`
 	Viewers    int       `json:"viewers"`
 	MaxViewers int       `json:"max_viewers"`
-	Host       bool      `json:"host"` // one is there
+	Host       bool      `json:"host"` // the host is connected
 	Created    time.Time `json:"created"`
 	Seq        uint64    `json:"seq"`   // number of the last broadcast
-	Bytes      int64     `json:"bytes"` // held by the room's Log
+	Bytes      int64     `json:"bytes"` // held by the room's Logs
 }
 
-// CreateRoom makes a room that waits for its host: the first to resume it with
-// the token. If none comes in Config.RoomIdle it is closed.
+// CreateRoom creates a room without a host and returns its host's token. The
+// first session that resumes the room with the token becomes the host. The room
+// closes if no host comes within Config.RoomIdle. The error is ErrShuttingDown,
+// ErrTooManyRooms or a *FieldError.
 func (h *Hub) CreateRoom(o RoomOptions) (info RoomInfo, token string, err error) {
 	c := h.Config()
 	if h.Draining() {
@@ -84,7 +86,7 @@ func (h *Hub) CreateRoom(o RoomOptions) (info RoomInfo, token string, err error)
 	return r.info(), hostToken.String(), nil
 }
 
-// rulesOf returns the options as a room has them.
+// rulesOf converts options to the form that a room keeps.
 func rulesOf(o RoomOptions) roomRules {
 	rules := roomRules{
 		name: o.Name, maxViewers: o.MaxViewers, roster: o.Roster,
@@ -96,10 +98,11 @@ func rulesOf(o RoomOptions) roomRules {
 	return rules
 }
 
-// defaultRecord returns the encoding of the record of rooms that no client opens.
+// defaultRecord returns the encoding of the record in rooms that no client
+// created.
 func (h *Hub) defaultRecord() encoding { return 0 }
 
-// info returns what may be told of the room.
+// info describes the room to the outside.
 func (r *Room) info() RoomInfo {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -110,7 +113,8 @@ func (r *Room) info() RoomInfo {
 	}
 }
 
-// room finds a room by its code as text. It may wait for one that sleeps.
+// room looks up a room by its code as text, nil if there is none. It may block
+// for up to maxWake while the room is read from disk.
 func (h *Hub) room(text string) *Room {
 	c, ok := parseCode(text)
 	if !ok {
@@ -120,7 +124,7 @@ func (h *Hub) room(text string) *Room {
 	return h.lookup(c)
 }
 
-// Room returns what may be told of one room, and whether it is there.
+// Room describes the room with this code, and reports whether it exists.
 func (h *Hub) Room(code string) (RoomInfo, bool) {
 	r := h.room(code)
 	if r == nil {
@@ -129,9 +133,9 @@ func (h *Hub) Room(code string) (RoomInfo, bool) {
 	return r.info(), true
 }
 
-// Rooms returns up to limit rooms with codes beyond after, in the order of
-// their codes, and the code to go on after, empty if those were the last. What is
-// no code comes before all of them.
+// Rooms returns up to limit rooms, in the order of their codes, starting behind
+// the code after. It returns the code to continue with, which is empty on the
+// last page. If after is not a code, the list starts at the beginning.
 func (h *Hub) Rooms(after string, limit int) (page []RoomInfo, next string) {
 	beyond, ok := parseCode(after)
 	if !ok {
@@ -139,7 +143,7 @@ func (h *Hub) Rooms(after string, limit int) (page []RoomInfo, next string) {
 	}
 	type listed struct {
 		code code
-		room *Room // nil while it sleeps
+		room *Room // nil while it sleeps, see sleeping.go
 	}
 	h.mu.RLock()
 	all := make([]listed, 0, len(h.rooms)+len(h.sleeping))
@@ -178,14 +182,15 @@ func (h *Hub) Rooms(after string, limit int) (page []RoomInfo, next string) {
 	return page, next
 }
 
-// DeleteRoom closes a room, and reports whether it was there.
+// DeleteRoom closes the room with this code, and reports whether it existed.
 func (h *Hub) DeleteRoom(code string) bool {
 	r := h.room(code)
 	return r != nil && r.close(ReasonDeleted)
 }
 
-// Publish relays a message of the room's own dialect to its viewers and its host, and
-// returns the broadcast's number. A hub that drains answers ErrShuttingDown.
+// Publish sends a message in the room's dialect to its viewers and its host,
+// and returns the broadcast's number. The error is ErrRoomNotFound,
+// ErrMessageTooBig, ErrHostSpeaks, or ErrShuttingDown once Drain was called.
 func (h *Hub) Publish(code string, op ws.OpCode, message []byte) (seq uint64, err error) {
 	r := h.room(code)
 	if r == nil {
@@ -202,7 +207,7 @@ func (h *Hub) Publish(code string, op ws.OpCode, message []byte) (seq uint64, er
 	case r.closed:
 		r.mu.Unlock()
 		return 0, ErrRoomNotFound
-	case h.draining.Load(): // what is kept of the room may have been written for the last time
+	case h.draining.Load(): // the store may have saved the room for the last time
 		r.mu.Unlock()
 		return 0, ErrShuttingDown
 	}
@@ -218,12 +223,12 @@ func (h *Hub) Publish(code string, op ws.OpCode, message []byte) (seq uint64, er
 	return seq, nil
 }
 
-// WrongKey counts a wrong key of an HTTP API, given by a client at the
-// address.
+// WrongKey counts a wrong key of an HTTP API that a client at this address
+// sent.
 func (h *Hub) WrongKey(from netip.Addr) { h.attempts.wrongProof(keysOf(from), h.uptime()) }
 
-// TooManyWrongKeys reports whether an address has given as many wrong keys as it
-// may: 20, and then one more each 3 s.
+// TooManyWrongKeys reports whether this address has used up its wrong keys: 20,
+// and then one more every 3 s.
 func (h *Hub) TooManyWrongKeys(from netip.Addr) bool {
 	return h.attempts.tooManyProofs(keysOf(from), h.uptime())
 }

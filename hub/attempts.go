@@ -8,39 +8,42 @@ import (
 	"time"
 )
 
-// Limits of what may be guessed, in wrong ones a minute. A bucket of each holds
-// a minute's worth, and then leaks as many a minute.
+// Limits on wrong guesses, per minute. A bucket holds a minute's worth of them
+// and then leaks at the limit's rate.
 const (
-	// maxWrongCodes is for one address or /64 of IPv6. Within it a wrong code has no
-	// consequence: 2,000 who join from one school and mistype now and then stay
-	// below. Wider networks of IPv6 may have more, because many customers share them.
+	// maxWrongCodes is the limit for one address, or one /64 of IPv6. Below it
+	// a wrong code has no consequence: 2,000 people who join from one school
+	// and sometimes mistype stay below. Wider networks of IPv6 have higher
+	// limits because many customers share them.
 	maxWrongCodes   = 500
 	maxWrongCodes48 = 1_000
 	maxWrongCodes32 = 20_000
 
-	// The same for codes of six hexadecimal digits (Config.HexCodes). Beyond it
-	// nobody gets in by a code alone.
+	// The same limits for codes of six hexadecimal digits (Config.HexCodes).
+	// Beyond them no client joins from the address by a code alone.
 	maxWrongHex   = 20
 	maxWrongHex48 = 40
 	maxWrongHex32 = 800
 
-	// maxWrongProofs is for wrong secrets and tokens of one room from one address,
-	// and for wrong keys from one address.
+	// maxWrongProofs is the limit for wrong secrets and tokens of one room from
+	// one address, and for wrong keys from one address.
 	maxWrongProofs = 20
 
-	// maxWrongSecrets is for the wrong secrets of one room, wherever they come from.
-	// Beyond it the relay looks at no secret from an address that is beyond its own
-	// limit. People choose secrets that can be guessed, so this is low: 18,000 an hour
-	// find one of six random letters and digits once in 10^5 hours.
+	// maxWrongSecrets is the limit for wrong secrets of one room from all
+	// addresses. Beyond it the relay checks no secrets from addresses that are
+	// beyond their own limit. It is low because people choose secrets that can
+	// be guessed: with 18,000 guesses an hour, finding a secret of six random
+	// letters and digits takes some 10^5 hours.
 	maxWrongSecrets = 300
 
 	guessDepth = time.Minute
 )
 
-// maxSearched is how many wrong codes a second the relay looks at from all
-// addresses together that are beyond their limits. With 30,500 an hour from each
-// of 1,000 addresses within theirs, that is 74 million codes an hour, and finds
-// any of 100 rooms among 2^40 codes with a probability of 0.7 %.
+// maxSearched is how many wrong codes a second the relay looks at, in total,
+// from addresses that are beyond their limits. Together with 30,500 an hour
+// from each of 1,000 addresses within their limits, that is 74 million codes an
+// hour. They find one of 100 rooms among 2^40 codes with a probability of
+// 0.7 %.
 const (
 	maxSearched = 12_000
 	searchDepth = time.Second
@@ -50,16 +53,16 @@ const (
 // Kinds of keys in the sketches.
 const (
 	kindCode   = iota + 1 // wrong codes from a network
-	kindProof             // wrong secrets and tokens of a room from a network
-	kindSecret            // wrong secrets of a room from everywhere
-	kindKey               // wrong keys from a network
+	kindProof             // wrong secrets and tokens of a room from one customer
+	kindSecret            // wrong secrets of a room from all addresses
+	kindKey               // wrong keys from one customer
 )
 
-// attempts counts wrong guesses. Its zero value is ready, its memory has a
-// constant bound, and its methods may be called from anywhere. Times are since
-// the hub's start.
+// attempts counts wrong guesses in constant memory. The zero value is ready to
+// use. Methods may be called from any goroutine. Times are since the hub was
+// created.
 type attempts struct {
-	searched atomic.Int64 // a bucket; wrong codes of those beyond their limits; written under mu
+	searched atomic.Int64 // atomic, written under mu; a leaky bucket of wrong codes from addresses beyond their limits
 
 	mu     sync.Mutex
 	codes  sketch // guarded by mu
@@ -67,14 +70,14 @@ type attempts struct {
 	latest latest // guarded by mu
 }
 
-// A network is one that wrong codes are counted for, and its limit.
+// A network is a network that wrong codes count for, with its limit.
 type network struct {
 	prefix netip.Prefix
 	limit  int
 }
 
-// customer returns the network of one customer at an address: the address, or a
-// /64 of IPv6.
+// customer returns the network of one customer: the address itself, or its /64
+// if it is IPv6.
 func customer(from netip.Addr) netip.Prefix {
 	from = from.Unmap()
 	if from.Is6() {
@@ -83,8 +86,8 @@ func customer(from netip.Addr) netip.Prefix {
 	return within(from, from.BitLen())
 }
 
-// within returns the network of so many bits that an address is in, the zero one
-// for an address that is not known.
+// within returns the network of the given prefix length that contains the
+// address, the zero Prefix for an invalid address.
 func within(from netip.Addr, bits int) netip.Prefix {
 	prefix, err := from.WithZone("").Prefix(bits)
 	if err != nil {
@@ -93,8 +96,8 @@ func within(from netip.Addr, bits int) netip.Prefix {
 	return prefix
 }
 
-// networks are those that wrong codes from an address are counted for, the
-// narrowest first. Those with a limit of 0 are none.
+// networks are the networks that wrong codes from an address count for, the
+// narrowest first. An entry with a limit of 0 is unused.
 type networks [3]network
 
 func networksOf(from netip.Addr, hexadecimal bool) (all networks) {
@@ -109,11 +112,11 @@ func networksOf(from netip.Addr, hexadecimal bool) (all networks) {
 	return all
 }
 
-// drop is what a wrong code adds to the network's bucket.
+// drop returns what one wrong code adds to the network's bucket.
 func (n network) drop() time.Duration { return guessDepth / time.Duration(n.limit) }
 
-// placesLocked returns where wrong codes of the networks fall, whether one of them
-// has used up what it may, and for how long that lasts.
+// placesLocked returns the buckets of the networks, whether one of them is
+// full, and how long that lasts.
 func (a *attempts) placesLocked(all networks, now time.Duration) (at [3]sketchPlace, over bool, wait time.Duration) {
 	for i, n := range all {
 		if n.limit == 0 {
@@ -126,8 +129,8 @@ func (a *attempts) placesLocked(all networks, now time.Duration) (at [3]sketchPl
 	return at, over, wait
 }
 
-// over reports whether wrong codes from an address, not of six digits, are beyond
-// its limit.
+// over reports whether an address is beyond its limit of wrong codes of eight
+// characters.
 func (a *attempts) over(from netip.Addr, now time.Duration) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -135,14 +138,14 @@ func (a *attempts) over(from netip.Addr, now time.Duration) bool {
 	return over
 }
 
-// search reports whether the relay has looked at as many codes as it may of those
-// beyond their limits, and for how long that lasts.
+// search reports whether the relay has looked at maxSearched codes from
+// addresses beyond their limits, and how long that lasts.
 func (a *attempts) search(now time.Duration) (full bool, wait time.Duration) {
 	return leaky(a.searched.Load()).full(searchDrop, searchDepth, now)
 }
 
-// shut reports whether the relay looks at no code from an address for now, and
-// for how long that lasts.
+// shut reports whether the relay looks at no codes from an address for now, and
+// how long that lasts.
 func (a *attempts) shut(from netip.Addr, hexadecimal bool, now time.Duration) (yes bool, wait time.Duration) {
 	full, pause := a.search(now)
 	if !hexadecimal && !full {
@@ -151,7 +154,7 @@ func (a *attempts) shut(from netip.Addr, hexadecimal bool, now time.Duration) (y
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.codes.rows == nil {
-		return false, 0 // nobody has guessed yet
+		return false, 0 // nobody has sent a wrong code yet
 	}
 	_, over, wait := a.placesLocked(networksOf(from, hexadecimal), now)
 	if !hexadecimal {
@@ -160,8 +163,8 @@ func (a *attempts) shut(from netip.Addr, hexadecimal bool, now time.Duration) (y
 	return over, wait
 }
 
-// wrongCode counts a code that no room has, once a minute for each address. It
-// reports whether the address is beyond its limit.
+// wrongCode counts a code that no room has. The same code from the same address
+// counts once a minute. It reports whether the address is beyond its limit.
 func (a *attempts) wrongCode(from netip.Addr, c code, hexadecimal bool, now time.Duration) (over bool) {
 	all := networksOf(from, hexadecimal)
 	a.mu.Lock()
@@ -171,8 +174,8 @@ func (a *attempts) wrongCode(from netip.Addr, c code, hexadecimal bool, now time
 	}
 	at, over, _ := a.placesLocked(all, now)
 	if over {
-		// It does not count for the networks: a flood from one customer is not to use
-		// up what its neighbours may.
+		// Do not count it for the networks, or a flood from one customer would
+		// use up its neighbours' share.
 		a.searched.Store(int64(leaky(a.searched.Load()).add(searchDrop, now)))
 		return true
 	}
@@ -186,8 +189,8 @@ func (a *attempts) wrongCode(from netip.Addr, c code, hexadecimal bool, now time
 
 const proofDrop = guessDepth / maxWrongProofs
 
-// wrongProof counts a wrong secret, token or key. It reports whether there were
-// too many before.
+// wrongProof counts a wrong secret, token or key. It reports whether the limit
+// was reached before.
 func (a *attempts) wrongProof(of key, now time.Duration) (over bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -198,8 +201,8 @@ func (a *attempts) wrongProof(of key, now time.Duration) (over bool) {
 	return over
 }
 
-// tooManyProofs reports whether there were as many wrong secrets, tokens or keys
-// as there may be.
+// tooManyProofs reports whether the limit of wrong secrets, tokens or keys is
+// reached.
 func (a *attempts) tooManyProofs(of key, now time.Duration) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -219,8 +222,8 @@ func (a *attempts) wrongSecret(room code, now time.Duration) {
 	}
 }
 
-// secretsShut reports whether the relay looks at no secret of a room from an
-// address for now, and for how long that lasts.
+// secretsShut reports whether the relay checks no secrets of a room from an
+// address for now, and how long that lasts.
 func (a *attempts) secretsShut(from netip.Addr, room code, now time.Duration) (yes bool, wait time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -230,35 +233,37 @@ func (a *attempts) secretsShut(from netip.Addr, room code, now time.Duration) (y
 	return a.proofs.read(key{kind: kindSecret, room: room}).full(secretDrop, guessDepth, now)
 }
 
-// proofsOf is the key of a room's wrong secrets and tokens from an address.
+// proofsOf returns the key of a room's wrong secrets and tokens from an
+// address.
 func proofsOf(from netip.Addr, room code) key {
 	return key{kind: kindProof, from: customer(from), room: room}
 }
 
-// keysOf is the key of the wrong keys from an address.
+// keysOf returns the key of the wrong keys from an address.
 func keysOf(from netip.Addr) key { return key{kind: kindKey, from: customer(from)} }
 
-// latestSets and latestWays bound how many of the latest wrong codes are
-// remembered: 4,096 in 64 KiB.
+// latestSets and latestWays bound how many wrong codes are remembered: 4,096 in
+// 64 KiB.
 const (
 	latestSets = 1024
 	latestWays = 4
 )
 
-// latest remembers wrong codes for a minute, so that the same one from the same
-// address counts once: it is typed by a whole class, or tried again by a client.
-// What others push out counts again.
+// latest remembers wrong codes for a minute. A code that a whole class types,
+// or that a client retries, counts once for its address. A code that others
+// have pushed out of the table counts again.
 type latest struct {
 	seed maphash.Seed
-	sets *[latestSets][latestWays]wrongOnce // nil until there is one; the latest first
+	sets *[latestSets][latestWays]wrongOnce // nil until the first wrong code; each set has its latest first
 }
 
 type wrongOnce struct {
-	print uint64 // hash of network and code
+	print uint64 // hash of the network and the code
 	until time.Duration
 }
 
-// again notes a wrong code, and reports whether it was noted within a minute.
+// again remembers a wrong code, and reports whether it was remembered within
+// the last minute.
 func (l *latest) again(from netip.Prefix, c code, now time.Duration) bool {
 	if l.sets == nil {
 		l.seed, l.sets = maphash.MakeSeed(), new([latestSets][latestWays]wrongOnce)

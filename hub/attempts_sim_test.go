@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Simulations of who guesses and of who only mistypes, in memory and in their own
-// time.
+// Simulations of guessers, and of people who only mistype, in memory and on a
+// simulated clock.
 
 // A pupil joins a room, perhaps after mistyping its code twice.
 type pupil struct {
@@ -24,16 +24,17 @@ type pupil struct {
 	done  bool
 }
 
-// TestASchoolBesideAGuesser lets 2,000 join from one address while somebody there
-// guesses faster than the relay looks at codes, on all connections that the
-// address has left. Each is let in within a second, and none is refused.
+// TestASchoolBesideAGuesser has 2,000 people join from one address while a
+// guesser there sends codes faster than the relay looks at them, on all
+// connections that the address has left. Each joins within a second, and none
+// is refused.
 func TestASchoolBesideAGuesser(t *testing.T) {
 	const (
 		pupils  = 2_000
 		guesses = 14_000 // a second, more than maxSearched
 		step    = 10 * time.Millisecond
 		within  = 4 * time.Second // the rush of a minute
-		rest    = 5 * time.Second // for those who mistype at its end
+		rest    = 5 * time.Second // for people who mistype at its end
 		school  = "198.51.100.7"
 	)
 	synctest.Test(t, func(t *testing.T) {
@@ -137,7 +138,9 @@ func (a *addresses) connected(from string) int {
 	return int(a.entries[a.index[customer(netip.MustParseAddr(from))]].connections)
 }
 
-// TestNobodyGuessesARoom has attackers guess for an hour, as much as the relay looks at, and computes how likely any of 100 rooms is found.
+// TestNobodyGuessesARoom has attackers guess for an hour at the rate at which
+// the relay looks at codes, and computes the probability that they find any of
+// 100 rooms.
 func TestNobodyGuessesARoom(t *testing.T) {
 	const rooms, codes = 100, 1 << 40
 	for name, from := range map[string]func(n int) netip.Addr{
@@ -185,8 +188,8 @@ func TestNobodyGuessesARoom(t *testing.T) {
 	}
 }
 
-// TestNothingFlushesTheCounts is the attack by which an address' entry was evicted
-// from the table of attempts: wrong tokens on rooms of the attacker's own.
+// TestNothingFlushesTheCounts sends wrong tokens for rooms of the attacker's
+// own. With an earlier table, that evicted the attacker's entry.
 func TestNothingFlushesTheCounts(t *testing.T) {
 	for _, hexadecimal := range []bool{false, true} {
 		var a attempts
@@ -219,8 +222,9 @@ func TestNothingFlushesTheCounts(t *testing.T) {
 	}
 }
 
-// TestWhoGuessesALotHardlyCountsForOthers: buckets are shared, but not so many
-// that the innocent are taken for guessers while 1,000 addresses guess.
+// TestWhoGuessesALotHardlyCountsForOthers checks that buckets are shared so
+// rarely that honest addresses do not look like guessers while 1,000 others
+// guess.
 func TestWhoGuessesALotHardlyCountsForOthers(t *testing.T) {
 	var a attempts
 	for guesser := range 1000 {
@@ -256,8 +260,9 @@ func TestASketchCountsAtLeastWhatFalls(t *testing.T) {
 	}
 }
 
-// TestSecretsOfARoomHaveACap: beyond it no address that is beyond its own limit
-// has a secret looked at, and everybody else has.
+// TestSecretsOfARoomHaveACap checks that beyond the cap the relay checks no
+// secret from an address that is beyond its own limit, and every secret from
+// the others.
 func TestSecretsOfARoomHaveACap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{})
@@ -281,7 +286,7 @@ func TestSecretsOfARoomHaveACap(t *testing.T) {
 	})
 }
 
-// TestACodeMayCarryTheSecret joins with both in one field.
+// TestACodeMayCarryTheSecret joins with code and secret in one field.
 func TestACodeMayCarryTheSecret(t *testing.T) {
 	for _, hexadecimal := range []bool{false, true} {
 		r := newTestRelay(t, 1, Config{HexCodes: hexadecimal})

@@ -43,8 +43,9 @@ func (p *peer) oneTooMany(answer, format string, args ...any) {
 	p.hears(`{"type":"error","error":"`+answer+`",*`, `{"type":"closed","reason":"too_many_attempts"}`, "close 4429")
 }
 
-// TestWrongCodesCloseBeyondTheLimit: 500 a minute have no consequence, and beyond
-// them each costs a connection. The right code always passes.
+// TestWrongCodesCloseBeyondTheLimit checks that 500 wrong codes a minute have
+// no consequence, that each further one costs a connection, and that the right
+// code always passes.
 func TestWrongCodesCloseBeyondTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{})
@@ -85,8 +86,9 @@ func (r *testRelay) flood(from string) {
 	}
 }
 
-// TestBeyondTheCapNothingIsLookedAt: when all who are beyond their limits have
-// guessed 12,000 codes within a second, they are refused, and nobody else is.
+// TestBeyondTheCapNothingIsLookedAt checks that when the addresses beyond their
+// limits have guessed 12,000 codes within a second, the relay refuses them and
+// no others.
 func TestBeyondTheCapNothingIsLookedAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{})
@@ -145,8 +147,8 @@ func numberedCode(n uint64) (c code) {
 	return c
 }
 
-// TestGuessing20ShortCodesAMinute: codes of six digits can be guessed, so beyond
-// the limit none is looked at.
+// TestGuessing20ShortCodesAMinute checks that the relay looks at no codes of
+// six digits, which can be guessed, from an address beyond the limit.
 func TestGuessing20ShortCodesAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{HexCodes: true})
@@ -195,8 +197,8 @@ func TestGuessingIsCountedPerIPv6Customer(t *testing.T) {
 	r.visitor("::ffff:192.0.2.78").gets("joined", `{"type":"join","code":"%s"}`, room.Code)
 }
 
-// TestGuessingDoesNotLockOutWhoHasAProof: one pupil has guessed codes, and
-// those behind the same address who have a secret or a token come in.
+// TestGuessingDoesNotLockOutWhoHasAProof has one pupil guess codes while others
+// behind the same address join with a secret or a token.
 func TestGuessingDoesNotLockOutWhoHasAProof(t *testing.T) {
 	r := newTestRelay(t, 1, Config{HexCodes: true})
 	host, room := r.opens(0, `,"secret":"right"`)
@@ -282,8 +284,8 @@ func TestASchoolBehindOneAddressJoinsAtOnce(t *testing.T) {
 	}
 }
 
-// TestCodesThatClosedInTheLastHourDoNotCount: a class whose room closed rejoins
-// by itself, again and again.
+// TestCodesThatClosedInTheLastHourDoNotCount has a class whose room has closed
+// rejoin automatically, again and again.
 func TestCodesThatClosedInTheLastHourDoNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{HexCodes: true})

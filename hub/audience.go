@@ -2,41 +2,41 @@ package hub
 
 import "sync/atomic"
 
-// scanEvery is how many bytes a Log may grow before the viewers that are behind
-// are looked at again; less if the lag limit is small.
+// scanEvery is how many bytes a room's record may grow before the viewers that
+// are behind are scanned again, or less if the lag limit is small.
 const scanEvery = 64 << 10
 
-// lagScans is how often they are looked at while the Log grows by one lag limit,
-// at least.
+// lagScans is how often, at least, they are scanned while the record grows by
+// one lag limit.
 const lagScans = 8
 
-// An audience is a room's viewers on one worker. But for count and queued it is
-// that worker's alone.
+// An audience is a room's viewers on one worker. That worker owns all fields
+// that are not marked otherwise.
 //
-// The viewers whose sockets are not full come first, the blocked ones after
-// them. A sweep goes over the first part; it may be paused, and while it is,
-// viewers come, leave, block and unblock. Whoever moves, those that the sweep
-// has still to visit stay at or behind its place.
+// Viewers whose sockets are not full come first, the blocked ones after them. A
+// sweep visits the first part. It may pause, and viewers may then come, leave,
+// block and unblock. Whatever moves, the viewers that the sweep has yet to
+// visit stay at or behind its place.
 //
 //	members: [ visited | to be visited | blocked ]
 //	          0         next            clear     len
 type audience struct {
 	room  *Room       // immutable
 	shard *shard      // immutable
-	task  func() bool // immutable; the sweep
+	task  func() bool // immutable; runs the sweep
 
-	count  atomic.Int32 // viewers; changed under the room's lock
-	queued atomic.Bool  // a sweep is posted or running
+	count  atomic.Int32 // atomic; viewers; written under the room's lock
+	queued atomic.Bool  // atomic; a sweep is posted or running
 
 	members []*Session
 	next    int                          // the sweep's place
-	clear   int                          // how many are not blocked
+	clear   int                          // number of viewers that are not blocked
 	running bool                         // a sweep is paused at next
-	target  uint64                       // the frames of the room when the sweep began
-	scanned uint64                       // the record's end when the blocked ones were last looked at
-	parked  [sources]map[*Session]uint32 // those who wait for a history, and the question
+	target  uint64                       // Room.grown when the sweep began
+	scanned uint64                       // the record's end at the last scan
+	parked  [sources]map[*Session]uint32 // viewers that wait for a history, and the number of their request
 
-	pinned pinned // guarded by the room's lock; as last scanned
+	pinned pinned // guarded by the room's lock; as of the last scan
 }
 
 func newAudience(r *Room, s *shard) *audience {
@@ -45,17 +45,17 @@ func newAudience(r *Room, s *shard) *audience {
 	return a
 }
 
-// wake has the audience swept, if there is anybody and no sweep on its way. It
-// may be called from anywhere.
+// wake posts a sweep unless the audience is empty or a sweep is posted already.
+// It may be called from any goroutine.
 func (a *audience) wake() {
 	if a.count.Load() > 0 && a.queued.CompareAndSwap(false, true) {
 		a.shard.Post(a.task)
 	}
 }
 
-// sweep has every viewer that is not blocked sent what is due to it. It pauses
-// when the worker's slice is spent, and begins again when the Log has grown
-// meanwhile.
+// sweep flushes the connection of every viewer that is not blocked. It pauses
+// when the worker's slice is spent, and asks to be run again if the Log has
+// grown in the meantime.
 func (a *audience) sweep() (more bool) {
 	if !a.running {
 		a.running = true
@@ -80,20 +80,20 @@ func (a *audience) sweep() (more bool) {
 	return a.room.grown.Load() != a.target && a.queued.CompareAndSwap(false, true)
 }
 
-// end returns the record's position.
+// end returns the position of the record's end.
 func (a *audience) end() uint64 {
 	end := a.room.log.End()
 	return end.Position()
 }
 
-// isBehind reports whether a viewer may be behind.
+// isBehind reports whether some viewer may be behind.
 func (a *audience) isBehind() bool {
 	return a.clear < len(a.members) || len(a.parked[fromHost])+len(a.parked[fromRecord]) > 0
 }
 
-// scan looks at the viewers that are behind: it ends those that are too far, and
-// notes how much of the Logs the others hold. When the worker's slice is spent it
-// leaves what is to be ended to the next scan, and to their ticks.
+// scan ends the viewers that are too far behind, and notes how much of the Logs
+// the others hold. When the worker's slice is spent, the viewers that are still
+// to be ended wait for the next scan or for their ticks.
 func (a *audience) scan() {
 	a.scanned = a.end()
 	for from := range a.parked {
@@ -124,7 +124,8 @@ func (a *audience) scan() {
 	a.shard.noteBehind(a)
 }
 
-// dismiss ends every viewer of a closed room.
+// dismiss ends every viewer of a closed room. It returns true if it has to be
+// run again.
 func (a *audience) dismiss(why Reason) (more bool) {
 	for n := len(a.members); n > 0; n = len(a.members) {
 		s := a.members[n-1]
@@ -137,7 +138,7 @@ func (a *audience) dismiss(why Reason) (more bool) {
 	return false
 }
 
-// add takes a viewer in.
+// add adds a viewer.
 func (a *audience) add(s *Session) {
 	s.slot = int32(len(a.members))
 	a.members = append(a.members, s)
@@ -151,7 +152,7 @@ func (a *audience) add(s *Session) {
 	a.shard.counters.viewers.Add(1)
 }
 
-// remove takes a viewer out.
+// remove removes a viewer.
 func (a *audience) remove(s *Session) {
 	if s.has(flagBlocked) {
 		a.shard.counters.stalled.Add(-1)
@@ -174,10 +175,10 @@ func (a *audience) remove(s *Session) {
 	a.shard.counters.viewers.Add(-1)
 }
 
-// minMembers is the room that an audience keeps for members when they leave.
+// minMembers is the capacity below which members never shrinks.
 const minMembers = 64
 
-// block moves a viewer between those that are blocked and those that are not.
+// block moves a viewer between the blocked part and the other.
 func (a *audience) block(s *Session, full bool) {
 	if full {
 		a.shard.counters.stalled.Add(1)
@@ -191,8 +192,8 @@ func (a *audience) block(s *Session, full bool) {
 }
 
 // takeClear moves a viewer that was not blocked to the head of the blocked
-// ones. If the sweep had visited it, the hole first moves up to the sweep's
-// place, so that the one that fills it is still visited.
+// part. If the sweep had visited it, the gap first moves up to the sweep's
+// place, so that the viewer that fills it is still visited.
 func (a *audience) takeClear(s *Session) {
 	if int(s.slot) < a.next {
 		a.next--

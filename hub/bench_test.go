@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A benchRoom is a room with viewers of both kinds, all of whom have got
+// A benchRoom is a room with viewers of both kinds, all of which have received
 // everything.
 func benchRoom(b *testing.B, config Config, numberedViewers int) (r *testRelay, host *peer, code string) {
 	r = newTestRelay(b, 2, config)
@@ -77,8 +77,8 @@ func BenchmarkResume(b *testing.B) {
 	}
 }
 
-// BenchmarkBackfill encodes the past of a room in which nobody has got numbers yet:
-// 1,000 broadcasts of 256 bytes.
+// BenchmarkBackfill encodes 1,000 broadcasts of 256 bytes, the past of a room
+// in which no viewer has read numbers yet.
 func BenchmarkBackfill(b *testing.B) {
 	_, room := benchRecord(b, 0)
 	b.SetBytes(room.log.Retained())
@@ -94,8 +94,8 @@ func BenchmarkBackfill(b *testing.B) {
 	}
 }
 
-// BenchmarkHistory encodes a record of 1,000 broadcasts of 256 bytes for all who
-// ask.
+// BenchmarkHistory encodes a record of 1,000 broadcasts of 256 bytes as a
+// history.
 func BenchmarkHistory(b *testing.B) {
 	_, room := benchRecord(b, 0)
 	b.ReportAllocs()
@@ -108,8 +108,8 @@ func BenchmarkHistory(b *testing.B) {
 	}
 }
 
-// BenchmarkFloodOfMistakes reads a chunk of 64 KiB of empty messages, as a
-// stranger sends them.
+// BenchmarkFloodOfMistakes handles a chunk of 64 KiB of empty messages from a
+// client in no room.
 func BenchmarkFloodOfMistakes(b *testing.B) {
 	r := newTestRelay(b, 1, Config{})
 	chunk := chunkOf(ws.OpText, "")

@@ -124,8 +124,8 @@ func TestAnswersAreBoundedInsideAChunk(t *testing.T) {
 	}
 }
 
-// TestListsAreShared has a host with named viewers ask for the list over and
-// over, without reading.
+// TestListsAreShared has a host with named viewers request the list repeatedly
+// without reading.
 func TestListsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{})
@@ -178,8 +178,8 @@ func TestListsAreShared(t *testing.T) {
 	})
 }
 
-// TestOneSessionsListsHaveARate goes through a long list in pages, and then asks
-// on.
+// TestOneSessionsListsHaveARate reads a long list in pages, and then keeps
+// requesting pages.
 func TestOneSessionsListsHaveARate(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
 	host, _ := r.opens(0, "")
@@ -192,8 +192,8 @@ func TestOneSessionsListsHaveARate(t *testing.T) {
 	host.gets("list", `{"type":"list"}`)
 }
 
-// TestLargeMessagesAreCheckedAside has two hosts send large messages in pieces:
-// what follows them waits, and comes in order.
+// TestLargeMessagesAreCheckedAside has two hosts send large messages in pieces.
+// What follows a large message waits, and is handled in order.
 func TestLargeMessagesAreCheckedAside(t *testing.T) {
 	r := newTestRelay(t, 2, Config{})
 	host, code := r.host(1)
@@ -225,8 +225,8 @@ func TestLargeMessagesAreCheckedAside(t *testing.T) {
 	v.hears(hostLeftText)
 }
 
-// TestWhoWaitsForAHistoryIsBounded has a host flood its room while it does not
-// answer.
+// TestWhoWaitsForAHistoryIsBounded has a host flood its room instead of
+// answering a history request.
 func TestWhoWaitsForAHistoryIsBounded(t *testing.T) {
 	config := Config{HistoryTimeout: time.Hour, LagLimit: 1 << 20, MaxHostMessage: 128 << 10, RetainMessages: 1}
 	r := newTestRelay(t, 1, config)
@@ -263,8 +263,8 @@ func TestWhoWaitsForAHistoryIsBounded(t *testing.T) {
 	}
 }
 
-// TestAHostWithAFullSocketIsBounded has a viewer become the host that does not
-// read, and flood the room.
+// TestAHostWithAFullSocketIsBounded has a viewer that does not read become the
+// host and flood the room.
 func TestAHostWithAFullSocketIsBounded(t *testing.T) {
 	r := newTestRelay(t, 1, Config{LagLimit: 1 << 20, MaxHostMessage: 128 << 10})
 	host, code := r.host(0)
@@ -355,12 +355,12 @@ func TestHistoriesAreCounted(t *testing.T) {
 	})
 }
 
-// TestHistoriesAreEncodedInTurns has many rooms want one at once.
+// TestHistoriesAreEncodedInTurns has many rooms request a history at once.
 func TestHistoriesAreEncodedInTurns(t *testing.T) {
 	r := newTestRelay(t, 8, Config{})
 	running := 0
 	var begun []func()
-	r.hub.aside = func(f func()) {
+	r.hub.background = func(f func()) {
 		running++
 		begun = append(begun, f)
 	}
@@ -383,7 +383,8 @@ func TestHistoriesAreEncodedInTurns(t *testing.T) {
 	}
 }
 
-// TestMessagesToManyThatDoNotRead are bounded whether something waits or not.
+// TestMessagesToManyThatDoNotRead checks that direct messages are bounded
+// whether or not other frames wait.
 func TestMessagesToManyThatDoNotRead(t *testing.T) {
 	const private = 4000
 	r := newTestRelay(t, 1, Config{MaxPrivate: private})
@@ -452,7 +453,8 @@ func TestAMessageHasToComeWholeInTime(t *testing.T) {
 	checkEmpty(t, r.hub)
 }
 
-// TestHalfMessagesDoNotFitTheBudget has many send half of what they may.
+// TestHalfMessagesDoNotFitTheBudget has many clients send half of the largest
+// message each.
 func TestHalfMessagesDoNotFitTheBudget(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
 	honest, code := r.host(0)
@@ -469,7 +471,7 @@ func TestHalfMessagesDoNotFitTheBudget(t *testing.T) {
 		if p.bytes(half); p.session.reason == ReasonMemory {
 			refused++
 			p.hears(`{"type":"closed","reason":"memory"}`, "close 1013")
-			p.bytes(half) // nobody looks at it
+			p.bytes(half) // the relay ignores it
 		}
 		if n := r.hub.budget.Used(budget.Input); n > 1<<20 {
 			t.Fatalf("%d bytes of half messages", n)
@@ -482,8 +484,8 @@ func TestHalfMessagesDoNotFitTheBudget(t *testing.T) {
 	v.hears(`{"type":"command","data":1}`)
 }
 
-// TestPressureClosesThoseWhoHoldMost has the budget used up by rooms whose viewers
-// do not read, beside one whose viewer is a little behind.
+// TestPressureClosesThoseWhoHoldMost has rooms whose viewers do not read use up
+// the budget, beside a room whose viewer is a little behind.
 func TestPressureClosesThoseWhoHoldMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{Retain: 1000})
@@ -553,8 +555,8 @@ func TestPressureClosesThoseWhoHoldMost(t *testing.T) {
 	})
 }
 
-// TestAClosedRoomCountsOnce has a room close whose viewers are all far behind: they
-// hold the same memory, and use up nobody else's.
+// TestAClosedRoomCountsOnce closes a room whose viewers are all far behind.
+// They hold the same memory, which must count once.
 func TestAClosedRoomCountsOnce(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
 	host, code := r.host(0)
@@ -573,8 +575,8 @@ func TestAClosedRoomCountsOnce(t *testing.T) {
 	}
 }
 
-// TestLeavingWithMuchDue has viewers with full sockets come back over and over
-// while their host speaks: what the old connections hold is bounded.
+// TestLeavingWithMuchDue has viewers with full sockets reconnect repeatedly
+// while their host broadcasts. What the old connections hold is bounded.
 func TestLeavingWithMuchDue(t *testing.T) {
 	r := newTestRelay(t, 1, Config{LagLimit: 1 << 20, MaxHostMessage: 100 << 10, MaxPrivate: 10_000})
 	host, code := r.host(0)

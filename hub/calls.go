@@ -2,20 +2,21 @@ package hub
 
 import "github.com/gobwas/ws"
 
-// What a dialect may do for a session. These methods are called by the session's
-// worker only. Those that return a Refusal have done nothing else if it is not nil.
+// This file has the methods of Session that dialects call. Only the session's
+// worker may call them. A method that returns a non-nil Refusal has had no
+// other effect.
 
-// A Role is what a session is in its room.
+// A Role is a session's part in its room.
 type Role uint8
 
 // The roles.
 const (
-	NoRole Role = iota // it is in no room
+	NoRole Role = iota // the session is in no room
 	Viewer
 	Host
 )
 
-// Role returns what the session is.
+// Role returns the session's role.
 func (s *Session) Role() Role {
 	switch {
 	case s.room == nil:
@@ -26,18 +27,19 @@ func (s *Session) Role() Role {
 	return Viewer
 }
 
-// Config returns the present configuration. It must not be changed.
+// Config returns the current configuration. The caller must not change it.
 func (s *Session) Config() *Config { return s.shard.hub.Config() }
 
-// Send queues a frame for this connection alone, behind what was published before
-// now.
+// Send queues a frame for this connection alone, behind everything that is
+// published now. The session keeps the frame, which must not change.
 func (s *Session) Send(frame []byte) { s.push(private{frame: frame, place: s.place()}) }
 
-// SendUrgent queues a frame that may overtake broadcasts.
+// SendUrgent queues a frame that may overtake broadcasts. The session keeps the
+// frame, which must not change.
 func (s *Session) SendUrgent(frame []byte) { s.push(private{frame: frame, kind: urgent}) }
 
-// CountMessage counts a message of a session that is no host's, and refuses it when
-// there were too many in this second.
+// CountMessage counts a message of a session that is not a host, and refuses it
+// if there were too many in this second.
 func (s *Session) CountMessage() *Refusal {
 	if !s.has(flagHost) && s.overRate() {
 		return refused(TooManyMessages)
@@ -45,14 +47,14 @@ func (s *Session) CountMessage() *Refusal {
 	return nil
 }
 
-// CountBroadcast counts a broadcast of a host, and refuses it when there were
-// too many in this second.
+// CountBroadcast counts a broadcast of a host, and refuses it if there were too
+// many in this second.
 func (s *Session) CountBroadcast() *Refusal {
 	return s.countOfHost(func(r *rate, c *Config) (*int, int) { return &r.messages, c.HostRate })
 }
 
-// CountRequest does the same for everything else that a host says. Of a session
-// that is no host's it does nothing.
+// CountRequest counts any other message of a host in the same way. It does
+// nothing for a session that is not a host.
 func (s *Session) CountRequest() *Refusal {
 	return s.countOfHost(func(r *rate, c *Config) (*int, int) { return &r.requests, c.HostRequestRate })
 }
@@ -65,37 +67,39 @@ func (s *Session) countOfHost(which func(*rate, *Config) (count *int, limit int)
 	if s.isOver(count, limit) {
 		return refused(TooManyMessages)
 	}
-	if s.has(flagNewHost) { // it speaks: the older host's token is void
+	if s.has(flagNewHost) { // the new host's first message voids the older token
 		s.clear(flagNewHost)
 		s.room.confirm(s)
 	}
 	return nil
 }
 
-// Offload has work done by no worker, and then done called by the session's. done
-// is told whether the session is still open. No other message of the session is
-// looked at meanwhile.
+// Offload runs work in another goroutine, and then done on the session's
+// worker. there says whether the session is still open. The session handles no
+// other message in the meantime.
 func (s *Session) Offload(work func(), done func(there bool)) { s.offload(work, done) }
 
-// Broadcast relays a message to all viewers. The session must be a host's.
+// Broadcast relays a message to all viewers. The session must be a host. The
+// payload is copied.
 func (s *Session) Broadcast(op ws.OpCode, payload []byte) *Refusal {
 	if !s.room.broadcast(s, op, payload) {
-		return refused(NotHost) // another connection has taken its place at this moment
+		return refused(NotHost) // another connection has just become the host
 	}
 	return nil
 }
 
-// DirectToHost passes a message of a viewer to the host. The data is copied.
+// DirectToHost passes a viewer's message to the host. The data is copied.
 func (s *Session) DirectToHost(data []byte, tag Tag) *Refusal {
 	return s.room.directToHost(s, data, tag)
 }
 
-// DirectToViewer passes a message of a host to one viewer. The data is copied.
+// DirectToViewer passes a host's message to one viewer. The data is copied.
 func (s *Session) DirectToViewer(id uint32, data []byte, tag Tag) *Refusal {
 	return s.room.directToViewer(s, id, data, tag)
 }
 
-// RequestHistory has a viewer told the history: soon, or a Refusal later.
+// RequestHistory queues the room's history for a viewer as soon as it is
+// available. If it does not become available, the viewer is told why.
 func (s *Session) RequestHistory() *Refusal {
 	if s.has(flagParked) {
 		return refused(HistoryPending)
@@ -110,15 +114,15 @@ func (s *Session) RequestHistory() *Refusal {
 	return nil
 }
 
-// AnswerHistory gives a host's history to those who wait for it. It is dropped if
-// nobody does.
+// AnswerHistory passes a host's history to the viewers that wait for it. If
+// none does, it is dropped.
 func (s *Session) AnswerHistory(op ws.OpCode, payload []byte) { s.room.answerHistory(s, op, payload) }
 
-// MaxPage is how many viewers a page of the list has at most.
+// MaxPage is the largest number of viewers in a page of the list.
 const MaxPage = 1000
 
-// ListViewers tells up to limit viewers with ids over after, in the order in which
-// they joined. The limit is at most MaxPage.
+// ListViewers queues a List of up to limit viewers with ids greater than after,
+// in the order in which they joined. The limit is at most MaxPage.
 func (s *Session) ListViewers(after uint32, limit int) *Refusal {
 	if !s.has(flagHost) && !s.room.options.roster || s.has(flagHost) && !s.room.hasHost(s) {
 		return refused(NotHost)
@@ -135,11 +139,11 @@ func (s *Session) ListViewers(after uint32, limit int) *Refusal {
 	return nil
 }
 
-// MayListViewers reports whether the session may ask for the list.
+// MayListViewers reports whether the room's rules let the session list viewers.
 func (s *Session) MayListViewers() bool { return s.has(flagHost) || s.room.options.roster }
 
-// Kick ends a viewer's connection and makes its token void. The session must be a
-// host's.
+// Kick ends a viewer's connection and makes its token void. The session must be
+// a host.
 func (s *Session) Kick(id uint32) *Refusal {
 	room := s.room
 	room.mu.Lock()
@@ -157,17 +161,19 @@ func (s *Session) Kick(id uint32) *Refusal {
 	return nil
 }
 
-// TransferHost gives a host's place to a viewer. The host becomes a viewer.
+// TransferHost makes a viewer the host. The session, which must be the host,
+// becomes a viewer.
 func (s *Session) TransferHost(id uint32, tag Tag) *Refusal { return s.room.transferHost(s, id, tag) }
 
-// Leave takes the session out of its room. Its connection stays.
+// Leave takes the session out of its room. The connection stays open.
 func (s *Session) Leave() {
 	s.cut()
 	s.leave()
 	s.tell(Left{})
 }
 
-// CloseRoom ends a host's room. Its connection stays, and may open or join another.
+// CloseRoom closes a host's room. The connection stays open, and may create or
+// join another room.
 func (s *Session) CloseRoom() *Refusal {
 	if !s.room.closeBy(s) {
 		return refused(NotHost)

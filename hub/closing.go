@@ -7,9 +7,10 @@ import (
 	"lectern/hub/broadcast"
 )
 
-// end says why the relay ends the connection, sends the close frame after all
-// that is due, and awaits the peer's. Who is too slow or kicked gets nothing of
-// what is due but the frame that it is in the middle of.
+// end tells the client why the relay closes the connection, queues the close
+// frame behind everything that is due, and waits for the peer's close frame. A
+// session that is kicked or too slow loses everything that is due, except the
+// rest of the frame that it is in the middle of.
 func (s *Session) end(why Reason) {
 	if s.phase != open {
 		return
@@ -24,15 +25,15 @@ func (s *Session) end(why Reason) {
 	s.enter(closing)
 }
 
-// tooManyErrors ends a connection that has earned more errors than are told, and
-// says how many messages were ignored.
+// tooManyErrors closes a connection that has made more errors than the relay
+// reports, and says how many messages were ignored.
 func (s *Session) tooManyErrors() {
 	s.shard.hub.Refused("too_many_errors", s.address())
 	s.sendUrgent(Refused{&Refusal{Kind: TooManyErrors, Limit: s.more.rate.omitted}})
 	s.endNow(ReasonTooManyErrors)
 }
 
-// endNow ends the connection without looking at anything more that the peer sends.
+// endNow closes the connection and ignores everything more that the peer sends.
 func (s *Session) endNow(why Reason) {
 	if s.phase == open {
 		s.end(why)
@@ -41,7 +42,7 @@ func (s *Session) endNow(why Reason) {
 	}
 }
 
-// closedEvent is what a session is told before the relay closes it.
+// closedEvent returns the event that precedes the relay's close frame.
 func (s *Session) closedEvent(why Reason) Closed {
 	e := Closed{Why: why}
 	if why == ReasonShutdown {
@@ -51,8 +52,9 @@ func (s *Session) closedEvent(why Reason) Closed {
 }
 
 // closedByPeer answers a close frame, whose payload the assembler has checked.
-// Whoever says goodbye does not want to hear what is still due of the room, but
-// the answers to what it said before, not least the handshake's.
+// A peer that closes no longer wants the room's broadcasts, but it still
+// receives the replies to what it sent before, above all the response to its
+// handshake.
 func (s *Session) closedByPeer(payload []byte) {
 	if s.phase == open || s.out != nil && !s.out.parting() {
 		s.cut()
@@ -60,20 +62,21 @@ func (s *Session) closedByPeer(payload []byte) {
 			s.reason = ReasonClient
 			s.leave()
 		}
-		// RFC 6455 5.5.1: the code is echoed; 1005 makes an empty frame.
+		// RFC 6455 5.5.1: echo the code; 1005 makes an empty close frame.
 		code, _, _ := frame.ParseClose(payload)
 		s.push(private{frame: frame.AppendClose(nil, code, ""), kind: closeFrame})
 	}
 	s.enter(over)
 }
 
-// Fail ends a connection whose peer broke the protocol. What is due goes out
-// before the close frame: it answers what came before the mistake.
+// Fail closes a connection whose peer broke the protocol. Everything that is
+// due goes out before the close frame because it answers what came before the
+// error.
 func (s *Session) Fail(err error) {
 	if s.phase == open {
 		s.reason = ReasonProtocol
 		s.leave()
-		// The reason is for a person; the code is what counts.
+		// The reason is for people; programs go by the code.
 		reason := err.Error()
 		if e := (*frame.Error)(nil); errors.As(err, &e) {
 			reason = e.Reason
@@ -83,19 +86,20 @@ func (s *Session) Fail(err error) {
 	s.enter(finishing)
 }
 
-// refuse answers a request that will not become a WebSocket.
+// refuse answers a request that does not become a WebSocket with an HTTP error.
 func (s *Session) refuse(why Reason, status int, message string) {
 	s.respond(why, frame.AppendRefusal(nil, status, message))
 }
 
-// maxLingering is how many refused connections the relay waits for at once, each
-// for at most CloseTimeout, so that they get to read their answer: to close while
-// the peer still sends may reset the connection first. Beyond, they are closed as
-// soon as their sockets have taken the answer.
+// maxLingering is how many refused connections the relay keeps open at once,
+// each for at most CloseTimeout, so that the client can read the response:
+// closing while the peer still sends may reset the connection first. Beyond it,
+// refused connections close as soon as their sockets have accepted the
+// response.
 const maxLingering = 256
 
-// lingering returns how many connections are past their handshake and are no
-// WebSockets: they were refused.
+// lingering returns the number of connections that are past their handshake but
+// are not WebSockets, which means that they were refused.
 func (h *Hub) lingering() int64 {
 	return h.connections.Load() - h.handshaking.Load() - h.upgraded.Load()
 }
@@ -114,8 +118,9 @@ func (s *Session) respond(why Reason, response []byte) {
 	}
 }
 
-// cut gives up the Log and what has a place in its order, but for the rest of
-// the frame that the session is in the middle of.
+// cut drops what the Log still owes the session and every frame with a place in
+// the room's order, except the rest of the frame that the session is in the
+// middle of.
 func (s *Session) cut() {
 	partial := s.cursor.Rest()
 	s.cursor = broadcast.Cursor{}
@@ -128,13 +133,13 @@ func (s *Session) cut() {
 	s.dropOut()
 }
 
-// abandon gives up everything that is due.
+// abandon drops everything that is due.
 func (s *Session) abandon() {
 	s.dropAll()
 	s.enter(over)
 }
 
-// dropAll gives up everything that waits for the socket.
+// dropAll drops everything that waits for the socket.
 func (s *Session) dropAll() {
 	if s.out != nil {
 		s.out.dropAll()
@@ -142,9 +147,9 @@ func (s *Session) dropAll() {
 	}
 }
 
-// leave takes the session out of its room. What the Log still owes it stays
-// due, but for what is more than may wait for one connection: a room that goes on
-// would otherwise be held in memory by those that have left it.
+// leave takes the session out of its room. The session still receives what the
+// Log owes it, unless that is more than MaxPrivate and the room goes on:
+// sessions that have left must not hold an open room's Log in memory.
 func (s *Session) leave() {
 	r := s.room
 	if r == nil {
@@ -167,9 +172,10 @@ func (s *Session) leave() {
 	}
 }
 
-// settle makes what the Log owes the session its own, at the present end of the
-// Log, and gives its place in the Log up. What a closed room's viewers are due is one
-// memory, however many they are.
+// settle queues everything up to the Log's current end as frames of the
+// session, and gives up the session's cursor. closed says that the room's
+// viewers all do the same: the Log's memory is then counted once for all of
+// them.
 func (s *Session) settle(closed bool) {
 	end := s.log().End()
 	s.outbound().settle(s.cursor, end.Position(), closed)
@@ -177,7 +183,7 @@ func (s *Session) settle(closed bool) {
 	s.dropOut()
 }
 
-// Shutdown tells the session that the relay ends.
+// Shutdown closes the session because the relay is shutting down.
 func (s *Session) Shutdown() {
 	switch s.phase {
 	case opening:
@@ -187,7 +193,7 @@ func (s *Session) Shutdown() {
 	}
 }
 
-// Closed is the last call: the connection is gone.
+// Closed tells the session that its connection is closed. It is the last call.
 func (s *Session) Closed(error) {
 	if s.phase == gone {
 		return
@@ -196,7 +202,7 @@ func (s *Session) Closed(error) {
 	s.forget()
 }
 
-// forget drops everything that the session holds and counts its end.
+// forget frees everything that the session holds and counts its end.
 func (s *Session) forget() {
 	h := s.shard.hub
 	h.connections.Add(-1)

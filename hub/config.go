@@ -8,95 +8,104 @@ import (
 // Config of a [Hub]. The zero value works; each field names its default.
 type Config struct {
 	MaxConnections int // WebSocket connections at once; default 20,000
-	// MaxHandshaking is how many connections may not yet be WebSockets. One more
-	// takes the place of the oldest that has sent nothing, or whose head is
-	// incomplete after 2 s; if there is none it is refused. Default 15,000.
+	// MaxHandshaking is how many connections may be in their handshake. When
+	// there are more, a newcomer displaces the oldest connection that has sent
+	// nothing, or whose request head is still incomplete after 2 s. If there is
+	// none, the newcomer is refused. Default 15,000.
 	MaxHandshaking int
 	MaxRooms       int // rooms at once; default 10,000
 	MaxViewers     int // viewers of one room at once; default 20,000
 
-	// From one address, or one /64 of IPv6: WebSocket connections, by default half of
-	// MaxConnections, but 3,000 if there may be so many, and rooms, by default 200. Rooms count for the address that
-	// created them until they close; those made over HTTP and restored ones do not.
+	// Limits for one address, or one /64 of IPv6. MaxConnectionsPerAddress
+	// counts WebSocket connections; the default is half of MaxConnections, but
+	// at least 3,000 or MaxConnections if that is less. MaxRoomsPerAddress
+	// counts rooms for the address that created them until they close; rooms
+	// created over HTTP and restored rooms do not count. Default 200.
 	MaxConnectionsPerAddress int
 	MaxRoomsPerAddress       int
 
-	MaxHead          int // bytes of a request's head; default 8 KiB
+	MaxHead          int // bytes of a request head; default 8 KiB
 	MaxHostMessage   int // bytes of a host's message; default 1 MiB
-	MaxViewerMessage int // bytes of anybody else's message; default 16 KiB
+	MaxViewerMessage int // bytes of any other message; default 16 KiB
 
-	// What a room keeps of its broadcasts, for viewers that come back and for the
-	// history: at most about this many bytes and messages, and none much older
-	// than this. Defaults 256 KiB, 10,000 and 2 h. They go by runs of up to 64 KiB,
-	// so a room keeps up to two of them more.
+	// What a room retains of its broadcasts, for viewers that come back and for
+	// the history: about this many bytes and messages at most, and nothing much
+	// older than RetainAge. Defaults 256 KiB, 10,000 and 2 h. The oldest
+	// broadcasts are dropped in segments of up to 64 KiB, so a room may retain
+	// up to two segments more.
 	Retain         int
 	RetainMessages int
 	RetainAge      time.Duration
-	// RetainTotal is how many bytes all rooms may keep together, in all encodings,
-	// before each is held to its share of them, or its latest run. Default
-	// 256 MiB.
+	// RetainTotal is how many bytes all rooms may retain together, in all
+	// encodings. Beyond it each room is limited to an equal share, or to its
+	// latest segment. Default 256 MiB.
 	RetainTotal int
 
-	HostRate        int // broadcasts a second from a host; default 0, which is no limit
+	HostRate        int // broadcasts a second from a host; default 0, no limit
 	HostRequestRate int // other messages a second from a host; default 1,000
-	ViewerRate      int // messages a second from anybody else; default 10
+	ViewerRate      int // messages a second from any other client; default 10
 	MaxName         int // characters of a viewer's or a room's name; default 64
 
-	// MaxPrivate is how many bytes of answers and events may wait for one
-	// connection before nothing more is read from it. Default 64 KiB.
+	// MaxPrivate is how many bytes of replies and events may wait for one
+	// connection before the relay stops reading from it. Default 64 KiB.
 	MaxPrivate int
 	// LagLimit is how many bytes of broadcasts a viewer that had caught up may
-	// fall behind before it is closed as too slow. Default 4 MiB, and always at
+	// fall behind before it counts as too slow. Default 4 MiB, and always at
 	// least twice MaxHostMessage.
 	LagLimit int
 
 	// HostGrace is how long a room waits for its host to come back. Default
-	// 60 s; a negative one closes the room at once.
+	// 60 s; if negative, the room closes at once.
 	HostGrace time.Duration
-	// UnjoinedGrace is the same, if it is less, for a room that a client created and
-	// nobody ever joined: such rooms would take the place of others. It is long enough
-	// for a host to come back over another network. Default 15 s.
+	// UnjoinedGrace replaces HostGrace, if it is shorter, for a room that a
+	// client created and no viewer ever joined. It keeps abandoned rooms from
+	// using up MaxRooms, and is long enough for a host to come back over
+	// another network. Default 15 s.
 	UnjoinedGrace time.Duration
 
-	RoomIdle time.Duration // for the first host of a room made over HTTP; default 10 min
+	RoomIdle time.Duration // how long a room created over HTTP waits for its first host; default 10 min
 
-	HandshakeTimeout time.Duration // for the whole request's head; default 10 s
-	CloseTimeout     time.Duration // to drain, and for the peer to answer a close frame; default 5 s
-	StallTimeout     time.Duration // without taking a byte that was due; default 30 s
-	PingAfter        time.Duration // of silence in either direction; default 25 s
-	IdleTimeout      time.Duration // without a sign of life; default 60 s
-	HistoryTimeout   time.Duration // for the host to answer; default 5 s
-	HistoryEvery     time.Duration // between two requests on one connection; default 10 s
-	HistoryTake      time.Duration // for a viewer to take it; default 60 s
-	MessageTimeout   time.Duration // for a message to come whole; default 60 s
+	HandshakeTimeout time.Duration // until the request head is complete; default 10 s
+	CloseTimeout     time.Duration // to send what is queued and receive the peer's close frame; default 5 s
+	StallTimeout     time.Duration // how long a viewer may go without accepting data; default 30 s
+	PingAfter        time.Duration // silence in either direction before a ping; default 25 s
+	IdleTimeout      time.Duration // silence from the peer before it is closed; default 60 s
+	HistoryTimeout   time.Duration // for the host to answer a history request; default 5 s
+	HistoryEvery     time.Duration // between two history requests on one connection; default 10 s
+	HistoryTake      time.Duration // for a viewer to receive a history; default 60 s
+	MessageTimeout   time.Duration // until a message is complete; default 60 s
 
-	// HexCodes has rooms named by six hexadecimal digits, which can be guessed,
-	// instead of eight characters. Then 20 wrong codes a minute shut out all that
-	// comes from an address with a code alone.
+	// HexCodes gives rooms codes of six hexadecimal digits instead of eight
+	// characters. Such codes can be guessed, so after 20 wrong codes a minute
+	// the relay refuses every code from that address that comes without a
+	// secret or token.
 	HexCodes bool
 
-	// CreateKey, if not empty, must be given to create a room.
+	// CreateKey is the key that a client must give to create a room. Default:
+	// none is needed.
 	CreateKey string
-	// AllowOrigins are origins, as browsers send them, whose pages may connect
-	// besides those of the relay's own host; "*" allows all.
+	// AllowOrigins are the origins, as browsers send them, whose pages may
+	// connect in addition to pages of the relay's own host. "*" allows all.
 	AllowOrigins []string
-	// TrustedProxies are the networks whose X-Forwarded-For is believed.
+	// TrustedProxies are the networks from which the relay believes
+	// X-Forwarded-For.
 	TrustedProxies []netip.Prefix
 
-	// Crowded reports that the transport has nearly all the connections that it may
-	// have: newcomers then take places as with MaxHandshaking. It is called by
-	// workers. Default: it never has.
+	// Crowded reports that the transport has nearly reached its limit of
+	// connections: newcomers then displace others as with MaxHandshaking.
+	// Workers call it. Default: never.
 	Crowded func() bool
 
 	// Plain takes over a connection whose request is not a WebSocket upgrade,
-	// with everything that was read from it. After an error the connection is
-	// still the hub's; a [PlainRefusal] says what to answer. Default: such requests are answered 404.
-	// from is the client's address, as trusted proxies tell it.
+	// and gets everything that was read from it. from is the client's address,
+	// as a trusted proxy reports it. After an error the connection still
+	// belongs to the hub; a [PlainRefusal] says what to reply. Default: such
+	// requests get status 404.
 	Plain func(conn Conn, from netip.Addr, read []byte) error
 }
 
 // wholeSchool is how many connections a school behind one address may need:
-// 2,000 pupils, of whom some hold two while they come back.
+// 2,000 pupils, some of whom hold two connections while they reconnect.
 const wholeSchool = 3_000
 
 func (c Config) withDefaults() Config {

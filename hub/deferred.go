@@ -3,21 +3,21 @@ package hub
 import "time"
 
 const (
-	// searchWait is how long a code from an address beyond its limit waits before it
-	// is looked at, when the relay looks at more than half as many as it may. The
-	// connection has to stay meanwhile, so one address has no more codes looked at in
-	// that time than it has connections: 11,111 a second with 10,000 of them. That is
-	// less than maxSearched, so nobody can have his neighbours refused, however fast
-	// he guesses; they wait.
+	// searchWait is how long a code from an address beyond its limit waits
+	// before the relay looks at it, once more than half of maxSearched is used
+	// up. The connection must stay open meanwhile, so an address has no more
+	// codes looked at in that time than it has connections: 11,111 a second
+	// with 10,000 connections. That is below maxSearched, so one address cannot
+	// use up the whole bound and have its neighbours refused.
 	searchWait = 900 * time.Millisecond
 
-	// maxWaiting is how many bytes of a join or resume may wait. Clients need some
-	// 200.
+	// maxWaiting is the largest join or resume, in bytes, that may wait.
+	// Clients need some 200.
 	maxWaiting = 512
 )
 
-// soon has a join or resume looked at: now, or later where too many codes are
-// guessed.
+// soon looks at a join or resume now, or later if the session's address has
+// guessed too many codes.
 func (s *Session) soon(e JoinRequest) *Refusal {
 	if _, ok := parseCode(e.Code); !ok || !s.crowded() {
 		return s.lookAt(e)
@@ -29,7 +29,7 @@ func (s *Session) soon(e JoinRequest) *Refusal {
 	return nil
 }
 
-// later has a join or resume looked at after searchWait.
+// later looks at a join or resume after searchWait.
 func (s *Session) later(e JoinRequest) {
 	s.wait(func(finished func()) { time.AfterFunc(searchWait, finished) }, func(there bool) {
 		if !there {
@@ -42,7 +42,8 @@ func (s *Session) later(e JoinRequest) {
 	})
 }
 
-// lookAt looks at a join or resume, when its room is there.
+// lookAt handles a join or resume. If the room has to be read from disk, it
+// does so when the room is there.
 func (s *Session) lookAt(e JoinRequest) *Refusal {
 	var f *Refusal
 	if e.hosts {
@@ -62,7 +63,7 @@ func (s *Session) crowded() bool {
 	h := s.shard.hub
 	now := h.uptime()
 	if h.Config().HexCodes || leaky(h.attempts.searched.Load()).level(now) < searchDepth/2 {
-		return false // as nearly always
+		return false // the common case
 	}
 	return h.attempts.over(s.address(), now)
 }

@@ -7,59 +7,66 @@ import (
 	"lectern/hub/broadcast"
 )
 
-// A Dialect is the language of one kind of client: it turns messages into calls of
-// a [Session], and events into frames. It keeps no state of its own for a session. It is
-// chosen by the URL path of the request, see [Hub.Serve].
+// A Dialect is the language of one kind of client. It turns messages into calls
+// of a [Session], and events into frames. It keeps no state for a session. The
+// URL path of the request selects it, see [Hub.Serve].
 type Dialect interface {
-	// Message takes a whole text or binary message of an open session. It is called
-	// by the session's worker. The payload is valid during the call only.
+	// Message handles a complete text or binary message of an open session. The
+	// session's worker calls it. The payload is valid only during the call,
+	// unless m.Owned is set.
 	Message(s *Session, m frame.Message)
-	// Limit returns how many bytes the session's next message may have. It is called
-	// by the session's worker.
+	// Limit returns the largest size in bytes of the session's next message.
+	// The session's worker calls it.
 	Limit(s *Session) int
-	// AppendEvent appends the frame in which a client is told of an event, or nothing
-	// if clients of this kind are not told. It may be called from anywhere.
+	// AppendEvent appends the frame that tells a client of an event. It appends
+	// nothing if clients of this dialect are not told. It may be called from
+	// any goroutine.
 	AppendEvent(b []byte, e Event) []byte
-	// Encodings returns the ways in which a room's stream is written for viewers of
-	// this kind, none if they have no rooms. In the first of them a broadcast goes out as its
-	// host said it: that one is the record of rooms that such hosts open.
+	// Encodings returns the encodings in which viewers of this dialect may read
+	// a room's stream, none if the dialect has no rooms. The first must keep a
+	// host's broadcasts as they were sent: it becomes the record of rooms that
+	// hosts of this dialect create.
 	Encodings() []Encoding
 }
 
-// An Encoding is a way in which a room's stream is written for one kind of viewer.
-// A room writes each broadcast once in each encoding that somebody in it wants,
-// however many they are. Its functions may be called from anywhere.
+// An Encoding is a format of a room's stream. A room writes each broadcast once
+// in each encoding that some viewer reads, however many viewers there are. The
+// functions may be called from any goroutine.
 type Encoding struct {
-	// Broadcast appends the frame of a broadcast, or of the host's history up to it.
+	// Broadcast appends the frame of a broadcast, or of a host's history that
+	// covers the broadcasts up to m.Seq.
 	Broadcast func(b []byte, m Broadcast) []byte
-	// Longer is how many bytes more than the broadcast a frame has at most.
+	// Longer is how many bytes a frame may be longer than its broadcast's
+	// payload.
 	Longer int
-	// History returns the frame of a history that the record tells, from one place
-	// in it to another, and HistorySize how many bytes that has at most.
+	// History returns the frame of a history that is made from the record
+	// between two places. HistorySize returns an upper bound of its size in
+	// bytes.
 	History     func(from, end broadcast.Cursor) []byte
 	HistorySize func(from, end broadcast.Cursor) int
-	// CountsViewers has those who want it told how many viewers there are.
+	// CountsViewers has the relay send ViewerCount events to viewers that read
+	// this encoding.
 	CountsViewers bool
 }
 
-// A Broadcast is what a host says to all viewers.
+// A Broadcast is a host's message to all viewers.
 type Broadcast struct {
-	Seq     uint64 // its number
+	Seq     uint64 // number of the broadcast in its epoch
 	Op      ws.OpCode
 	Payload []byte
 }
 
-// An encoding is the place of an Encoding among those of all dialects.
+// An encoding is the index of an Encoding in Hub.encodings.
 type encoding uint8
 
-// A registered is an Encoding that the hub knows.
+// A registered is an Encoding with its dialect.
 type registered struct {
 	Encoding
-	dialect uint8 // place in Hub.dialects
+	dialect uint8 // index in Hub.dialects
 }
 
-// Serve has a dialect spoken at URL paths. It must be called before anything is
-// served. The first that has encodings is the one of rooms that no client opens: those
+// Serve registers a dialect for URL paths. It must be called before anything is
+// served. The first dialect that has encodings becomes the dialect of rooms
 // made by [Hub.CreateRoom] and [Hub.Restore].
 func (h *Hub) Serve(d Dialect, paths ...string) {
 	place := uint8(len(h.dialects))
@@ -72,18 +79,18 @@ func (h *Hub) Serve(d Dialect, paths ...string) {
 	}
 }
 
-// A served is a dialect that the hub speaks.
+// A served is a dialect that the hub serves.
 type served struct {
 	Dialect
-	first encoding // the place of its first encoding
+	first encoding // index of the dialect's first encoding
 }
 
-// appendEvent appends an event as viewers with an encoding are told.
+// appendEvent appends an event in the dialect of an encoding.
 func (h *Hub) appendEvent(b []byte, of encoding, e Event) []byte {
 	return h.dialects[h.encodings[of].dialect].AppendEvent(b, e)
 }
 
-// broadcastIn returns the broadcast that a frame of the record is.
+// broadcastIn returns the broadcast in a frame of the record.
 func broadcastIn(whole []byte, seq uint64) Broadcast {
 	return Broadcast{Seq: seq, Op: frame.Op(whole), Payload: frame.Payload(whole)}
 }

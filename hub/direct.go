@@ -2,12 +2,13 @@ package hub
 
 import "lectern/frame"
 
-// Messages between the host and one viewer. Each goes through the other's
-// worker and has its place in the room's order. What waits for one connection is
-// bounded: when it is full the sender hears too_fast, and nothing was passed on.
+// Direct messages between the host and one viewer. The receiver's worker queues
+// each one at its place in the room's order. What waits for one connection is
+// bounded: when the bound is reached, the sender is told too_fast and the
+// message is dropped.
 
-// directToHost passes a viewer's message to the host. It is called by the viewer's
-// worker.
+// directToHost passes a viewer's message to the host. The viewer's worker calls
+// it.
 func (r *Room) directToHost(s *Session, data []byte, tag Tag) *Refusal {
 	m, f := s.direct(Direct{From: s.id, Data: data})
 	if f != nil {
@@ -43,8 +44,8 @@ func (r *Room) directToHost(s *Session, data []byte, tag Tag) *Refusal {
 	return nil
 }
 
-// directToViewer passes a host's message to the viewer with the id. It is called by
-// the host's worker.
+// directToViewer passes a host's message to the viewer with the id. The host's
+// worker calls it.
 func (r *Room) directToViewer(host *Session, id uint32, data []byte, tag Tag) *Refusal {
 	m, f := host.direct(Direct{Data: data})
 	if f != nil {
@@ -72,7 +73,7 @@ func (r *Room) directToViewer(host *Session, id uint32, data []byte, tag Tag) *R
 			r.bounce(host, 0, tag, noSuchViewer(id))
 		case !viewer.takesDirect(whole):
 			r.bounce(host, 0, tag, refused(ViewerBusy))
-		case viewer.has(flagHost) || viewer.log() != log: // it has left, and come back
+		case viewer.has(flagHost) || viewer.log() != log: // the viewer has left and come back
 			viewer.Send(whole)
 			viewer.conn.Flush()
 		default:
@@ -84,14 +85,15 @@ func (r *Room) directToViewer(host *Session, id uint32, data []byte, tag Tag) *R
 	return nil
 }
 
-// A directMessage is one in its sender's language.
+// A directMessage is a direct message, encoded in its sender's dialect.
 type directMessage struct {
 	Direct
 	from  *Session
-	whole []byte // the frame
+	whole []byte // the frame in the sender's dialect
 }
 
-// direct encodes a message for a single receiver, or refuses it when none could take it.
+// direct encodes a message for one receiver. It refuses a message that is too
+// large for any receiver.
 func (s *Session) direct(e Direct) (directMessage, *Refusal) {
 	whole := s.language().AppendEvent(nil, e)
 	if limit := s.Config().MaxPrivate; len(frame.Payload(whole)) > limit {
@@ -100,8 +102,8 @@ func (s *Session) direct(e Direct) (directMessage, *Refusal) {
 	return directMessage{e, s, whole}, nil
 }
 
-// inLanguageOf returns the frame for a receiver, in which nothing is of the sender's
-// memory.
+// inLanguageOf returns the frame for a receiver. It does not refer to the
+// sender's buffers.
 func (m directMessage) inLanguageOf(to *Session) []byte {
 	if to.dialect == m.from.dialect {
 		return m.whole
@@ -109,11 +111,12 @@ func (m directMessage) inLanguageOf(to *Session) []byte {
 	return to.language().AppendEvent(nil, m.Direct)
 }
 
-// maxDirectToViewers is how many times MaxPrivate may be on its way to a room's viewers
-// between the workers.
+// maxDirectToViewers is how many times MaxPrivate may be on its way to the
+// viewers of a room, between the workers.
 const maxDirectToViewers = 16
 
-// takesDirect reports whether there is room for one more message.
+// takesDirect reports whether one more direct message fits in the session's
+// queue.
 func (s *Session) takesDirect(whole []byte) bool {
 	waits := 0
 	if s.out != nil {
@@ -122,9 +125,9 @@ func (s *Session) takesDirect(whole []byte) bool {
 	return waits+len(whole) <= s.shard.hub.Config().MaxPrivate
 }
 
-// tellHost gives the host a broadcast that came over HTTP, as the Log has it. A
-// host that is too far behind with them is closed as too slow; its room waits for
-// it. It is called by the host's worker.
+// tellHost queues a broadcast that came over HTTP for the host, in the host's
+// dialect. A host that is too far behind with these is closed as too slow, and
+// its room waits for it. The host's worker calls it.
 func (s *Session) tellHost(r *Room, whole []byte, seq uint64) {
 	h := r.hub
 	if mine := &h.encodings[s.encoding]; mine.dialect != h.encodings[r.recordEncoding()].dialect {
@@ -137,7 +140,7 @@ func (s *Session) tellHost(r *Room, whole []byte, seq uint64) {
 	s.push(private{frame: whole})
 }
 
-// bounce tells a sender that its message was not passed on.
+// bounce tells a sender that its message was not delivered.
 func (r *Room) bounce(s *Session, id uint32, tag Tag, f *Refusal) {
 	f.Tag = tag
 	r.tell(s, id, func() { s.Report(f) })

@@ -1,22 +1,53 @@
-// Package hub holds the rooms, the sessions in them and the rules of the
-// protocols they speak. It knows no sockets: a transport pushes the bytes that
-// arrive into a [Session] and pulls out those that are due, and tells it the
-// time. The whole relay can so run in memory.
+// Package hub holds the rooms, the sessions in them and the rules that apply
+// to them. It does not know sockets: a transport feeds the bytes that arrive to
+// a [Session], takes the bytes that are due from it, and tells it the time. So
+// the whole relay can run in memory. Nor does it know message formats: a
+// [Dialect] turns messages into calls of a Session, and events into frames.
 //
-// # Who owns what
+// # Ownership
 //
-// The connections are spread over workers; each session belongs to one of them
-// for its life, and only that worker calls its methods. The hub keeps a shard
-// for each worker, and each room an audience for each worker that has viewers of
-// it. Everything else that sessions share, who is in a room, who is its host and
-// the appending to its Log, is under the room's lock; the registry of rooms is
-// under the hub's. Neither of the two is held while the other is taken. No
-// session is touched but by its own worker: whoever wants something of another's
-// posts it.
+// The connections are spread over workers. Each session belongs to one worker
+// for its life, and only that worker calls its methods. Other goroutines post
+// functions to that worker. The hub keeps a shard for each worker, and each room
+// keeps an audience for each worker that has viewers of it.
+//
+// The lock of a room guards what its sessions share: the roster, the host's
+// place, and the appending to its Logs. The hub's lock guards the registry of
+// rooms.
 //
 // # A broadcast
 //
-// The host's worker appends the message to the room's Log, once, and posts one
-// task to each worker with viewers. That task, the audience's sweep, has each
-// viewer's connection send what lies between its cursor and the Log's end.
+// The host's worker appends the message to the room's Logs, once in each
+// encoding that viewers read, and posts one task to each worker with viewers.
+// That task, the audience's sweep, has each viewer's connection send what lies
+// between its cursor and the end of its Log.
+//
+// # Locks
+//
+// A goroutine that holds a lock may take only these further locks:
+//
+//	holds                       may take
+//	Room.mu                     changes.mu, a turnstile's mu, a worker's queue
+//	Hub.mu                      changes.mu, addresses.mu
+//	store.Store.mu              changes.mu
+//	changes.mu, addresses.mu, attempts.mu, refusals.mu,
+//	a turnstile's mu, a worker's queue,
+//	the store's queue.mu and health.mu          none
+//
+// So no goroutine ever holds two of Room.mu, Hub.mu and Store.mu, nor the locks
+// of two rooms, and no chain is longer than two locks. In particular:
+//
+//   - Hub.register and Hub.remove lock Hub.mu, so their callers must not hold a
+//     room's lock. A room is closed under its lock, and removed from the
+//     registry after that.
+//   - The store takes a Snapshot, which locks the room, without holding its own
+//     lock. Under its own lock it reads the ends of Logs, which needs no lock.
+//   - attempts.mu and refusals.mu are taken by a session's worker, or by an
+//     HTTP handler, that holds no other lock.
+//   - The turnstile of histories and backfills (Hub.encoders) queues work under
+//     Room.mu and runs it without any lock. Pages of the list need no turnstile:
+//     Room.page unlocks the room while it encodes.
+//
+// Encoding.Broadcast and Dialect.AppendEvent may run under Room.mu, so they must
+// not call methods that lock the room or the hub.
 package hub

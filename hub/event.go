@@ -2,18 +2,19 @@ package hub
 
 import "time"
 
-// An Event is something that a client is told. A dialect turns it into a frame, or
-// into none if its clients are not told of it.
+// An Event is something that a client may be told. A dialect turns it into a
+// frame, or into nothing.
 type Event interface{ event() }
 
-// Created tells a host about its new room, and what it needs to come back.
+// Created tells a host about its new room, and gives it the token that resumes
+// it.
 type Created struct{ Code, Token, Epoch string }
 
-// Resumed tells a host that it has its place again.
+// Resumed tells a host that it has its room back.
 type Resumed struct {
 	Code, Token, Epoch string
 	Seq                uint64 // number of the last broadcast
-	Sent               uint64 // broadcasts that the relay has taken from hosts
+	Sent               uint64 // broadcasts that the relay has accepted from hosts
 }
 
 // Joined tells a viewer that it is in a room.
@@ -22,63 +23,66 @@ type Joined struct {
 	ID      uint32
 	Seq     uint64 // of the last broadcast before those that follow
 	Viewers int
-	Host    bool // the host is there
+	Host    bool // the host is connected
 
-	Back      bool   // it was there before
-	Recovered bool   // it gets all that it has missed
-	Parted    bool   // it saw broadcasts of an older epoch that the room does not have
-	Common    uint64 // if so, the last broadcast that both have
+	Back      bool   // the viewer had joined before
+	Recovered bool   // the viewer receives all that it has missed
+	Parted    bool   // the viewer may have seen broadcasts of an older epoch that the room lost
+	Common    uint64 // if Parted, the last broadcast that the viewer and the room have in common
 }
 
-// BecameHost tells a viewer that it is the host now.
+// BecameHost tells a viewer that it is now the host.
 type BecameHost struct{ Code, Token, Epoch string }
 
 // HostChanged tells viewers that the viewer with the ID has become the host.
 type HostChanged struct{ ID uint32 }
 
-// HostLeft tells viewers that the host is gone, and for how long the room waits for it.
+// HostLeft tells viewers that the host has left, and how long the room waits
+// for it.
 type HostLeft struct{ Grace time.Duration }
 
-// HostBack tells viewers that the host is there again.
+// HostBack tells viewers that the host has come back.
 type HostBack struct{}
 
-// Closed tells why the relay ends a room or a connection.
+// Closed tells a client why the relay closes its room or its connection.
 type Closed struct {
 	Why   Reason
-	Retry time.Duration // of ReasonShutdown: when to come back
+	Retry time.Duration // with ReasonShutdown: how long to wait before reconnecting
 }
 
-// Left tells a session that it is in no room any more.
+// Left tells a session that it has left its room.
 type Left struct{}
 
-// Kicked tells a host that the viewer with the ID was sent away.
+// Kicked tells a host that the viewer with the ID was removed.
 type Kicked struct{ ID uint32 }
 
-// Skipped tells a viewer that was too slow how many broadcasts it did not get, and
-// the number of the last of them.
+// Skipped tells a viewer that was too slow how many broadcasts it did not
+// receive, and the number of the last of them.
 type Skipped struct{ Messages, Seq uint64 }
 
-// ViewerCount tells viewers how many they are.
+// ViewerCount tells viewers the number of viewers in the room.
 type ViewerCount struct{ Viewers int }
 
-// Presence tells a host who came and went since it was last told.
+// Presence tells a host which viewers have joined and left since the previous
+// Presence. If a viewer joined and left in between, only the final state is
+// listed.
 type Presence struct {
 	Joined    []Person
 	Left      []uint32
-	Viewers   int  // in the room now
-	Truncated bool // more came or went than those
+	Viewers   int  // number of viewers in the room now
+	Truncated bool // more joined or left than are listed
 }
 
-// A Person is a viewer as it is told to others.
+// A Person is what others are told of a viewer.
 type Person struct {
 	ID   uint32
 	Name string // empty for none
 }
 
-// List is a page of a room's viewers, in the order in which they joined.
+// List is a page of a room's viewers, in the order in which they first joined.
 type List struct {
 	Viewers []Person
-	Total   int // in the room
+	Total   int // number of viewers in the room
 }
 
 // HistoryRequest asks a host for the history.

@@ -11,62 +11,68 @@ import (
 	"lectern/hub/budget"
 )
 
-// Viewers ask for the history, and are parked until it is there: they get no
-// broadcasts meanwhile. Then each gets it, encoded once for all, and goes on from
-// the place in the Log up to which it tells. Whoever joins within freshFor after
-// that gets the same one, and what came after it.
+// A viewer that asks for the history is parked until the history is there: it
+// receives no broadcasts in the meantime. All parked viewers then get the same
+// history, encoded once, and continue at the place in the Log up to which it
+// tells. A viewer that joins and asks within freshFor after that gets the
+// cached history and what followed it.
 //
-// In most rooms the host tells it. However many viewers ask, it is asked once, and
-// not again within freshFor. Its answer comes in its own order, so it covers
-// exactly the broadcasts before it. The room's record answers for a host that
-// does not, or that has not said everything itself, as long as it reaches back
-// to the first broadcast; and always in rooms whose history the relay keeps.
+// In most rooms the host keeps the history. However many viewers ask, the relay
+// asks the host once, and not again within freshFor. The host's messages arrive
+// in order, so its answer covers exactly the broadcasts before it. The room's
+// record answers if the host does not answer, is away, or did not send all the
+// broadcasts itself, as long as the record reaches back to the first broadcast.
+// In rooms whose history the relay keeps, the record always answers.
 
-// freshFor is how long a history serves those who ask.
+// freshFor is how long a history is cached, and the shortest time between two
+// requests to a host and between two histories made from the record.
 const freshFor = time.Second
 
-// silentAfter is how long the host may take to answer in a room whose record can
-// answer in its place.
+// silentAfter is how long the host may take to answer in a room whose record
+// can answer in its place.
 const silentAfter = 250 * time.Millisecond
 
-// A source is who tells the history.
+// A source is where a history comes from.
 type source uint8
 
-// The sources. Viewers wait for one of them.
+// The sources. A parked viewer waits for one of them.
 const (
 	fromHost source = iota
 	fromRecord
-	sources // how many there are
+	sources // number of sources
 )
 
-// A historyRequest is a room's open question to its host.
+// A historyRequest is a room's pending request to its host. It is guarded by
+// the room's lock.
 type historyRequest struct {
 	open   bool
-	put    bool          // the host was asked
-	number uint32        // of the question; those parked know theirs
-	at     time.Duration // when the host was last asked
-	timer  *time.Timer   // until it may be asked again, or does not answer
+	sent   bool          // the request has been sent to the host
+	number uint32        // number of the request; parked viewers remember theirs
+	at     time.Duration // when a request was last sent
+	timer  *time.Timer   // runs until the request may be sent, or the host is late
 }
 
 func (q *historyRequest) stop() {
 	if q.open {
 		q.timer.Stop()
-		q.open, q.put = false, false
+		q.open, q.sent = false, false
 	}
 }
 
-// A cachedHistory is a history as it was lately told. It is guarded by the room's lock.
+// A cachedHistory is the history that viewers were last given. It is guarded by
+// the room's lock.
 type cachedHistory struct {
-	number uint32               // counts them
-	byHost bool                 // the host told it; else the record did
-	frames map[encoding]*shared // held; those that somebody has wanted
-	upTo   ends                 // the places up to which it tells; the record's first
+	number uint32               // counts the cached histories
+	byHost bool                 // the host told it; otherwise it was made from the record
+	frames map[encoding]*shared // held; one for each encoding that was wanted
+	upTo   ends                 // where it ends in each Log, the record's first
 }
 
-// giveHistory has a viewer told the history, and reports whether that can be. It
-// is called by the viewer's worker.
+// giveHistory gives a viewer the cached history, or parks it until there is a
+// new one. It returns false if there is no source for a history. The viewer's
+// worker calls it.
 func (r *Room) giveHistory(s *Session) bool {
-	if r.tellAgain(s) {
+	if r.giveCached(s) {
 		return true
 	}
 	if r.options.relayTells {
@@ -78,14 +84,14 @@ func (r *Room) giveHistory(s *Session) bool {
 	return !hostHasAll && r.askRecord(s) || r.askHost(s)
 }
 
-// beginAtHistory has a viewer that has just joined, and will ask for the
-// history, begin where the latest one ends instead of now.
+// beginAtHistory moves a viewer that has just joined, and will ask for the
+// history, to the place where the cached history or the one being made ends.
 func (r *Room) beginAtHistory(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	frame, to := r.cachedLocked(s.encoding)
 	if frame == nil {
-		to = r.record.upTo.of(s.encoding)
+		to = r.recordHistory.upTo.of(s.encoding)
 	}
 	if to.log == s.log() {
 		s.cursor = to.end
@@ -93,9 +99,9 @@ func (r *Room) beginAtHistory(s *Session) {
 	}
 }
 
-// tellAgain gives a viewer the history that was told lately, unless the viewer
-// has got broadcasts since.
-func (r *Room) tellAgain(s *Session) bool {
+// giveCached gives a viewer the cached history. It returns false if there is
+// none, or if the viewer has received broadcasts that came after it.
+func (r *Room) giveCached(s *Session) bool {
 	r.mu.Lock()
 	frame, to := r.cachedLocked(s.encoding)
 	if frame == nil || !to.fits(s) {
@@ -109,9 +115,9 @@ func (r *Room) tellAgain(s *Session) bool {
 	return true
 }
 
-// cachedLocked returns the cached history in an encoding that a viewer reads, and
-// where it ends, nil if there is none. In an encoding that nobody had wanted when it was told it is
-// made of the record's.
+// cachedLocked returns the cached history in an encoding that a viewer reads,
+// and where it ends, nil if there is none. If nobody wanted that encoding when
+// the history was told, it is made from the frame in the record's encoding.
 func (r *Room) cachedLocked(e encoding) (frame *shared, to endOf) {
 	c := &r.cachedHistory
 	if frame, to := c.frames[e], c.upTo.of(e); frame != nil && to.log == r.in(e) {
@@ -120,19 +126,19 @@ func (r *Room) cachedLocked(e encoding) (frame *shared, to endOf) {
 	if len(c.upTo) == 0 {
 		return nil, endOf{}
 	}
-	told := c.frames[c.upTo[0].encoding]
+	original := c.frames[c.upTo[0].encoding]
 	seq := c.upTo[0].end.Seq()
 	place, ok := r.in(e).At(seq + 1)
-	if told == nil || !ok {
+	if original == nil || !ok {
 		return nil, endOf{}
 	}
 	h, mine := r.hub, &r.hub.encodings[e]
 	if c.frames[e] == nil {
 		switch {
 		case c.byHost:
-			c.frames[e] = h.newShared(mine.Broadcast(nil, broadcastIn(told.frame, seq)))
+			c.frames[e] = h.newShared(mine.Broadcast(nil, broadcastIn(original.frame, seq)))
 		case mine.dialect == h.encodings[r.recordEncoding()].dialect:
-			c.frames[e] = told.hold()
+			c.frames[e] = original.hold()
 		default:
 			return nil, endOf{}
 		}
@@ -140,8 +146,9 @@ func (r *Room) cachedLocked(e encoding) (frame *shared, to endOf) {
 	return c.frames[e], endOf{e, r.in(e), place}
 }
 
-// keepLocked has a history serve those who come within freshFor.
-func (r *Room) keepLocked(byHost bool, frames map[encoding]*shared, upTo ends) {
+// cacheHistoryLocked caches a history for freshFor. It takes over the caller's
+// claim on upTo, see takeEndsLocked.
+func (r *Room) cacheHistoryLocked(byHost bool, frames map[encoding]*shared, upTo ends) {
 	r.cachedHistory.drop()
 	frames = maps.Clone(frames)
 	for _, frame := range frames {
@@ -159,7 +166,7 @@ func (r *Room) keepLocked(byHost bool, frames map[encoding]*shared, upTo ends) {
 	})
 }
 
-// drop gives the history's memory back.
+// drop frees the cached history.
 func (t *cachedHistory) drop() {
 	for _, frame := range t.frames {
 		frame.release()
@@ -167,7 +174,7 @@ func (t *cachedHistory) drop() {
 	*t = cachedHistory{number: t.number}
 }
 
-// ends are one moment's ends of a room's Logs.
+// ends are the ends of a room's Logs at one moment.
 type ends []endOf
 
 type endOf struct {
@@ -176,18 +183,20 @@ type endOf struct {
 	end      broadcast.Cursor
 }
 
-// of returns the end of the Log in an encoding; the zero one if there was none.
+// of returns the end of the Log in an encoding, the zero endOf if there was
+// none.
 func (all ends) of(e encoding) endOf {
-	for _, one := range all {
-		if one.encoding == e {
-			return one
+	for _, end := range all {
+		if end.encoding == e {
+			return end
 		}
 	}
 	return endOf{}
 }
 
-// takeEndsLocked returns where the room's Logs end now. They stay, whoever wants
-// them, until dropEndsLocked, so that those who come meanwhile can go on from there.
+// takeEndsLocked returns the current ends of the room's Logs. It counts as a
+// reader of each Log until dropEndsLocked, so that viewers that join in the
+// meantime can continue from there.
 func (r *Room) takeEndsLocked() (now ends) {
 	for _, st := range *r.streams.Load() {
 		st.wants++
@@ -196,21 +205,21 @@ func (r *Room) takeEndsLocked() (now ends) {
 	return now
 }
 
-// dropEndsLocked ends what takeEndsLocked began.
+// dropEndsLocked reverses takeEndsLocked.
 func (r *Room) dropEndsLocked(taken ends) {
-	for _, one := range taken {
-		r.unwantLocked(one.encoding)
+	for _, end := range taken {
+		r.unwantLocked(end.encoding)
 	}
 }
 
-// fits reports whether a viewer has not got further yet.
+// fits reports whether a viewer has received nothing beyond this end.
 func (to endOf) fits(s *Session) bool {
 	return to.log == s.log() && to.end.Position() >= s.cursor.Position()
 }
 
-// askHost parks a viewer until the host's history is there, and has the host
-// asked unless it is being asked. It is called by the viewer's worker, and
-// returns false if there is none.
+// askHost parks a viewer until the host's history is there, and asks the host
+// unless a request is pending. It returns false if the host is away. The
+// viewer's worker calls it.
 func (r *Room) askHost(s *Session) bool {
 	r.mu.Lock()
 	if r.hostSlot.host == nil {
@@ -222,70 +231,71 @@ func (r *Room) askHost(s *Session) bool {
 		q.open = true
 		q.number++
 		if wait := q.at + freshFor - r.hub.now(); q.number > 1 && wait > 0 {
-			question := q.number
-			q.timer = time.AfterFunc(wait, func() { r.putQuestion(question) })
+			request := q.number
+			q.timer = time.AfterFunc(wait, func() { r.sendHistoryRequest(request) })
 		} else {
-			r.putQuestionLocked()
+			r.sendHistoryRequestLocked()
 		}
 	}
-	question := q.number
+	request := q.number
 	r.mu.Unlock()
-	r.audience(s.shard).park(s, fromHost, question)
+	r.audience(s.shard).park(s, fromHost, request)
 	return true
 }
 
-// putQuestion asks the host what could not be asked at once.
-func (r *Room) putQuestion(question uint32) {
+// sendHistoryRequest sends a request that had to wait for freshFor.
+func (r *Room) sendHistoryRequest(request uint32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if q := &r.historyRequest; q.open && !q.put && q.number == question && r.hostSlot.host != nil {
-		r.putQuestionLocked()
+	if q := &r.historyRequest; q.open && !q.sent && q.number == request && r.hostSlot.host != nil {
+		r.sendHistoryRequestLocked()
 	}
 }
 
-func (r *Room) putQuestionLocked() {
+func (r *Room) sendHistoryRequestLocked() {
 	q := &r.historyRequest
-	q.put, q.at = true, r.hub.now()
-	question := q.number
-	q.timer = time.AfterFunc(min(silentAfter, r.hub.Config().HistoryTimeout), func() { r.hostLate(question) })
+	q.sent, q.at = true, r.hub.now()
+	request := q.number
+	q.timer = time.AfterFunc(min(silentAfter, r.hub.Config().HistoryTimeout), func() { r.hostLate(request) })
 	r.askHostLocked()
 }
 
-// askHostLocked puts the open question to the present host.
+// askHostLocked sends the pending request to the current host.
 func (r *Room) askHostLocked() {
 	host := r.hostSlot.host
 	r.tell(host, 0, func() { host.tell(HistoryRequest{}) })
 }
 
-// answerHistory gives the host's history, as it is, to those who wait for it.
-// It is dropped if nobody does. It is called by the host's worker.
+// answerHistory gives the host's history, as it is, to the viewers that wait
+// for it. If no request is pending, it is dropped. The host's worker calls it.
 func (r *Room) answerHistory(host *Session, op ws.OpCode, payload []byte) {
 	r.mu.Lock()
-	if !r.historyRequest.put || r.hostSlot.host != host {
+	if !r.historyRequest.sent || r.hostSlot.host != host {
 		r.mu.Unlock()
 		return
 	}
 	r.historyRequest.stop()
-	question, upTo := r.historyRequest.number, r.takeEndsLocked()
+	request, upTo := r.historyRequest.number, r.takeEndsLocked()
 	r.mu.Unlock()
 
 	if !r.hub.fitsHistory(len(upTo) * len(payload)) {
 		r.mu.Lock()
 		r.dropEndsLocked(upTo)
 		r.mu.Unlock()
-		r.unpark(fromHost, question, func(s *Session) { s.historyUnavailable(relayBusy()) }, nil)
+		r.unpark(fromHost, request, func(s *Session) { s.historyUnavailable(relayBusy()) }, nil)
 		return
 	}
-	// Once in each encoding, with the number of the last broadcast that it covers.
+	// Encode it once in each encoding, with the number of the last broadcast
+	// that it covers.
 	frames := make(map[encoding]*shared)
 	for _, to := range upTo {
-		told := Broadcast{to.end.Seq(), op, payload}
-		frames[to.encoding] = r.hub.newShared(r.hub.encodings[to.encoding].Broadcast(nil, told))
+		history := Broadcast{to.end.Seq(), op, payload}
+		frames[to.encoding] = r.hub.newShared(r.hub.encodings[to.encoding].Broadcast(nil, history))
 	}
 	r.mu.Lock()
-	r.keepLocked(true, frames, upTo)
+	r.cacheHistoryLocked(true, frames, upTo)
 	r.mu.Unlock()
-	r.unpark(fromHost, question, func(s *Session) {
+	r.unpark(fromHost, request, func(s *Session) {
 		s.spliceHistory(frames[s.encoding], upTo.of(s.encoding).end)
 	}, func() {
 		for _, frame := range frames {
@@ -294,8 +304,8 @@ func (r *Room) answerHistory(host *Session, op ws.OpCode, payload []byte) {
 	})
 }
 
-// historyTake returns how long the session may take for a history: a few seconds
-// only when there is little room for others.
+// historyTake returns how long the session may take to receive a history. It is
+// shorter when memory is short.
 func (s *Session) historyTake() time.Duration {
 	limit := s.shard.hub.Config().HistoryTake
 	if b := &s.shard.hub.budget; b.LevelWith(b.Limit()/16) >= budget.Tight {
@@ -306,82 +316,84 @@ func (s *Session) historyTake() time.Duration {
 
 const hastyHistory = 5 * time.Second
 
-// fitsHistory reports whether the budget has room for so many bytes of
-// histories.
+// fitsHistory reports whether the budget has space for histories of this many
+// bytes.
 func (h *Hub) fitsHistory(bytes int) bool { return h.budget.LevelWith(int64(bytes)) < budget.Tight }
 
-// hostLate has the record answer for a host that takes its time, if it can. Else
-// the host has the rest of its time.
-func (r *Room) hostLate(question uint32) {
+// hostLate runs when the host has not answered within silentAfter. If the
+// record reaches back to the first broadcast, it answers; otherwise the host
+// has the rest of HistoryTimeout.
+func (r *Room) hostLate(request uint32) {
 	wait := r.hub.Config().HistoryTimeout - silentAfter
 	r.mu.Lock()
 	q, oldest := &r.historyRequest, r.log.Oldest()
-	if wait > 0 && oldest.Seq() > 0 && q.put && q.number == question {
-		q.timer = time.AfterFunc(wait, func() { r.hostSilent(question) })
+	if wait > 0 && oldest.Seq() > 0 && q.sent && q.number == request {
+		q.timer = time.AfterFunc(wait, func() { r.hostSilent(request) })
 		r.mu.Unlock()
 		return
 	}
 	r.mu.Unlock()
-	if r.endQuestion(question) {
-		r.unpark(fromHost, question, func(s *Session) {
-			if !r.askRecord(s) && !r.askHost(s) { // the record has just been trimmed
+	if r.endHistoryRequest(request) {
+		r.unpark(fromHost, request, func(s *Session) {
+			if !r.askRecord(s) && !r.askHost(s) { // the record has been trimmed since
 				s.historyUnavailable(refused(HistoryWithoutHost))
 			}
 		}, nil)
 	}
 }
 
-// hostSilent ends the wait for those whose question the host has not answered in
-// time. If the record does not reach back far enough the live stream goes on
-// where it stopped.
-func (r *Room) hostSilent(question uint32) {
-	if r.endQuestion(question) {
-		r.doWithoutHost(question)
+// hostSilent runs when the host has not answered within HistoryTimeout. If the
+// record does not answer either, the viewers continue the live stream where
+// they stopped.
+func (r *Room) hostSilent(request uint32) {
+	if r.endHistoryRequest(request) {
+		r.doWithoutHost(request)
 	}
 }
 
-// endQuestion ends the wait for the host, and reports whether it had not ended
-// before.
-func (r *Room) endQuestion(question uint32) bool {
+// endHistoryRequest ends the wait for the host. It returns false if the wait
+// had ended before.
+func (r *Room) endHistoryRequest(request uint32) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.historyRequest.open || r.historyRequest.number != question {
+	if !r.historyRequest.open || r.historyRequest.number != request {
 		return false
 	}
 	r.historyRequest.stop()
 	return true
 }
 
-// doWithoutHost gives those the record whose question the host will not answer.
-func (r *Room) doWithoutHost(question uint32) {
-	r.unpark(fromHost, question, func(s *Session) {
+// doWithoutHost gives the record's history to the viewers whose request the
+// host will not answer.
+func (r *Room) doWithoutHost(request uint32) {
+	r.unpark(fromHost, request, func(s *Session) {
 		if !r.askRecord(s) {
 			s.historyUnavailable(refused(HistoryUnanswered))
 		}
 	}, nil)
 }
 
-// historyUnavailable ends a viewer's wait in vain. What came meanwhile is a
-// backlog to catch up with, not a lag.
+// historyUnavailable tells a viewer that it gets no history. The broadcasts
+// that came while it was parked do not count as lag until it has caught up.
 func (s *Session) historyUnavailable(f *Refusal) {
 	s.allowLag()
 	f.History = true
 	s.Report(f)
 }
 
-// park has a viewer wait for the answer to a question.
-func (a *audience) park(s *Session, from source, question uint32) {
+// park has a viewer wait for the answer to a request.
+func (a *audience) park(s *Session, from source, request uint32) {
 	s.set(flagParked)
 	if a.parked[from] == nil {
 		a.parked[from] = make(map[*Session]uint32)
 	}
-	a.parked[from][s] = question
+	a.parked[from][s] = request
 }
 
-// unpark has f called for each viewer that waited for the question, or an
-// older one, and lets it go on; and then done, unless it is nil. It may be called
-// from anywhere.
-func (r *Room) unpark(from source, question uint32, f func(*Session), done func()) {
+// unpark calls f for each viewer that waits for this request or an older one,
+// on the viewer's worker, and lets it continue. When all workers have finished,
+// it calls done unless that is nil. It may be called from any goroutine.
+func (r *Room) unpark(from source, request uint32, f func(*Session), done func()) {
 	var left atomic.Int32
 	left.Store(1)
 	finish := func() {
@@ -393,7 +405,7 @@ func (r *Room) unpark(from source, question uint32, f func(*Session), done func(
 		if a := r.audiences[i].Load(); a != nil {
 			left.Add(1)
 			a.shard.Post(func() (more bool) {
-				if more = a.unpark(from, question, f); !more {
+				if more = a.unpark(from, request, f); !more {
 					finish()
 				}
 				return more
@@ -403,10 +415,11 @@ func (r *Room) unpark(from source, question uint32, f func(*Session), done func(
 	finish()
 }
 
-// unpark lets those go on who waited for the question.
-func (a *audience) unpark(from source, question uint32, f func(*Session)) (more bool) {
+// unpark is Room.unpark on one worker. It returns true if it has to be run
+// again.
+func (a *audience) unpark(from source, request uint32, f func(*Session)) (more bool) {
 	for s, waits := range a.parked[from] {
-		if waits > question {
+		if waits > request {
 			continue
 		}
 		delete(a.parked[from], s)

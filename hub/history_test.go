@@ -58,8 +58,9 @@ func testHistoryThroughTheHost(t *testing.T) {
 	asking[0].hears(answer)
 }
 
-// TestTheHostIsAskedOnceInASecond has 5,000 join and ask within a second while
-// the host speaks on, and some ask who are there already.
+// TestTheHostIsAskedOnceInASecond has 5,000 viewers join and ask for the
+// history within a second while the host keeps broadcasting and some older
+// viewers ask too.
 func TestTheHostIsAskedOnceInASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 2, Config{})
@@ -105,8 +106,9 @@ func TestTheHostIsAskedOnceInASecond(t *testing.T) {
 	})
 }
 
-// TestAQuestionThatWaitsOutlivesTheHost has the relay end while a question waits
-// for its second: the room stays for the store, but nobody can be asked.
+// TestAQuestionThatWaitsOutlivesTheHost shuts the relay down while a request
+// waits for freshFor. The room stays open for the store, but there is no host
+// to ask.
 func TestAQuestionThatWaitsOutlivesTheHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{})
@@ -129,8 +131,8 @@ func TestAQuestionThatWaitsOutlivesTheHost(t *testing.T) {
 	})
 }
 
-// TestALateTimerEndsItsOwnQuestionOnly has the time run out for a question at the
-// very moment at which the host answers it, and another be asked.
+// TestALateTimerEndsItsOwnQuestionOnly lets the timer of a request fire just as
+// the host answers it and another request begins.
 func TestALateTimerEndsItsOwnQuestionOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 2, Config{RetainMessages: 1})
@@ -155,8 +157,8 @@ func TestALateTimerEndsItsOwnQuestionOnly(t *testing.T) {
 	})
 }
 
-// TestComingBackDoesNotEvadeHistoryEvery has a viewer come back again and again
-// for the history.
+// TestComingBackDoesNotEvadeHistoryEvery has a viewer reconnect repeatedly to
+// ask for the history.
 func TestComingBackDoesNotEvadeHistoryEvery(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
 	_, room := r.opens(0, `,"history":"relay"`)
@@ -196,7 +198,7 @@ func TestTheRecordAnswersForALateHost(t *testing.T) {
 		time.Sleep(2 * time.Millisecond)
 		synctest.Wait()
 		v.hears(`{"type":"history","commands":[1],*`)
-		host.say(`{"type":"history","commands":["late"]}`) // nobody waits for it any more
+		host.say(`{"type":"history","commands":["late"]}`) // no viewer waits for it any more
 		host.say(`{"type":"command","data":2}`)
 		v.hears(`{"type":"command","data":2}`)
 		time.Sleep(2 * freshFor)

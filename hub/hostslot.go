@@ -4,26 +4,26 @@ import "time"
 
 // A hostSlot is a room's place for its host. It is guarded by the room's lock.
 type hostSlot struct {
-	host     *Session // nil while nobody is there
-	since    uint64   // the last broadcast before the host took its place
-	token    secret   // proves that one is the host
-	newToken secret   // the token of a host by grant, until its first message
-	sent     uint64   // broadcasts taken from hosts
-	hosted   bool     // somebody was there
-	moving   int      // places kept for older hosts, which are about to be viewers
+	host     *Session   // nil while the host is away
+	since    uint64     // number of the last broadcast before the host took its place
+	token    secretHash // hash of the token that proves to be the host
+	newToken secretHash // hash of a new host's token after a transfer, until its first message
+	sent     uint64     // broadcasts accepted from hosts
+	hosted   bool       // the room has had a host
+	moving   int        // places reserved for former hosts that are about to become viewers
 	waiting  *time.Timer
 }
 
-// waitSteps is in how many steps a room waits for its host, and minWaitStep the
-// shortest of them.
+// waitSteps is the number of steps in which a room waits for its host, and
+// minWaitStep the shortest of them.
 const (
 	waitSteps   = 10
 	minWaitStep = time.Second
 )
 
-// waitLocked closes the room when nobody has come by then. It waits in steps, so
-// that the time in which the relay did not run, and nobody could come, counts
-// for one step at most.
+// waitLocked closes the room if no host comes within limit. It waits in steps
+// so that time in which the process was stopped, and nobody could come, counts
+// as one step at most.
 func (r *Room) waitLocked(limit time.Duration, why Reason) {
 	r.hostSlot.stopWaiting()
 	step := max(limit/waitSteps, minWaitStep)
@@ -31,7 +31,8 @@ func (r *Room) waitLocked(limit time.Duration, why Reason) {
 	var timer *time.Timer
 	timer = time.AfterFunc(min(step, limit), func() {
 		r.mu.Lock()
-		// The host may have come, and gone again, at this very moment.
+		// The host may have come, or come and gone again, just as the timer
+		// fired.
 		if r.closed || r.hostSlot.host != nil || r.hostSlot.waiting != timer || r.stays() {
 			r.mu.Unlock()
 			return
@@ -56,12 +57,12 @@ func (s *hostSlot) stopWaiting() {
 	}
 }
 
-// proves reports whether a token is the host's. While a host by grant has said
-// nothing, there are two.
+// proves reports whether a token is the host's. After a transfer there are two
+// valid tokens until the new host's first message.
 func (s *hostSlot) proves(token string) bool {
-	// No short cut: how long it takes tells nothing.
-	mine, granted := s.token.is(token), s.newToken.is(token)
-	return mine || granted && s.newToken.asked()
+	// Always check both, so that the time taken reveals nothing.
+	mine, granted := s.token.matches(token), s.newToken.matches(token)
+	return mine || granted && s.newToken.isSet()
 }
 
 // A resumption is what a host is told when it has come back.
@@ -70,8 +71,9 @@ type resumption struct {
 	sent uint64
 }
 
-// resume seats a host that proves who it is. From then on nothing is accepted
-// from an older one. It is called by the new host's worker; s is in no room.
+// resume makes s the host if its token proves it. From then on nothing is
+// accepted from the older host. The new host's worker calls it; s is in no
+// room.
 func (r *Room) resume(s *Session, token string) (resumption, *Refusal) {
 	r.mu.Lock()
 	if r.closed {
@@ -82,7 +84,7 @@ func (r *Room) resume(s *Session, token string) (resumption, *Refusal) {
 		r.mu.Unlock()
 		return resumption{}, refused(BadToken)
 	}
-	if r.hostSlot.newToken.is(token) {
+	if r.hostSlot.newToken.matches(token) {
 		r.hostSlot.token = r.hostSlot.newToken
 	}
 	older := r.hostSlot.host
@@ -97,7 +99,7 @@ func (r *Room) resume(s *Session, token string) (resumption, *Refusal) {
 
 	if older != nil {
 		r.tell(older, 0, func() {
-			if !r.hasHost(older) { // it may have resumed meanwhile
+			if !r.hasHost(older) { // it may have resumed in the meantime
 				older.end(ReasonReplaced)
 			}
 		})
@@ -106,31 +108,31 @@ func (r *Room) resume(s *Session, token string) (resumption, *Refusal) {
 	return back, nil
 }
 
-// hasHost reports whether s is the host. An older one believes that it is until
-// its worker has told it otherwise.
+// hasHost reports whether s is the host. A session that was replaced still has
+// flagHost until its worker learns of it.
 func (r *Room) hasHost(s *Session) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.hostSlot.host == s
 }
 
-// setHostLocked makes s the host, whoever was it before. s is in no room.
+// setHostLocked makes s the host in place of any other. s is in no room.
 func (r *Room) setHostLocked(s *Session) {
 	end := r.log.End()
 	r.hostSlot.host, r.hostSlot.hosted, r.hostSlot.since = s, true, end.Seq()
-	r.hostSlot.newToken = secret{}
+	r.hostSlot.newToken = secretHash{}
 	s.room = r
 	s.set(flagHost)
-	if r.historyRequest.put {
+	if r.historyRequest.sent {
 		r.askHostLocked()
 	}
 	r.presence.hostLocked(r)
 	r.changed()
 }
 
-// graceLocked is how long the room waits for its host to come back. Rooms made
-// over HTTP, and restored ones, wait as long as any that somebody joined: whoever
-// made them has a key, or had a room already.
+// graceLocked returns how long the room waits for its host to come back.
+// UnjoinedGrace does not apply to rooms created over HTTP or restored: their
+// creators had a key, or a room before.
 func (r *Room) graceLocked() time.Duration {
 	c := r.hub.Config()
 	if r.from != 0 && r.roster.last == 0 {
@@ -139,8 +141,8 @@ func (r *Room) graceLocked() time.Duration {
 	return c.HostGrace
 }
 
-// hostLeft is called when a host's connection has ended, or it has left. Unless
-// another one has its place, the room waits for it to come back.
+// hostLeft notes that a host has left or lost its connection. Unless another
+// session is the host by now, the room waits for the host to come back.
 func (r *Room) hostLeft(s *Session) {
 	r.mu.Lock()
 	grace := r.graceLocked()
@@ -169,16 +171,17 @@ func (r *Room) hostLeft(s *Session) {
 	r.presence.stop()
 	r.noticeLocked(HostLeft{grace})
 	r.waitLocked(grace, ReasonHostGone)
-	question, late := r.historyRequest.number, r.historyRequest.open
+	request, late := r.historyRequest.number, r.historyRequest.open
 	r.historyRequest.stop()
 	r.mu.Unlock()
 	if late {
-		r.doWithoutHost(question)
+		r.doWithoutHost(request)
 	}
 	r.wake()
 }
 
-// closeBy ends the room for its host, whose connection stays.
+// closeBy closes the room on behalf of its host, whose connection stays open.
+// It returns false if s is no longer the host.
 func (r *Room) closeBy(s *Session) bool {
 	r.mu.Lock()
 	if r.hostSlot.host != s {
@@ -191,21 +194,21 @@ func (r *Room) closeBy(s *Session) bool {
 	return true
 }
 
-// confirm makes the token of a host by grant the only one. It is called with
-// that host's first message.
+// confirm makes the new host's token the only valid one after a transfer. It is
+// called with the new host's first message.
 func (r *Room) confirm(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.hostSlot.host == s && r.hostSlot.newToken.asked() {
-		r.hostSlot.token, r.hostSlot.newToken = r.hostSlot.newToken, secret{}
+	if r.hostSlot.host == s && r.hostSlot.newToken.isSet() {
+		r.hostSlot.token, r.hostSlot.newToken = r.hostSlot.newToken, secretHash{}
 		r.changed()
 	}
 }
 
-// viewerLocked returns the viewer that a host means by an id.
+// viewerLocked returns the viewer with an id that a host has named.
 func (r *Room) viewerLocked(host *Session, id uint32) (*Session, *Refusal) {
 	if r.hostSlot.host != host {
-		return nil, refused(NotHost) // an older one does not know yet that it was replaced
+		return nil, refused(NotHost) // a former host may not know yet that it was replaced
 	}
 	viewer := r.roster.session(id)
 	if viewer == nil {
@@ -214,9 +217,9 @@ func (r *Room) viewerLocked(host *Session, id uint32) (*Session, *Refusal) {
 	return viewer, nil
 }
 
-// transferHost has the viewer with the id take the host's place. It is called by the
-// host's worker. The change is made by the viewer's, since it changes that
-// session; the old host then becomes a viewer on its own.
+// transferHost makes the viewer with the id the host. The host's worker calls
+// it. The viewer's worker makes the change, because it owns the viewer's
+// session; the old host then becomes a viewer on its own worker.
 func (r *Room) transferHost(host *Session, id uint32, tag Tag) *Refusal {
 	r.mu.Lock()
 	viewer, f := r.viewerLocked(host, id)
@@ -228,7 +231,7 @@ func (r *Room) transferHost(host *Session, id uint32, tag Tag) *Refusal {
 		if f := r.promote(viewer, host, id); f != nil {
 			f.Tag = tag
 			host.shard.Post(func() bool {
-				if host.phase == open { // whatever it is by now
+				if host.phase == open { // in whatever role by now
 					host.Report(f)
 					host.conn.Flush()
 				}
@@ -243,8 +246,9 @@ func (r *Room) transferHost(host *Session, id uint32, tag Tag) *Refusal {
 	return nil
 }
 
-// promote makes a viewer the host in place of the present one. It is called by
-// the viewer's worker; both must still be what they were.
+// promote makes a viewer the host in place of the given one. The viewer's
+// worker calls it. It returns a Refusal if either has changed its role in the
+// meantime.
 func (r *Room) promote(viewer, host *Session, id uint32) *Refusal {
 	if viewer.room != r || viewer.id != id || viewer.has(flagHost) || viewer.phase != open {
 		return noSuchViewer(id)
@@ -252,14 +256,14 @@ func (r *Room) promote(viewer, host *Session, id uint32) *Refusal {
 	a := r.audience(viewer.shard)
 	r.mu.Lock()
 	switch {
-	case r.hostSlot.host != host: // nor has a closed room one
+	case r.hostSlot.host != host: // also if the room is closed
 		r.mu.Unlock()
 		return refused(NotHost)
-	case r.roster.session(id) != viewer: // it has come back, on a newer connection
+	case r.roster.session(id) != viewer: // the viewer has come back on a newer connection
 		r.mu.Unlock()
 		return noSuchViewer(id)
 	}
-	viewer.settle(false) // up to here it is a viewer; a host has no place in the Log
+	viewer.settle(false) // what was published so far reaches it as a viewer; a host has no cursor
 	r.pages.version++
 	r.roster.remove(id)
 	a.count.Add(-1)
@@ -290,14 +294,13 @@ func (r *Room) promote(viewer, host *Session, id uint32) *Refusal {
 	return nil
 }
 
-// demote makes a host that has given away its place a viewer. It is called by
-// its worker.
+// demote makes a former host a viewer after a transfer. Its worker calls it.
 func (r *Room) demote(host *Session) {
 	r.mu.Lock()
 	r.hostSlot.moving--
 	if r.closed || r.hostSlot.host == host {
 		r.mu.Unlock()
-		return // it hears of the end like a host, or has resumed meanwhile
+		return // the room's end reaches it as a host, or it has resumed in the meantime
 	}
 	r.pages.version++
 	id, _ := r.roster.add(host, 0, "")

@@ -11,34 +11,35 @@ import (
 	"lectern/hub/budget"
 )
 
-// A Hub is the registry of rooms and everything that its sessions share. New
-// makes one. All its methods may be called from anywhere.
+// A Hub is the registry of rooms, and holds everything that its sessions share.
+// Create it with New. Its methods may be called from any goroutine unless they
+// say otherwise.
 type Hub struct {
-	settings  atomic.Pointer[Config]
-	began     time.Time                       // immutable
-	aside     func(f func())                  // immutable; runs what would hold up a worker in a goroutine
-	checks    turnstile                       // of large messages
-	encoders  turnstile                       // of histories, and of what comes back needs in another encoding
-	newLog    func(seq uint64) *broadcast.Log // immutable; makes the rooms' Logs
-	key       [32]byte                        // immutable once served; what viewers' tokens are made with
-	macs      sync.Pool                       // of *viewerHash, with that key
-	shards    []*shard                        // immutable; one for each worker
-	dialects  []served                        // immutable once served; the first is nobody's
-	encodings []registered                    // immutable once served; of all dialects
-	paths     map[string]uint8                // immutable once served; URL paths, and places in dialects
+	settings   atomic.Pointer[Config]
+	began      time.Time                       // immutable
+	background func(f func())                  // immutable; runs work that would hold up a worker, in a goroutine
+	checks     turnstile                       // runs the checks of large messages
+	encoders   turnstile                       // runs the encoding of histories and backfills
+	newLog     func(seq uint64) *broadcast.Log // immutable; makes the rooms' Logs
+	key        [32]byte                        // immutable once served; the key of viewers' tokens
+	macs       sync.Pool                       // of *viewerHash, each with that key
+	shards     []*shard                        // immutable; one for each worker
+	dialects   []served                        // immutable once served; the first is a placeholder
+	encodings  []registered                    // immutable once served; the encodings of all dialects
+	paths      map[string]uint8                // immutable once served; URL path to place in dialects
 
-	connections atomic.Int64 // all of them, whatever their phase
-	handshaking atomic.Int64 // of them, in the opening phase
-	upgraded    atomic.Int64 // of them, past it
-	draining    atomic.Bool  // no new rooms, and nobody new
+	connections atomic.Int64 // in any phase
+	handshaking atomic.Int64 // connections in the opening phase
+	upgraded    atomic.Int64 // connections that have become WebSockets
+	draining    atomic.Bool  // the relay is shutting down: no new rooms or connections
 
-	held atomic.Int64 // bytes of all rooms' Logs
-	open atomic.Int64 // rooms
-	left atomic.Int64 // bytes of the names of viewers that have gone
+	held atomic.Int64 // bytes in all rooms' Logs
+	open atomic.Int64 // open rooms, including those that sleep
+	left atomic.Int64 // bytes of the names of viewers that have left
 
-	budget    budget.Budget // of everything that peers can make grow
+	budget    budget.Budget // memory that peers can make the relay use
 	refusals  refusals
-	pressure  atomic.Int32 // see shrunk
+	pressure  atomic.Int32 // how often limits are halved, see shrunk
 	answers   answers
 	attempts  attempts
 	addresses addresses
@@ -46,54 +47,55 @@ type Hub struct {
 
 	mu       sync.RWMutex
 	rooms    map[code]*Room     // guarded by mu
-	sleeping map[code]*sleeper  // guarded by mu; rooms on disk that are not in rooms yet
-	resting  map[code]time.Time // guarded by mu; when rooms that are gone were closed
-	rest     []code             // guarded by mu; those in resting, oldest first
-	want     func(code string)  // immutable once served; asks for a room that sleeps
+	sleeping map[code]*sleeper  // guarded by mu; rooms on disk that have not been read yet
+	resting  map[code]time.Time // guarded by mu; codes of closed rooms, and when they closed
+	rest     []code             // guarded by mu; the codes in resting, oldest first
+	want     func(code string)  // immutable once served; asks the store for a room that sleeps
 }
 
-// maxOffloads is how many large messages are checked at the same time, and how many
-// histories are encoded. Where there are few workers, and so processors, it is half
-// as many as workers: else they would have to wait.
+// maxOffloads is how many large messages are checked at the same time, and how
+// many histories are encoded at the same time. A relay with fewer than four
+// workers uses half as many as it has workers, at least one, so that workers
+// still find a free processor.
 const maxOffloads = 2
 
-// New returns a hub whose sessions live on the given workers.
+// New returns a hub whose sessions are spread over the given workers.
 func New(config Config, workers []Worker) *Hub {
 	h := &Hub{
-		began: time.Now(),
-		aside: func(f func()) { go f() }, newLog: broadcast.New,
+		began:      time.Now(),
+		background: func(f func()) { go f() }, newLog: broadcast.New,
 		paths: make(map[string]uint8), dialects: make([]served, 1),
 		rooms: make(map[code]*Room), sleeping: make(map[code]*sleeper), resting: make(map[code]time.Time),
 	}
-	aside := func(f func()) { h.aside(f) } // tests replace it
+	background := func(f func()) { h.background(f) } // tests replace h.background
 	offloads := max(1, min(maxOffloads, len(workers)/2))
-	h.checks = turnstile{run: aside, limit: offloads}
-	h.encoders = turnstile{run: aside, limit: offloads}
+	h.checks = turnstile{run: background, limit: offloads}
+	h.encoders = turnstile{run: background, limit: offloads}
 	h.Configure(config)
 	_, _ = crand.Read(h.key[:]) // never fails: crypto/rand ends the program instead
 	for i, w := range workers {
 		h.shards = append(h.shards, &shard{
 			Worker: w, hub: h, index: i,
-			silent: waitingList{mark: flagSilent}, begun: waitingList{mark: flagBegun},
+			silent: waitingList{flag: flagSilent}, begun: waitingList{flag: flagBegun},
 		})
 	}
 	return h
 }
 
-// Configure replaces the configuration, while the hub runs.
-// What was accepted under the one before stays.
+// Configure replaces the configuration of a running hub. Rooms and connections
+// that were accepted under the previous configuration stay.
 func (h *Hub) Configure(config Config) {
 	config = config.withDefaults()
 	h.settings.Store(&config)
 }
 
-// Config returns the present configuration, with the defaults filled in. It
-// must not be changed.
+// Config returns the current configuration with defaults filled in. The caller
+// must not change it.
 func (h *Hub) Config() *Config { return h.settings.Load() }
 
 // NewSession returns the session of a new connection on the worker with the
-// given index. It is called by that worker, and may close another connection of
-// it.
+// given index. Only that worker may call it. It may close another connection of
+// that worker to make room.
 func (h *Hub) NewSession(worker int, conn Conn) *Session {
 	s := &Session{shard: h.shards[worker], conn: conn}
 	now := s.shard.Now()
@@ -103,61 +105,63 @@ func (h *Hub) NewSession(worker int, conn Conn) *Session {
 	return s
 }
 
-// uptime returns for how long the hub has been there.
+// uptime returns the time since the hub was created.
 func (h *Hub) uptime() time.Duration { return time.Since(h.began) }
 
-// IsWebSocketPath reports whether WebSockets are served at the URL path.
+// IsWebSocketPath reports whether a dialect is served at the URL path.
 func (h *Hub) IsWebSocketPath(path string) bool {
 	_, ok := h.paths[path]
 	return ok
 }
 
-// Budget returns the budget of everything that peers can make grow.
+// Budget returns the memory budget.
 func (h *Hub) Budget() *budget.Budget { return &h.budget }
 
-// Connections returns how many there are now, whatever their phase.
+// Connections returns the number of open connections, in any phase.
 func (h *Hub) Connections() int64 { return h.connections.Load() }
 
-// Drain announces that the relay ends: nobody is let in any more, and rooms
-// that close from now on say that the relay is the reason. The sessions are
-// told one by one, by their Shutdown.
+// Drain begins a shutdown: the hub admits no new connections or rooms, and
+// rooms that lose their host close with ReasonShutdown, or stay open for the
+// store if there is one. To close the sessions, call Shutdown on each.
 func (h *Hub) Drain() { h.draining.Store(true) }
 
 // Draining reports whether Drain was called.
 func (h *Hub) Draining() bool { return h.draining.Load() }
 
-// retryAfter draws the time after which one client should come back when the
-// relay restarts. The window grows with the number of clients, so that they
-// come back at no more than a thousand a second.
+// retryAfter returns a random time after which a client should reconnect when
+// the relay restarts. The window grows with the number of connections so that
+// at most about 1,000 clients reconnect in a second.
 func (h *Hub) retryAfter() time.Duration {
 	window := time.Second + time.Duration(h.connections.Load())*time.Millisecond
 	return rand.N(window)
 }
 
-// lookup finds an open room, nil if there is none.
+// lookup returns the open room with this code, nil if there is none.
 func (h *Hub) lookup(c code) *Room {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.rooms[c]
 }
 
-// restTime is how long a closed room's code rests, so that nobody's automatic
-// return ends among strangers, and maxResting how many codes do at most: the
-// oldest is let go before its time.
+// restTime is how long a closed room's code is not given to a new room. Clients
+// of the closed room that reconnect automatically would otherwise end up among
+// strangers. maxResting bounds the number of such codes; beyond it the oldest
+// becomes free early.
 const (
 	restTime   = time.Hour
 	maxResting = 100_000
 )
 
-// register enters a new room under a code that is free. It reports whether
-// there was room for one more.
+// register adds a new room to the registry under a free code. It returns false
+// if the relay has its maximum of rooms, is shutting down or is short of
+// memory.
 func (h *Hub) register(r *Room) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.rooms)+len(h.sleeping) >= h.Config().MaxRooms || h.draining.Load() || h.budget.Level() >= budget.Full {
 		return false
 	}
-	h.wakeCodesLocked(maxResting)
+	h.freeCodesLocked(maxResting)
 	for {
 		r.code = drawCode(h.Config().HexCodes)
 		_, taken := h.rooms[r.code]
@@ -172,29 +176,29 @@ func (h *Hub) register(r *Room) bool {
 	return true
 }
 
-// remove takes a room out of the registry, and lets its code rest.
+// remove takes a room out of the registry and reserves its code for restTime.
 func (h *Hub) remove(r *Room) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.rooms, r.code)
 	h.open.Add(-1)
 	h.addresses.closeRoom(r.from)
-	h.wakeCodesLocked(maxResting - 1)
+	h.freeCodesLocked(maxResting - 1)
 	h.resting[r.code] = time.Now()
 	h.rest = append(h.rest, r.code)
 	r.changed()
 }
 
-// wakeCodesLocked lets codes go that have rested, and so many that at most
-// limit are left.
-func (h *Hub) wakeCodesLocked(limit int) {
+// freeCodesLocked frees codes that have rested for restTime, and the oldest
+// beyond limit.
+func (h *Hub) freeCodesLocked(limit int) {
 	for len(h.rest) > 0 && (len(h.rest) > limit || time.Since(h.resting[h.rest[0]]) > restTime) {
 		delete(h.resting, h.rest[0])
 		h.rest = h.rest[1:]
 	}
 }
 
-// rested reports whether a room with this code was closed in the last hour.
+// rested reports whether a room with this code was closed within restTime.
 func (h *Hub) rested(c code) bool {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -202,23 +206,23 @@ func (h *Hub) rested(c code) bool {
 	return rests
 }
 
-// Stats are the hub's figures. Those that count are since its start.
+// Stats are the hub's figures. Counters start at zero when the hub is created.
 type Stats struct {
-	Connections int64 // all of them, whatever their phase
-	Handshaking int64 // of them, not yet WebSockets
-	Open        int64 // of them, WebSockets; the rest are requests that were refused
+	Connections int64 // in any phase
+	Handshaking int64 // connections that are not WebSockets yet
+	Open        int64 // WebSocket connections; the rest are refused requests
 	Rooms       int
 	Viewers     int64
-	Stalled     int64             // viewers whose sockets are full
+	Stalled     int64             // viewers whose socket buffers are full
 	LogBytes    int64             // held by the rooms' Logs
 	Received    uint64            // messages from clients
-	Broadcasts  uint64            // of them, relayed
-	Delivered   uint64            // broadcasts times viewers that got them
-	Skipped     uint64            // broadcasts times viewers that were moved past them
-	Recovered   uint64            // viewers that came back and got all that they had missed
-	Unrecovered uint64            // viewers that came back too late for that
-	Slow        [causes]Slow      // by Cause
-	Closes      map[Reason]uint64 // ended connections
+	Broadcasts  uint64            // broadcasts that hosts sent
+	Delivered   uint64            // broadcasts times the viewers that received them
+	Skipped     uint64            // broadcasts times the viewers that were moved past them
+	Recovered   uint64            // viewers that came back and received all that they had missed
+	Unrecovered uint64            // viewers that came back when that was no longer possible
+	Slow        [causes]Slow      // indexed by Cause
+	Closes      map[Reason]uint64 // ended connections, by reason
 }
 
 // Stats adds up the figures of all workers and rooms.

@@ -5,27 +5,27 @@ import (
 	"sort"
 )
 
-// maxVoidRanges is how many ranges of void ids a room has at most.
+// maxVoidRanges is the largest number of ranges of void ids in a room.
 const maxVoidRanges = 1024
 
-// idRanges are ids, as sorted ranges from a first to a last one, with a gap
-// between any two. They are never changed: who has got them may read on.
+// idRanges is a set of ids: sorted ranges, each from a first to a last id, with
+// a gap between any two. It is immutable, so readers need no lock.
 type idRanges [][2]uint32
 
-// after returns the place of the first range that ends at the id or later.
+// after returns the index of the first range that ends at the id or later.
 func (r idRanges) after(id uint32) int {
 	return sort.Search(len(r), func(i int) bool { return r[i][1] >= id })
 }
 
-// has reports whether the id is one of them.
+// has reports whether the id is in the set.
 func (r idRanges) has(id uint32) bool {
 	i := r.after(id)
 	return i < len(r) && r[i][0] <= id
 }
 
-// with returns the ids and one more. When there would be more than maxVoidRanges,
-// the two with the smallest gap between them become one: the ids in the gap are
-// then among them too.
+// with returns the set with one more id. If that makes more than maxVoidRanges
+// ranges, the two with the smallest gap between them become one, and the ids in
+// the gap are then in the set too.
 func (r idRanges) with(id uint32) idRanges {
 	if r.has(id) {
 		return r
@@ -34,8 +34,8 @@ func (r idRanges) with(id uint32) idRanges {
 	return append(slices.Clone(r[:i]), append(idRanges{{id, id}}, r[i:]...)...).merged()
 }
 
-// merged joins sorted ranges between which there is no id, and the closest ones
-// until there are no more than there may be. It may change r.
+// merged joins adjacent ranges, and then the closest ones until at most
+// maxVoidRanges are left. It may modify r.
 func (r idRanges) merged() idRanges {
 	out := r[:0]
 	for _, next := range r {
@@ -48,14 +48,14 @@ func (r idRanges) merged() idRanges {
 	if len(out) <= maxVoidRanges {
 		return out
 	}
-	// The smallest gaps go, of equal ones the first.
+	// Close the smallest gaps, and the first of equal ones.
 	gaps := make([]int, len(out)-1)
 	for i := range gaps {
 		gaps[i] = i
 	}
 	gap := func(i int) uint32 { return out[i+1][0] - out[i][1] }
 	slices.SortStableFunc(gaps, func(a, b int) int { return int(int64(gap(a)) - int64(gap(b))) })
-	joins := make([]bool, len(out)) // with the range after it
+	joins := make([]bool, len(out)) // joined with the range after it
 	for _, i := range gaps[:len(out)-maxVoidRanges] {
 		joins[i] = true
 	}
@@ -71,7 +71,8 @@ func (r idRanges) merged() idRanges {
 	return out
 }
 
-// rangesOf returns ranges and single ids, in any order, as idRanges.
+// rangesOf returns the set of all ids in ranges and ids, which may be in any
+// order.
 func rangesOf(ranges [][2]uint32, ids []uint32) idRanges {
 	all := make(idRanges, 0, len(ranges)+len(ids))
 	for _, r := range ranges {

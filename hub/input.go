@@ -11,27 +11,31 @@ import (
 	"lectern/hub/budget"
 )
 
-// What a peer sends is looked at as it comes, but not always all of it at once.
-// While more than Config.MaxPrivate bytes of answers wait for the connection, or
-// a large message of its own is being checked aside from the worker, the rest of
-// the chunk waits here, and nothing more is read. So a chunk of 64 KiB earns no
-// more answers than the bound allows, however many messages are in it. And a chunk
-// of many mistakes, or one that takes long, is looked at in parts: others come in
-// between.
+// The relay looks at input as it arrives, but not always at all of it at once.
+// While more than Config.MaxPrivate bytes of replies wait for the connection,
+// or a goroutine checks one of its large messages, the rest of the chunk waits
+// here and the connection is not read from. So a chunk of 64 KiB earns no more
+// replies than the bound allows, however many messages are in it. A chunk with
+// many errors, or one that takes long, is handled in parts, and other
+// connections are served in between.
 
 const (
-	// visitErrors is how many errors a connection is told before others come.
+	// visitErrors is how many errors one connection may make before others are
+	// served.
 	visitErrors = 8
-	// visitTime is how long its messages may take before others come.
+	// visitTime is how long the messages of one connection may take before
+	// others are served.
 	visitTime = 50 * time.Microsecond
-	// visitClock is how many messages are looked at between two looks at the clock.
+	// visitClock is how many messages are handled between two readings of the
+	// clock.
 	visitClock = 8
 )
 
-// assemblers are shared by all sessions; an idle one has none.
+// assemblers are shared by all sessions. A session without an incomplete
+// message has none.
 var assemblers = sync.Pool{New: func() any { return new(frame.Assembler) }}
 
-// decode takes bytes of frames.
+// decode handles bytes that arrive after the handshake.
 func (s *Session) decode(chunk []byte) {
 	if len(chunk) == 0 {
 		return
@@ -45,8 +49,8 @@ func (s *Session) decode(chunk []byte) {
 	s.look(chunk, bytes.Clone)
 }
 
-// look looks at a chunk as far as it may be looked at now, and keeps the rest,
-// which is the chunk's own memory unless it is made the session's by own.
+// look handles as much of a chunk as may be handled now, and keeps the rest.
+// own copies the rest if the chunk is not the session's memory.
 func (s *Session) look(chunk []byte, own func([]byte) []byte) {
 	m := s.extra()
 	rest, later := s.feed(chunk)
@@ -62,13 +66,14 @@ func (s *Session) look(chunk []byte, own func([]byte) []byte) {
 	}
 }
 
-// spareInput is how many bytes of input a session may hold although the budget is
-// used up.
+// spareInput is how many bytes of input a session may hold even when the budget
+// is used up.
 const spareInput = 4 << 10
 
-// comeBackLater has the rest of a chunk looked at when others had their turn.
+// comeBackLater has the worker handle the rest of a chunk after other
+// connections had their turn.
 func (s *Session) comeBackLater() {
-	s.extra().offloaded = true
+	s.extra().suspended = true
 	later := func() bool {
 		s.goOn(func() {})
 		return false
@@ -80,12 +85,12 @@ func (s *Session) comeBackLater() {
 	}
 }
 
-// feed has messages made of a chunk, and returns what of it has to wait, and
-// whether that is for others to have their turn. It may end with the session's input
-// dropped.
+// feed handles the messages in a chunk. It returns the rest of the chunk that
+// has to wait, and whether it waits for other connections' turn. It may drop
+// the session's input.
 func (s *Session) feed(chunk []byte) (rest []byte, later bool) {
 	m := s.extra()
-	m.rate.told = 0
+	m.rate.reported = 0
 	var began time.Time
 	looked := 0
 	if m.in == nil {
@@ -102,7 +107,7 @@ func (s *Session) feed(chunk []byte) (rest []byte, later bool) {
 		if !s.listens() || s.inputWaits() {
 			break
 		}
-		if m.rate.told >= visitErrors {
+		if m.rate.reported >= visitErrors {
 			later = true
 			break
 		}
@@ -117,7 +122,7 @@ func (s *Session) feed(chunk []byte) (rest []byte, later bool) {
 	}
 	if s.phase == open && m.rate.omitted > 0 {
 		s.tooManyErrors()
-		return nil, false // the assembler has been given back
+		return nil, false // the assembler was given back
 	}
 	if err := in.Err(); err != nil && s.listens() {
 		s.Fail(err)
@@ -131,15 +136,16 @@ func (s *Session) feed(chunk []byte) (rest []byte, later bool) {
 	return rest, later
 }
 
-// listens reports whether what the peer sends is still looked at.
+// listens reports whether the session still handles input.
 func (s *Session) listens() bool { return s.phase == open || s.phase == closing }
 
-// inputWaits reports whether nothing more is to be looked at for now.
+// inputWaits reports whether input has to wait for now.
 func (s *Session) inputWaits() bool {
-	return s.out != nil && s.out.bytes > s.shard.hub.Config().MaxPrivate || s.more != nil && s.more.offloaded
+	return s.out != nil && s.out.bytes > s.shard.hub.Config().MaxPrivate || s.more != nil && s.more.suspended
 }
 
-// resumeInput looks at what had to wait, if it need not wait any longer.
+// resumeInput handles the input that had to wait, if it need not wait any
+// longer.
 func (s *Session) resumeInput() {
 	if s.more == nil || len(s.more.unread) == 0 || s.inputWaits() || !s.listens() {
 		return
@@ -149,7 +155,7 @@ func (s *Session) resumeInput() {
 	s.look(chunk, func(rest []byte) []byte { return rest })
 }
 
-// countInput counts what the session holds of its input into the budget.
+// countInput updates what the budget counts for the session's input.
 func (s *Session) countInput() {
 	m := s.more
 	if m == nil {
@@ -163,7 +169,7 @@ func (s *Session) countInput() {
 	m.held = held
 }
 
-// dropInput gives the assembler back, and what had to wait.
+// dropInput gives the assembler back and drops the input that had to wait.
 func (s *Session) dropInput() {
 	m := s.more
 	if m == nil {
@@ -179,13 +185,13 @@ func (s *Session) dropInput() {
 	s.dropExtra()
 }
 
-// handle acts on one message or control frame.
+// handle handles one message or control frame.
 func (s *Session) handle(m frame.Message) {
 	switch {
 	case m.Op == ws.OpClose:
 		s.closedByPeer(m.Payload)
 	case s.phase != open:
-		// RFC 6455 5.5.1: after our close frame nothing is said any more.
+		// RFC 6455 5.5.1: nothing is sent after our close frame.
 	case m.Op == ws.OpPing:
 		kind := urgent
 		if s.has(flagBlocked) || s.out != nil && len(s.out.items) >= maxPongs {
@@ -196,21 +202,21 @@ func (s *Session) handle(m frame.Message) {
 	default:
 		s.shard.counters.received.Add(1)
 		if rate := &s.extra().rate; rate.omitted > 0 {
-			rate.omitted++ // the connection is closed at the end of the chunk
+			rate.omitted++ // feed closes the connection at the end of the chunk
 			return
 		}
 		s.language().Message(s, m)
 	}
 }
 
-// messageLate reports whether a message has not come whole in time.
+// messageLate reports whether an incomplete message has taken too long.
 func (s *Session) messageLate() bool {
 	m := s.more
 	if m == nil || m.in == nil {
 		return false
 	}
 	if s.inputWaits() || len(m.unread) > 0 {
-		m.began = s.shard.Now() // it is this side that does not read
+		m.began = s.shard.Now() // the relay is not reading, so this is not the peer's delay
 		return false
 	}
 	limit := s.shard.hub.Config().MessageTimeout
@@ -220,16 +226,17 @@ func (s *Session) messageLate() bool {
 	return !m.in.Idle() && s.past(m.began, limit)
 }
 
-// hastyMessage is how long a message may take while the budget is used up.
+// hastyMessage replaces MessageTimeout, if it is shorter, while the budget is
+// used up.
 const hastyMessage = 2 * time.Second
 
-// MinOffload is from how many bytes on a message is checked aside from the
-// worker, which it would hold for too long. Such a message has a buffer of its
-// own: it did not come in one chunk.
+// MinOffload is the size in bytes from which a message is checked in a
+// goroutine, because it would hold the worker for too long. Such a message has
+// a buffer of its own: it is larger than any chunk.
 const MinOffload = 128 << 10
 
-// offload has work done aside from the workers, at most so much at a time as the
-// hub allows, and then done as wait does.
+// offload runs work in a goroutine when the hub's limit allows, and then calls
+// done as wait does.
 func (s *Session) offload(work func(), done func(there bool)) {
 	s.wait(func(finished func()) {
 		s.shard.hub.checks.do(func() {
@@ -239,23 +246,24 @@ func (s *Session) offload(work func(), done func(there bool)) {
 	}, done)
 }
 
-// wait begins something that another goroutine does, which then calls finished.
-// After that the session's worker calls done, and tells it whether the session is
-// still open. Nothing of the connection's input is looked at meanwhile.
+// wait calls begin, which starts work elsewhere and arranges for finished to be
+// called. The session's worker then calls done; there says whether the session
+// is still open. The session handles no input in the meantime.
 func (s *Session) wait(begin func(finished func()), done func(there bool)) {
-	s.extra().offloaded = true
+	s.extra().suspended = true
 	begin(func() {
 		s.shard.Post(func() bool {
-			s.goOn(func() { done(s.phase == open) }) // which may begin another wait
+			s.goOn(func() { done(s.phase == open) }) // done may begin another wait
 			return false
 		})
 	})
 }
 
-// goOn ends a wait, does what was waited for, and looks at what came meanwhile.
+// goOn ends a wait, calls done, and handles the input that arrived in the
+// meantime.
 func (s *Session) goOn(done func()) {
 	if s.more != nil {
-		s.more.offloaded = false
+		s.more.suspended = false
 	}
 	done()
 	s.resumeInput()

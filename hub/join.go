@@ -1,9 +1,9 @@
 package hub
 
-// How a session gets into a room.
+// This file is about how a session enters a room.
 
-// Create opens a room, whose host is the session. The key is the one that the
-// client gave, see Config.CreateKey.
+// Create creates a room with the session as its host. key is the create key
+// that the client sent, see Config.CreateKey.
 func (s *Session) Create(o RoomOptions, key string) *Refusal {
 	h := s.shard.hub
 	if f := h.mayCreate(s, key); f != nil {
@@ -26,14 +26,14 @@ func (s *Session) Create(o RoomOptions, key string) *Refusal {
 	return nil
 }
 
-// mayCreate checks the create key.
+// mayCreate checks the create key that a client gave.
 func (h *Hub) mayCreate(s *Session, given string) *Refusal {
 	key := h.Config().CreateKey
 	if key == "" {
 		return nil
 	}
-	if hashSecret(key).is(given) {
-		return nil // however many wrong ones came from this address
+	if hashSecret(key).matches(given) {
+		return nil // a right key counts even after many wrong ones from its address
 	}
 	f := refused(CreateForbidden)
 	if given != "" && h.attempts.wrongProof(keysOf(s.address()), h.uptime()) {
@@ -42,13 +42,14 @@ func (h *Hub) mayCreate(s *Session, given string) *Refusal {
 	return f
 }
 
-// Resume gives a host that has come back its place, by the token that it was told:
-// at once, or later where the room has to be found first.
+// Resume gives a host its room back, by the token that it received when it
+// created the room or became its host. The session learns the result at once,
+// or later if the room has to be read from disk first.
 func (s *Session) Resume(code, token string, tag Tag) *Refusal {
 	return s.soon(JoinRequest{Tag: tag, Code: code, Token: token, hosts: true})
 }
 
-// resumeHost makes the session the host.
+// resumeHost makes the session the host of the room that it asks for.
 func (s *Session) resumeHost(e JoinRequest) *Refusal {
 	room, c, f := s.find(e.Code, true)
 	if f != nil {
@@ -63,32 +64,33 @@ func (s *Session) resumeHost(e JoinRequest) *Refusal {
 	return nil
 }
 
-// A JoinRequest is what a client says who joins a room.
+// A JoinRequest is a client's request to join a room, or to resume it as host.
 type JoinRequest struct {
 	Tag       Tag
-	Code      string // as it was typed; it may have the secret behind it
+	Code      string // as the user typed it; may end with the secret
 	Secret    string
 	HasSecret bool
 	Name      string // at most Config.MaxName characters
-	History   bool   // it asks for the history at once
-	Token     string // of a viewer that comes back
-	Back      bool   // it has a token
-	Last      Place  // the last broadcast that it has seen, if it comes back and says so
-	Encoding  int    // place among the dialect's encodings
+	History   bool   // the client asks for the history as well
+	Token     string // token of a viewer that comes back
+	Back      bool   // Token is set
+	Last      Place  // last broadcast that the client saw, if it comes back and says so
+	Encoding  int    // index in Dialect.Encodings
 
 	encoding encoding
-	hosts    bool // a host resumes: it has a code and a token only
+	hosts    bool // the request is to resume as host; only Code and Token are set
 }
 
-// A Place is a broadcast's number in one life of a room.
+// A Place is the number of a broadcast in one epoch of a room.
 type Place struct {
 	Epoch string // empty for none
 	Seq   uint64
 }
 
-// Join lets the session into a room as a viewer, by code, and a secret if the room
-// has one, or by the token of a viewer that was there before: at once, or later where
-// the room has to be found or its past encoded first.
+// Join adds the session to a room as a viewer. The client gives the room's code
+// and, if the room has one, its secret, or the token that it received when it
+// joined before. The session learns the result at once, or later if the room
+// has to be read from disk or its past has to be encoded first.
 func (s *Session) Join(e JoinRequest) *Refusal {
 	if typed, secret, found := cutSecret(e.Code); found {
 		e.Code = typed
@@ -100,7 +102,7 @@ func (s *Session) Join(e JoinRequest) *Refusal {
 	return s.soon(e)
 }
 
-// letIn makes the session a viewer.
+// letIn makes the session a viewer of the room that it asks for.
 func (s *Session) letIn(e JoinRequest) *Refusal {
 	room, c, f := s.find(e.Code, e.Back || e.HasSecret)
 	if f != nil {
@@ -113,7 +115,7 @@ func (s *Session) letIn(e JoinRequest) *Refusal {
 			return s.failedAttempt(refused(BadToken), c)
 		}
 	} else {
-		e.Last = Place{} // only who was there has missed anything
+		e.Last = Place{} // a new viewer has missed nothing
 		if f := room.admits(s, e.Secret, e.HasSecret); f != nil {
 			return s.failedAttempt(f, c)
 		}
@@ -129,7 +131,8 @@ func (s *Session) letIn(e JoinRequest) *Refusal {
 	return nil
 }
 
-// enterOnceEncoded lets a viewer in when its encoding has the past.
+// enterOnceEncoded adds the viewer when the room's past is encoded in its
+// encoding.
 func (s *Session) enterOnceEncoded(room *Room, e JoinRequest, id uint32) {
 	s.wait(func(done func()) { room.backfill(e.encoding, done) }, func(there bool) {
 		if !there {
@@ -143,7 +146,8 @@ func (s *Session) enterOnceEncoded(room *Room, e JoinRequest, id uint32) {
 	})
 }
 
-// enterRoom lets a viewer in whose encoding is wanted.
+// enterRoom adds the viewer to the room, whose stream counts its encoding
+// already.
 func (s *Session) enterRoom(room *Room, e JoinRequest, id uint32) *Refusal {
 	w, f := room.join(s, e, id)
 	if f != nil {
@@ -156,22 +160,26 @@ func (s *Session) enterRoom(room *Room, e JoinRequest, id uint32) *Refusal {
 	if e.Last.Epoch != "" {
 		s.shard.counters.back(w.Recovered)
 	}
-	// Its place is the cursor's, not the Log's present end: the host may have
-	// spoken since the cursor was taken.
+	// Use the cursor's position, not the Log's current end: the host may have
+	// broadcast since join set the cursor.
 	s.tellAt(w, s.cursor.Position())
 	if e.History {
 		if f := s.RequestHistory(); f != nil {
 			f.History = true
-			s.Report(f) // it is in all the same
+			s.Report(f) // the viewer has joined all the same
 		}
 	}
 	return nil
 }
 
-// find returns the room with a code as it was typed, or a fault that has the
-// message wait while the room sleeps. Wrong codes are counted. With a proof, a secret
-// or a token, the caller has yet to check it: while the relay looks at no code from
-// this address, it must tell nothing but what is right.
+// find returns the room with this code. If there is none, it returns a Refusal
+// and counts a wrong code; the Refusal's sleeps is set if the message has to
+// wait until the room is read from disk.
+//
+// proof says that the client also sent a secret or a token, which the caller
+// checks. While the relay looks at no codes from the client's address, only a
+// correct proof gets in, and every other reply is the same, so that it reveals
+// nothing about the code.
 func (s *Session) find(text string, proof bool) (*Room, code, *Refusal) {
 	h := s.shard.hub
 	c, ok := parseCode(text)
@@ -197,20 +205,20 @@ func (s *Session) find(text string, proof bool) (*Room, code, *Refusal) {
 	f := refused(RoomNotFound)
 	if ok && !h.rested(c) && h.attempts.wrongCode(s.address(), c, h.Config().HexCodes, h.uptime()) {
 		if shut = s.shut(); h.Config().HexCodes && shut != nil {
-			return nil, c, shut // it got here at the same moment as the last that may
+			return nil, c, shut // the limit was reached after the check above
 		}
 		f.End = ReasonTooManyAttempts
 	}
 	return nil, c, f
 }
 
-// shut returns what to answer to a code while the relay looks at none from the
-// session's address, else nil.
+// shut returns the reply to a code while the relay looks at no codes from the
+// session's address, nil otherwise.
 func (s *Session) shut() *Refusal {
 	h := s.shard.hub
 	hexadecimal, now := h.Config().HexCodes, h.uptime()
 	if full, _ := h.attempts.search(now); !full && !hexadecimal {
-		return nil // as nearly always
+		return nil // the common case
 	}
 	shut, wait := h.attempts.shut(s.address(), hexadecimal, now)
 	if !shut {
@@ -219,30 +227,31 @@ func (s *Session) shut() *Refusal {
 	return tooManyAttempts(wait)
 }
 
-// admits checks a room's secret.
+// admits checks the secret that a new viewer gave.
 func (r *Room) admits(s *Session, given string, hasSecret bool) *Refusal {
 	h := r.hub
 	switch {
-	case !r.options.secret.asked():
-		return s.shut() // a secret that nobody asked for proves nothing
+	case !r.options.secret.isSet():
+		return s.shut() // a secret proves nothing where the room has none
 	case !hasSecret:
 		return refused(SecretRequired)
 	}
 	if shut, wait := h.attempts.secretsShut(s.address(), r.code, h.uptime()); shut {
 		if f := s.shut(); f != nil {
-			return f // as to a code that no room has
+			return f // the same reply as to a wrong code
 		}
 		return tooManyAttempts(wait)
 	}
-	if !r.options.secret.is(given) {
+	if !r.options.secret.matches(given) {
 		h.attempts.wrongSecret(r.code, h.uptime())
 		return refused(WrongSecret)
 	}
 	return nil
 }
 
-// failedAttempt counts a wrong secret or token, and returns what to answer. While the
-// relay looks at no code from the address, that is the same as to a wrong code.
+// failedAttempt counts a wrong secret or token, and returns the reply. While
+// the relay looks at no codes from the address, that is the reply to a wrong
+// code.
 func (s *Session) failedAttempt(f *Refusal, c code) *Refusal {
 	if f.Kind != WrongSecret && f.Kind != BadToken {
 		return f

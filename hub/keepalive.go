@@ -11,22 +11,23 @@ import (
 // pingFrame is an empty ping.
 var pingFrame = frame.AppendFrame(nil, ws.OpPing, nil)
 
-// pingEvery is how long a peer may take to answer a ping, and the time between two
-// pings. Some clients answer only when more bytes arrive, and so the second ping
-// brings their answer in time.
+// pingEvery returns how long a peer may take to answer a ping, and how long
+// after it the next ping is sent. The next ping also reaches clients that
+// answer only when further bytes arrive.
 func (c *Config) pingEvery() time.Duration {
 	return max(time.Second, (c.IdleTimeout-c.PingAfter)/3)
 }
 
-// keepAlive pings a peer that is silent, repeatedly. It closes a peer as idle only
-// after a ping and the time to answer it, even if the limits were lowered since.
+// keepAlive pings a silent peer repeatedly. It closes a peer as idle only after
+// a ping has gone unanswered for pingEvery, even if the limits have just been
+// lowered.
 func (s *Session) keepAlive(config *Config) {
 	unanswered := s.has(flagPinged) && s.past(s.since, config.pingEvery())
 	switch {
 	case unanswered && s.past(s.lastReceived, config.IdleTimeout):
 		s.end(ReasonIdle)
 	case !s.past(s.lastReceived, config.PingAfter) && !s.past(s.lastSent, config.PingAfter):
-	case unanswered && s.has(flagBlocked): // the ping before waits for the socket too
+	case unanswered && s.has(flagBlocked): // the previous ping still waits for the socket
 	case unanswered || !s.has(flagPinged):
 		s.set(flagPinged)
 		s.since = s.shard.Now()

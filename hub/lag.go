@@ -6,18 +6,18 @@ import (
 	"lectern/hub/broadcast"
 )
 
-// What becomes of viewers who do not keep up.
+// This file is about viewers that do not keep up.
 
-// A Cause is why a viewer is too slow. Each has a count of its own, of those that
-// were closed for it and of those that were moved on.
+// A Cause is why a viewer is too slow. Metrics count the viewers that were
+// closed and those that skipped broadcasts by cause.
 type Cause uint8
 
 // The causes.
 const (
-	CauseLag     Cause = iota // too many bytes behind
-	CauseStall                // took nothing of what was due for too long
-	CauseHistory              // has not taken a history in time, and holds its memory
-	causes                    // how many there are
+	CauseLag     Cause = iota // too many bytes behind the live stream
+	CauseStall                // accepted no data for too long
+	CauseHistory              // did not receive a history in time, and so held its memory
+	causes                    // number of causes
 )
 
 // String returns the cause's name in the metrics.
@@ -26,27 +26,27 @@ func (c Cause) String() string { return [causes]string{"lag", "stall", "history"
 // Slow counts the viewers that were too slow for one cause.
 type Slow struct{ Closed, Skipped uint64 }
 
-// stalls reports whether the socket has not taken what was due for too long. A
-// host is spared, as long as it speaks its room goes on: what may wait for it is
-// bounded, and it is not read from while that is too much.
+// stalls reports whether the socket has accepted nothing for longer than limit.
+// It is false for a host, whose room goes on as long as it sends: what waits
+// for a host is bounded, and the relay does not read from it beyond that.
 func (s *Session) stalls(limit time.Duration) bool {
 	return s.has(flagBlocked) && !s.has(flagHost) && s.past(s.lastSent, limit)
 }
 
-// lags reports whether the session is too far behind the live stream, whatever it
-// waits for.
+// lags reports whether the session is too far behind the live stream, even if
+// it is parked.
 func (s *Session) lags() bool { return !s.cursor.IsZero() && s.behind() > s.lagLimit() }
 
-// behind returns how many bytes of its room's Log the session has not had. It
-// must have a place in it.
+// behind returns how many bytes of the Log the session has not received. It
+// must be a viewer.
 func (s *Session) behind() uint64 {
 	end := s.log().End()
 	return end.Position() - s.cursor.Position()
 }
 
-// lagLimit returns how many bytes the session may be behind. With an allowance
-// it is as many more as the room's record may have: so a room holds its lag limit
-// and its record, whatever its viewers do.
+// lagLimit returns how many bytes the session may be behind. With a lag
+// allowance, the limit also includes the largest size of the room's record. So
+// a room holds its lag limit and its record at most, whatever its viewers do.
 func (s *Session) lagLimit() uint64 {
 	c := s.shard.hub.Config()
 	limit := s.shard.hub.shrunk(c.LagLimit)
@@ -56,16 +56,16 @@ func (s *Session) lagLimit() uint64 {
 	return uint64(limit)
 }
 
-// recordLimit is how many bytes a room's record has at most: what it retains and
-// two segments, of which each may be a single broadcast.
+// recordLimit returns the largest size of a room's record in bytes: what it
+// retains and two segments, each of which may be a single broadcast.
 func (c *Config) recordLimit() int { return c.Retain + 2*max(broadcast.MaxSegment, c.MaxHostMessage) }
 
-// allowLag lets the session be behind by what was kept from it, until it has
-// caught up.
+// allowLag raises the session's lag limit until it has caught up, because the
+// relay itself has put it behind.
 func (s *Session) allowLag() { s.lagAllowance = s.behind() > 0 }
 
-// stopWaiting ends a viewer's wait for a history before it is too far behind to
-// go on.
+// stopWaiting ends a viewer's wait for a history because the viewer is about to
+// fall too far behind.
 func (s *Session) stopWaiting() {
 	a := s.room.audience(s.shard)
 	for from := range a.parked {
@@ -75,9 +75,9 @@ func (s *Session) stopWaiting() {
 	s.historyUnavailable(refused(HistoryOvertaken))
 }
 
-// tooSlow closes a viewer that is too far behind, or moves it to the newest
-// broadcast and tells it how many it has missed. A viewer that still accepts
-// nothing after another stall timeout is closed as idle.
+// tooSlow closes a viewer that is too slow, or, if the room's rules say so,
+// moves it to the newest broadcast and tells it how many it has skipped. If it
+// accepts nothing after that either, keepAlive closes it as idle.
 func (s *Session) tooSlow(why Cause) {
 	count := &s.shard.counters.slow[why]
 	if s.room == nil || s.has(flagHost) || !s.room.options.skips {
@@ -91,7 +91,7 @@ func (s *Session) tooSlow(why Cause) {
 	}
 	count.skipped.Add(1)
 	partial := s.cursor.Rest()
-	s.cursor.Advance(len(partial)) // the frame that it is in the middle of still comes
+	s.cursor.Advance(len(partial)) // the rest of the frame that it is in the middle of still goes out
 	last, end := s.cursor.Seq(), s.log().End()
 	s.cursor = end
 	s.shard.counters.skipped.Add(end.Seq() - last)

@@ -212,8 +212,8 @@ func TestStalledViewerIsClosedInTime(t *testing.T) {
 	}
 }
 
-// TestStalledViewerIsMovedOnFirst has a room that skips move on who takes
-// nothing, until that is no sign of life any more.
+// TestStalledViewerIsMovedOnFirst checks that a room that skips moves a stalled
+// viewer on, until the viewer counts as idle.
 func TestStalledViewerIsMovedOnFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{})
@@ -245,8 +245,8 @@ func TestStalledViewerIsMovedOnFirst(t *testing.T) {
 	})
 }
 
-// TestAHistoryIsTakenInTime has viewers ask for a long one and read slowly: one
-// fast enough.
+// TestAHistoryIsTakenInTime has viewers ask for a long history and read it
+// slowly. Only one reads fast enough.
 func TestAHistoryIsTakenInTime(t *testing.T) {
 	r := newTestRelay(t, 1, Config{MaxPrivate: 1000})
 	host, code := r.relayHost(0, "")

@@ -6,25 +6,25 @@ import (
 )
 
 const (
-	// maxLeftNames is how many names of viewers that have gone a room keeps for
-	// their return. The one that has been gone for longest is forgotten first.
+	// maxLeftNames is how many names of viewers that have left a room keeps in
+	// case they come back. Beyond it the oldest name is dropped.
 	maxLeftNames = 1000
-	// maxLeftBytes is how many bytes those of all rooms have together. While they
-	// do, a room that keeps one more forgets its oldest for it.
+	// maxLeftBytes bounds the bytes of these names in all rooms. While it is
+	// reached, a room drops its oldest names to keep a new one.
 	maxLeftBytes = 16 << 20
-	// leftOverhead is what a name needs beside its text.
+	// leftOverhead is the size of an entry without its text.
 	leftOverhead = 24
 )
 
-// leftNames are the names of viewers that have gone, in the order in which they
-// went. It takes a microsecond to look through them.
+// leftNames are the names of viewers that have left, in the order in which they
+// left. A search takes about a microsecond.
 type leftNames struct {
 	names []Person
-	total *atomic.Int64 // bytes of all rooms' names
-	shut  bool          // nobody comes back any more
+	total *atomic.Int64 // bytes of all rooms' names; shared by them
+	shut  bool          // the room is closed; nobody comes back
 }
 
-// put notes a name.
+// put keeps a name.
 func (l *leftNames) put(id uint32, name string) {
 	if l.shut {
 		return
@@ -40,8 +40,8 @@ func (l *leftNames) put(id uint32, name string) {
 	l.names = append(l.names, Person{id, name})
 }
 
-// take returns the name of a viewer that comes back, empty if there is none, and
-// forgets it.
+// take removes and returns the name of a viewer that comes back, empty if there
+// is none.
 func (l *leftNames) take(id uint32) (name string) {
 	i := slices.IndexFunc(l.names, func(p Person) bool { return p.ID == id })
 	if i < 0 {
@@ -59,7 +59,7 @@ func (l *leftNames) drop(i int) {
 	}
 }
 
-// forget gives up all of them, for good.
+// forget drops all names and keeps none from now on.
 func (l *leftNames) forget() {
 	for _, p := range l.names {
 		l.total.Add(-int64(len(p.Name) + leftOverhead))

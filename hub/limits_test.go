@@ -28,7 +28,7 @@ func TestViewerRateOnePast(t *testing.T) {
 			for range 3 {
 				p.gets("pong", `{"type":"ping"}`)
 			}
-			// It is not looked at, so nobody knows what it was.
+			// The relay has not parsed it, so the error has no type.
 			p.say(`{"type":"ping"}`)
 			p.hears(`{"type":"error","error":"too_fast","message":"*`)
 			p.frame(ws.OpPing, "is no message")

@@ -122,7 +122,7 @@ func TestMalformedEverything(t *testing.T) {
 		t.Helper()
 		text := strings.NewReplacer("FIELD", value, "CODE", room.Code, "TOKEN", room.Token).Replace(f.message)
 		tried++
-		if f.who == "nobody" { // guesses are another test
+		if f.who == "nobody" { // wrong guesses have a test of their own
 			peers["nobody"].reset()
 			peers["nobody"] = r.dialFrom(2, netip.AddrFrom4([4]byte{10, 0, byte(tried >> 8), byte(tried)}))
 		}

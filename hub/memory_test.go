@@ -81,7 +81,7 @@ func newTestRelay(t testing.TB, workers int, config Config) *testRelay {
 		all = append(all, w)
 	}
 	r.hub = newHub(config, all)
-	r.hub.aside = func(f func()) {
+	r.hub.background = func(f func()) {
 		r.workers[0].Post(func() bool { f(); return false })
 	}
 	return r

@@ -161,8 +161,8 @@ func TestNumberedViewerComesBack(t *testing.T) {
 	}
 }
 
-// TestThePastIsEncodedOnce has many come back to a room in which nobody else
-// gets numbers.
+// TestThePastIsEncodedOnce has many viewers come back to a room in which no
+// viewer reads numbers.
 func TestThePastIsEncodedOnce(t *testing.T) {
 	r := newTestRelay(t, 2, Config{})
 	host, code := r.host(0)

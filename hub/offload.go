@@ -2,9 +2,10 @@ package hub
 
 import "sync"
 
-// A turnstile runs functions in goroutines, a limited number at a time, in the
-// order in which they came. Whoever may come more than once must not be in it
-// twice: then everybody's turn comes. Its methods may be called from anywhere.
+// A turnstile runs functions in goroutines, a limited number at a time and in
+// the order in which they came. A caller that submits repeatedly must have only
+// one function in the turnstile at a time, so that all callers make progress.
+// Methods may be called from any goroutine.
 type turnstile struct {
 	run   func(f func()) // immutable; runs a function in a goroutine
 	limit int            // immutable
@@ -14,7 +15,7 @@ type turnstile struct {
 	waiting []func() // guarded by mu
 }
 
-// do has f run when its turn comes.
+// do runs f when its turn comes. It does not block.
 func (t *turnstile) do(f func()) {
 	t.mu.Lock()
 	if t.running >= t.limit {
@@ -27,7 +28,7 @@ func (t *turnstile) do(f func()) {
 	t.run(func() { t.work(f) })
 }
 
-// work runs f and then those that wait.
+// work runs f and then the functions that wait.
 func (t *turnstile) work(f func()) {
 	for f != nil {
 		f()

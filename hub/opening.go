@@ -5,10 +5,11 @@ import (
 	"lectern/hub/budget"
 )
 
-// subprotocol is agreed to when a client asks for it. It need not.
+// subprotocol is the WebSocket subprotocol that the relay accepts. Clients need
+// not ask for it.
 const subprotocol = "lectern.v1"
 
-// open takes bytes of the request's head.
+// open handles bytes of the request head.
 func (s *Session) open(chunk []byte) {
 	h := s.shard.hub
 	s.shard.silent.remove(s)
@@ -20,25 +21,25 @@ func (s *Session) open(chunk []byte) {
 	if m.handshake == nil {
 		m.handshake = &frame.Handshake{MaxHead: h.Config().MaxHead, Subprotocol: subprotocol}
 	}
-	shake := m.handshake
-	kept := shake.Buffered()
-	verdict := shake.Feed(chunk)
-	h.budget.Add(budget.Heads, int64(shake.Buffered()-kept))
+	handshake := m.handshake
+	buffered := handshake.Buffered()
+	verdict := handshake.Feed(chunk)
+	h.budget.Add(budget.Heads, int64(handshake.Buffered()-buffered))
 	switch verdict {
 	case frame.Pending:
 		if !s.has(flagBegun) {
 			s.shard.begun.add(s)
 		}
 	case frame.Refused:
-		s.respond(ReasonHandshake, shake.Reply())
+		s.respond(ReasonHandshake, handshake.Reply())
 	case frame.Plain:
-		s.plain(shake)
+		s.plain(handshake)
 	case frame.Upgrade:
-		s.upgrade(shake)
+		s.upgrade(handshake)
 	}
 }
 
-// dropHead gives up what was kept of the request's head.
+// dropHead frees an incomplete request head.
 func (s *Session) dropHead() {
 	if m := s.more; m != nil && m.handshake != nil {
 		s.shard.hub.budget.Add(budget.Heads, -int64(m.handshake.Buffered()))
@@ -46,20 +47,21 @@ func (s *Session) dropHead() {
 	}
 }
 
-// upgrade finishes the handshake.
-func (s *Session) upgrade(shake *frame.Handshake) {
+// upgrade completes the handshake (RFC 6455 4.2.2).
+func (s *Session) upgrade(handshake *frame.Handshake) {
 	h := s.shard.hub
-	request := shake.Request()
+	request := handshake.Request()
 	dialect, ok := h.paths[request.Path]
 	if !ok {
 		s.refuse(ReasonHandshake, 404, "no WebSocket is served at "+request.Path)
 		return
 	}
-	// Only a page needs the peer's address for this, which takes a system call.
+	// Only a request with an Origin needs the peer's address here, which takes
+	// a system call.
 	allowed := request.Origin == "" || h.Config().AllowsOrigin(request.Origin, request.Host, s.conn.Peer(), request.ForwardedFor)
 	s.dialect = dialect
 	h.Answered(101)
-	s.push(private{frame: shake.Reply(), kind: urgent})
+	s.push(private{frame: handshake.Reply(), kind: urgent})
 	s.dropHead()
 	s.more = nil
 	f := s.enterAddress(request.ForwardedFor)
@@ -81,5 +83,5 @@ func (s *Session) upgrade(shake *frame.Handshake) {
 		s.end(ReasonServerFull)
 		return
 	}
-	s.decode(shake.Rest())
+	s.decode(handshake.Rest())
 }

@@ -6,13 +6,14 @@ import (
 	"strings"
 )
 
-// AllowsOrigin reports whether a request with the given Origin header, empty
-// for none, may be served by the host that it asked for. A request without an
-// origin does not come from a page (RFC 6454 7.3). The peer is the other end of
-// the connection, and forwardedFor the request's X-Forwarded-For.
+// AllowsOrigin reports whether a request with the given Origin and Host headers
+// may connect. An empty origin is allowed because such a request does not come
+// from a page (RFC 6454 7.3). peer is the other end of the connection, and
+// forwardedFor the request's X-Forwarded-For.
 //
-// A page on the loopback interface may connect from this machine: it is being
-// worked on. What a proxy forwards is not from this machine.
+// A page that was served on the loopback interface may connect from this
+// machine, for development. A request that a proxy forwards does not come from
+// this machine.
 func (c *Config) AllowsOrigin(origin, host string, peer netip.Addr, forwardedFor string) bool {
 	if origin == "" || isSameOrigin(origin, host) {
 		return true
@@ -28,9 +29,9 @@ func (c *Config) AllowsOrigin(origin, host string, peer netip.Addr, forwardedFor
 	return peer.Unmap().IsLoopback() && isLoopbackOrigin(origin)
 }
 
-// isSameOrigin reports whether a page is of the host that it asks. Its scheme
-// does not count: a proxy may have ended its TLS. The port that the scheme has
-// anyway may be named or not (RFC 6454 4, RFC 9110 4.2.3).
+// isSameOrigin reports whether the origin has the host that the request is for.
+// It ignores the scheme, because a proxy may have terminated TLS, and the
+// scheme's default port (RFC 6454 4, RFC 9110 4.2.3).
 func isSameOrigin(origin, host string) bool {
 	scheme, its, ok := strings.Cut(origin, "://")
 	if !ok {
@@ -46,8 +47,7 @@ func isSameOrigin(origin, host string) bool {
 	return strings.EqualFold(strings.TrimSuffix(its, standard), strings.TrimSuffix(host, standard))
 }
 
-// isLoopbackOrigin reports whether a page was served by this machine's loopback
-// interface.
+// isLoopbackOrigin reports whether the origin is on a loopback interface.
 func isLoopbackOrigin(origin string) bool {
 	scheme, host, ok := strings.Cut(strings.ToLower(origin), "://")
 	if !ok || scheme != "http" && scheme != "https" {
@@ -65,12 +65,12 @@ func isLoopbackOrigin(origin string) bool {
 	return err == nil && ip.IsLoopback() && ip.Zone() == "" && bracketed == closed && bracketed == ip.Is6()
 }
 
-// maxOrigin is how many bytes of an origin an error repeats.
+// maxOrigin is how many bytes of an origin an error message repeats.
 const maxOrigin = 200
 
-// turnAwayPage tells a page that its origin is not allowed, and closes. The handshake
-// was accepted for it, because a script sees no more of a refused one than the close
-// code 1006.
+// turnAwayPage tells a page that its origin is not allowed, and closes the
+// connection. The relay has accepted the handshake to be able to say so: for a
+// refused one, a script sees only close code 1006.
 func (s *Session) turnAwayPage(origin string) {
 	s.shard.hub.Refused("origin", s.address())
 	if len(origin) > maxOrigin {
@@ -81,8 +81,9 @@ func (s *Session) turnAwayPage(origin string) {
 }
 
 // forwarded returns the address of the client behind a trusted proxy: the last
-// one in X-Forwarded-For that is no trusted proxy itself. It is invalid when
-// the peer is no trusted proxy, or when what it says is no address.
+// address in X-Forwarded-For that is not a trusted proxy. It is invalid if the
+// peer is not a trusted proxy, or if the header has something else than an
+// address in that place.
 func (c *Config) forwarded(peer netip.Addr, header string) netip.Addr {
 	if header == "" || !c.trusts(peer) {
 		return netip.Addr{}
@@ -104,8 +105,8 @@ func (c *Config) trusts(peer netip.Addr) bool {
 	return peer.IsValid() && slices.ContainsFunc(c.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(peer.Unmap()) })
 }
 
-// Client returns the address of whoever speaks through peer: the one that a
-// trusted proxy tells in X-Forwarded-For, else peer's own.
+// Client returns the address of the client at the other end: the one in
+// X-Forwarded-For if peer is a trusted proxy, else peer's own.
 func (c *Config) Client(peer netip.Addr, forwardedFor string) netip.Addr {
 	if from := c.forwarded(peer, forwardedFor); from.IsValid() {
 		return from

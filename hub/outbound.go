@@ -8,44 +8,44 @@ import (
 	"lectern/hub/budget"
 )
 
-// An outbound holds the frames that are for one connection alone. Those with a
-// place in the room's order come last, in that order; the urgent ones, which
-// may overtake broadcasts, before them.
+// An outbound is the queue of the frames for one connection alone. Urgent
+// frames, which may overtake broadcasts, come first. Frames with a place in the
+// room's order follow, in that order. It belongs to the session's worker.
 type outbound struct {
 	items  []private
-	bytes  int            // of all items, see size
-	sent   int            // bytes of the first item that the socket has taken
-	budget *budget.Budget // where the items count
+	bytes  int            // sum of the items' sizes, see size
+	sent   int            // bytes of the first item that the socket has accepted
+	budget *budget.Budget // counts the items
 
-	since uint32 // when a history was queued, in the worker's coarse time
+	since uint32 // when a history or page was queued, in the worker's coarse time
 }
 
-// A private is a frame for one connection, or a run of frames.
+// A private is a frame for one connection, or several consecutive frames.
 type private struct {
-	frame    []byte  // never changed
-	place    uint64  // the Log's position that must have been sent before
-	shared   *shared // whose frame it is, nil if it is this connection's own
-	messages uint32  // how many broadcasts it has
-	ofLog    bool    // it is the Log's memory, which the room counts
+	frame    []byte  // immutable
+	place    uint64  // position in the Log up to which everything must be sent before
+	shared   *shared // owner of the frame; nil if the frame is this connection's own
+	messages uint32  // number of broadcasts that end in it
+	ofLog    bool    // the frame is the Log's memory, which the room counts
 	kind     privateKind
 }
 
-// itemOverhead is about what an item takes besides its bytes.
+// itemOverhead is about what an item takes besides its frame, in bytes.
 const itemOverhead = 64
 
-// size is how many bytes the item counts for in its outbound.
+// size returns the bytes for which the item counts.
 func (p *private) size() int { return len(p.frame) + itemOverhead }
 
-// A shared is a frame that several connections send: a history, or a page of a
-// list. It counts into the budget until nobody holds it any longer. Its methods
-// may be called from anywhere.
+// A shared is a frame that several connections send, such as a history or a
+// page of a list. The budget counts it once, until the last holder releases it.
+// Methods may be called from any goroutine.
 type shared struct {
 	frame   []byte // immutable
 	budget  *budget.Budget
 	holders atomic.Int32
 }
 
-// newShared returns a frame as one that is shared, and which the caller holds.
+// newShared returns a shared frame, which the caller holds.
 func (h *Hub) newShared(frame []byte) *shared {
 	s := &shared{frame: frame, budget: &h.budget}
 	s.budget.Add(budget.Histories, int64(cap(frame)))
@@ -64,7 +64,7 @@ func (s *shared) release() {
 	}
 }
 
-// insert puts items in and counts them.
+// insert inserts items and counts them.
 func (o *outbound) insert(at int, all ...private) {
 	o.items = slices.Insert(o.items, at, all...)
 	for i := range all {
@@ -72,13 +72,14 @@ func (o *outbound) insert(at int, all ...private) {
 	}
 }
 
-// count counts an item that was put in, or with a sign of -1 one that is gone.
+// count counts an item that was inserted, or with a sign of -1 an item that was
+// removed.
 func (o *outbound) count(p *private, sign int) {
 	o.bytes += sign * p.size()
 	if p.shared == nil && !p.ofLog {
 		o.budget.Add(budget.Answers, int64(sign*p.size()))
 	} else if sign < 0 {
-		p.shared.release() // of none it does nothing
+		p.shared.release() // does nothing on nil
 	}
 }
 
@@ -86,14 +87,15 @@ type privateKind uint8
 
 const (
 	ordered    privateKind = iota // has a place in the room's order
-	bulky                         // a history: the same, and to be taken in time
-	closeFrame                    // the close frame: ordered, and nothing comes after it
-	urgent                        // may overtake
-	pong                          // urgent, and only the latest counts (RFC 6455 5.5.3)
+	bulky                         // ordered, and must be received within HistoryTake
+	closeFrame                    // the close frame: ordered, and nothing follows it
+	urgent                        // may overtake broadcasts
+	pong                          // urgent, and replaces an older pong (RFC 6455 5.5.3)
 )
 
-// due returns the rest of the first item if it may go out when the Log was
-// sent up to position, and the position to send up to first otherwise.
+// due returns the rest of the first item if it may be sent now that the Log was
+// sent up to position. Otherwise it returns the position up to which the Log
+// has to be sent first.
 func (o *outbound) due(position uint64) (frame []byte, until uint64) {
 	first := &o.items[0]
 	if o.sent > 0 || first.kind > closeFrame || first.place <= position {
@@ -102,7 +104,7 @@ func (o *outbound) due(position uint64) (frame []byte, until uint64) {
 	return nil, first.place
 }
 
-// push queues p at its place.
+// push queues p at its place among the items.
 func (o *outbound) push(p private) {
 	at := len(o.items)
 	if p.kind > closeFrame {
@@ -120,11 +122,11 @@ func (o *outbound) push(p private) {
 	o.insert(at, p)
 }
 
-// settle puts what the Log still owes, from a place up to its position end,
-// among the items, which wait for no place any longer. The items then hold the
-// Log's buffers that they are in, and nothing that follows. If the place is in the
-// middle of a frame nothing of the outbound itself may be half-sent. With ofLog the
-// room counts the buffers: it has closed, or is about to, with all its viewers.
+// settle queues what the Log still owes, from a cursor up to the position end,
+// between the items; the items then no longer wait for a position. They refer
+// to the Log's buffers, but not to anything that follows. If from is in the
+// middle of a frame, no item may be partly sent. ofLog says that the room
+// counts the buffers, because it closes with all its viewers.
 func (o *outbound) settle(from broadcast.Cursor, end uint64, ofLog bool) {
 	ordered := o.started()
 	for ordered < len(o.items) && o.items[ordered].kind > closeFrame {
@@ -150,7 +152,7 @@ func (o *outbound) settle(from broadcast.Cursor, end uint64, ofLog bool) {
 	owe(end)
 }
 
-// splice queues p before what comes later in the room's order.
+// splice queues p before the items that come later in the room's order.
 func (o *outbound) splice(p private) {
 	at := len(o.items)
 	for at > o.started() && o.items[at-1].kind <= closeFrame && o.items[at-1].place > p.place {
@@ -159,19 +161,19 @@ func (o *outbound) splice(p private) {
 	o.insert(at, p)
 }
 
-// pushRest puts the rest of a half-sent frame of the Log before everything
-// else, where nothing overtakes it: what is urgent comes after what was urgent
-// before. Nothing of the outbound itself may be half-sent.
+// pushRest queues the rest of a partly sent frame of the Log before everything
+// else. Frames that are pushed later come behind it, even urgent ones. No item
+// may be partly sent.
 func (o *outbound) pushRest(frame []byte) {
 	o.insert(0, private{frame: frame, kind: urgent})
 }
 
-// holdsHistory reports whether a history is among the items.
+// holdsHistory reports whether a history or page is among the items.
 func (o *outbound) holdsHistory() bool {
 	return slices.ContainsFunc(o.items, func(p private) bool { return p.kind == bulky })
 }
 
-// started returns how many items are half-sent, 0 or 1: they are never
+// started returns how many items are partly sent, 0 or 1. Such an item is never
 // overtaken.
 func (o *outbound) started() int {
 	if o.sent > 0 {
@@ -181,7 +183,7 @@ func (o *outbound) started() int {
 }
 
 // take notes that n bytes of the first item were sent, and returns how many
-// broadcasts that completed.
+// broadcasts that completes.
 func (o *outbound) take(n int) (messages int) {
 	o.sent += n
 	first := &o.items[0]
@@ -195,20 +197,20 @@ func (o *outbound) take(n int) (messages int) {
 	return messages
 }
 
-// dropPlaced drops what waits for its place in the room's order, and the close
-// frame, unless it is half-sent.
+// dropPlaced drops the frames with a place in the room's order and the close
+// frame, except one that is partly sent.
 func (o *outbound) dropPlaced() {
 	n := o.started()
-	kept := o.items[:n]
+	remaining := o.items[:n]
 	for _, p := range o.items[n:] {
 		if p.kind == closeFrame || p.kind < closeFrame && p.place > 0 {
 			o.count(&p, -1)
 		} else {
-			kept = append(kept, p)
+			remaining = append(remaining, p)
 		}
 	}
-	clear(o.items[len(kept):])
-	o.items = kept
+	clear(o.items[len(remaining):])
+	o.items = remaining
 }
 
 // dropAll drops everything.
@@ -219,7 +221,7 @@ func (o *outbound) dropAll() {
 	o.items = nil
 }
 
-// parting reports whether the close frame is half-sent.
+// parting reports whether the close frame is partly sent.
 func (o *outbound) parting() bool {
 	return o.sent > 0 && o.items[0].kind == closeFrame
 }

@@ -6,41 +6,42 @@ import (
 	"lectern/hub/budget"
 )
 
-// Pages of the list of viewers are shared like histories: as long as nobody comes
-// or goes, everybody who asks for the same page gets the same frame. How many pages
-// a room encodes in a second is bounded: beyond that a page that is a second old at
-// most has to do, or the sender is told to ask again. How often a session may ask is
-// bounded, too.
+// Pages of the list of viewers are shared frames, like histories. As long as no
+// viewer joins or leaves, all sessions that ask for the same page get the same
+// frame. A room encodes at most maxPages pages in pageFor. Beyond that, a page
+// that is up to pageFor old has to do, or the session is told to ask again. How
+// often a session may ask is bounded too, see rate.pages.
 
-// pageFor is how long a page is kept.
+// pageFor is how long a page is cached.
 const pageFor = time.Second
 
 // maxPages is how many pages a room encodes in pageFor.
 const maxPages = 32
 
-// pages are those that were encoded lately. They are guarded by the room's lock.
+// pages are the pages that were encoded lately. They are guarded by the room's
+// lock.
 type pages struct {
-	version uint64 // of the list; it changes with everybody who comes or goes
+	version uint64 // version of the list; changes whenever a viewer joins or leaves
 
 	frames  map[pageKey]page // held
-	encoded int              // in this pageFor
-	timer   *time.Timer      // ends it, and gives the pages back
+	encoded int              // number of pages encoded in this pageFor
+	timer   *time.Timer      // ends this pageFor and drops the pages
 }
 
-// A page is one that was encoded.
+// A page is an encoded page of the list, and the list's version.
 type page struct {
 	*shared
 	version uint64
 }
 
-// A pageKey is what a page is of.
+// A pageKey identifies a page.
 type pageKey struct {
 	after   uint32
 	limit   int
-	dialect uint8 // place in hub.dialects
+	dialect uint8 // index in hub.dialects
 }
 
-// drop gives the pages' memory back.
+// drop frees the pages.
 func (p *pages) drop() {
 	if p.timer != nil {
 		p.timer.Stop()
@@ -51,16 +52,17 @@ func (p *pages) drop() {
 	*p = pages{version: p.version}
 }
 
-// page returns a page of the room's list, which the caller then holds, or a fault
-// if the room has encoded too many, or there is no memory for it.
+// page returns a page of the room's list, which the caller then holds. It
+// returns a Refusal if the room has encoded too many pages, or if memory is
+// short.
 func (r *Room) page(key pageKey) (*shared, *Refusal) {
 	r.mu.Lock()
 	p := &r.pages
 	busy := p.encoded >= maxPages || r.hub.budget.Level() >= budget.Tight
-	if kept, ok := p.frames[key]; ok && (busy || kept.version == p.version) {
-		kept.hold()
+	if cached, ok := p.frames[key]; ok && (busy || cached.version == p.version) {
+		cached.hold()
 		r.mu.Unlock()
-		return kept.shared, nil
+		return cached.shared, nil
 	}
 	if busy || r.closed {
 		r.mu.Unlock()
@@ -83,7 +85,7 @@ func (r *Room) page(key pageKey) (*shared, *Refusal) {
 	made := page{r.hub.newShared(r.hub.dialects[key.dialect].AppendEvent(nil, List{viewers, total})), version}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if p.frames != nil { // else its time is over already
+	if p.frames != nil { // otherwise this pageFor has ended
 		p.frames[key].release()
 		made.hold()
 		p.frames[key] = made

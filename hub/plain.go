@@ -6,10 +6,10 @@ import (
 	"lectern/frame"
 )
 
-// A PlainRefusal is an error of [Config.Plain]: the request is answered 503 at
-// once, and its connection is not kept.
+// A PlainRefusal is an error of [Config.Plain]. The hub answers the request
+// with status 503 and closes its connection at once.
 type PlainRefusal struct {
-	Cause   string // as [Hub.Refused] counts it
+	Cause   string // for [Hub.Refused]
 	Message string // for the client
 }
 
@@ -31,7 +31,7 @@ func (s *Session) plain(handshake *frame.Handshake) {
 		s.forget()
 		return
 	}
-	if s.phase == gone { // the hand-over can also fail by losing the connection
+	if s.phase == gone { // the connection was lost while it was handed over
 		return
 	}
 	refusal := &PlainRefusal{Cause: "descriptors", Message: "the relay is short of descriptors; try again"}
@@ -40,10 +40,10 @@ func (s *Session) plain(handshake *frame.Handshake) {
 	s.refusePlain(refusal.Message)
 }
 
-// refusePlain answers 503 and closes as soon as the socket has taken that. It does
-// not wait for the peer, so that those that are refused hold no descriptors:
-// a peer that is still sending a body may find a reset connection instead of the
-// answer.
+// refusePlain answers 503 and closes the connection as soon as the socket has
+// accepted the response. It does not wait for the peer, so that refused
+// connections hold no descriptors. A peer that is still sending a body may see
+// a reset connection instead of the response.
 func (s *Session) refusePlain(message string) {
 	s.respond(ReasonPlain, frame.AppendRefusal(nil, 503, message))
 	s.enter(over)

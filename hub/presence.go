@@ -6,25 +6,25 @@ import (
 )
 
 const (
-	// presenceEvery is the least time between two events of presence.
+	// presenceEvery is the shortest time between two Presence events in a room.
 	presenceEvery = 250 * time.Millisecond
-	// maxPresence is how many joins, and how many leaves, one event tells.
+	// maxPresence is the largest number of joins, and of leaves, in one event.
 	maxPresence = 100
 )
 
-// A presence gathers who came and went, for the host. It is guarded by the
-// room's lock.
+// A presence collects which viewers joined and left, for the host. It is
+// guarded by the room's lock.
 type presence struct {
-	joined []Person
-	left   []uint32
-	cut    bool        // there are more than those
-	due    bool        // there is something to tell
-	told   time.Time   // when the host was last told
-	timer  *time.Timer // set while the next event waits for its time
+	joined   []Person
+	left     []uint32
+	cut      bool        // more joined or left than are listed
+	due      bool        // there is something to tell the host
+	lastTold time.Time   // when the host was last told
+	timer    *time.Timer // set while the next event waits for presenceEvery
 }
 
-// joinedLocked and leftLocked keep an id on one side only, the one that holds in
-// the end: an event does not tell in which order who came and went.
+// joinedLocked and leftLocked list an id on one side only, according to its
+// final state: an event does not tell the order of joins and leaves.
 func (p *presence) joinedLocked(r *Room, id uint32, name string) {
 	p.left = slices.DeleteFunc(p.left, func(left uint32) bool { return left == id })
 	p.joined = slices.DeleteFunc(p.joined, func(joined Person) bool { return joined.ID == id })
@@ -46,8 +46,8 @@ func (p *presence) leftLocked(r *Room, id uint32) {
 	p.changedLocked(r)
 }
 
-// hostLocked tells a new host who is there, and forgets what the one before was
-// not told.
+// hostLocked tells a new host how many viewers there are, and drops what the
+// previous host was not told.
 func (p *presence) hostLocked(r *Room) {
 	p.stop()
 	p.joined, p.left, p.cut, p.due = nil, nil, false, false
@@ -56,13 +56,14 @@ func (p *presence) hostLocked(r *Room) {
 	}
 }
 
-// changedLocked has the host told, at once or when its time has come.
+// changedLocked schedules a Presence event, unless one is scheduled or the host
+// is away.
 func (p *presence) changedLocked(r *Room) {
 	p.due = true
 	if r.closed || p.timer != nil || r.hostSlot.host == nil {
 		return
 	}
-	wait := max(0, presenceEvery-time.Since(p.told))
+	wait := max(0, presenceEvery-time.Since(p.lastTold))
 	p.timer = time.AfterFunc(wait, r.tellPresence)
 }
 
@@ -73,9 +74,9 @@ func (p *presence) stop() {
 	}
 }
 
-// tellPresence tells the host what was gathered. While too much waits for it
-// already, it gathers on: the count is always right, and it says when somebody
-// is left out.
+// tellPresence sends the host what was collected. If too much waits for the
+// host already, it keeps collecting: the number of viewers is always right, and
+// Truncated says when viewers are left out.
 func (r *Room) tellPresence() {
 	r.mu.Lock()
 	host := r.hostSlot.host
@@ -91,15 +92,15 @@ func (r *Room) tellPresence() {
 			return
 		}
 		p.timer = nil
-		if !p.due || time.Since(p.told) < presenceEvery {
-			// A timer of an older host's had run out when this one was seated.
+		if !p.due || time.Since(p.lastTold) < presenceEvery {
+			// A previous host's timer fired just as this host took its place.
 			if p.due {
 				p.changedLocked(r)
 			}
 			r.mu.Unlock()
 			return
 		}
-		p.told = time.Now()
+		p.lastTold = time.Now()
 		if host.out != nil && host.out.bytes > r.hub.Config().MaxPrivate/2 {
 			p.changedLocked(r)
 			r.mu.Unlock()

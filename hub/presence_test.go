@@ -37,8 +37,8 @@ func TestPresenceTellsTheFirstAtOnceThenGathers(t *testing.T) {
 	})
 }
 
-// TestPresenceTellsWhatHoldsInTheEnd has one leave and come back, and another
-// come and leave, within one event.
+// TestPresenceTellsWhatHoldsInTheEnd has one viewer leave and come back, and
+// another join and leave, within one event.
 func TestPresenceTellsWhatHoldsInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{})
@@ -66,7 +66,8 @@ func TestPresenceTellsWhatHoldsInTheEnd(t *testing.T) {
 	})
 }
 
-// TestPresenceOfABellThatRings has 5,000 join within a second, and go again.
+// TestPresenceOfABellThatRings has 5,000 viewers join within a second and then
+// leave.
 func TestPresenceOfABellThatRings(t *testing.T) {
 	const viewers, steps = 5000, 100
 	synctest.Test(t, func(t *testing.T) {
@@ -108,8 +109,8 @@ func TestPresenceOfABellThatRings(t *testing.T) {
 	})
 }
 
-// TestPresenceWaitsForAHostThatDoesNotRead: what waits for it is bounded, and
-// when it reads again the count is right.
+// TestPresenceWaitsForAHostThatDoesNotRead checks that what waits for such a
+// host is bounded, and that the count is right when it reads again.
 func TestPresenceWaitsForAHostThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{MaxPrivate: 4000})
@@ -171,8 +172,8 @@ func TestPresenceIsForTheHostAlone(t *testing.T) {
 	})
 }
 
-// TestPresenceOfAnOlderTimer has a timer run out that was stopped too late, as
-// it happens when the host changes.
+// TestPresenceOfAnOlderTimer lets a timer fire that was stopped too late, as
+// can happen when the host changes.
 func TestPresenceOfAnOlderTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{})
@@ -197,7 +198,7 @@ func TestPresenceOfAnOlderTimer(t *testing.T) {
 }
 
 // TestNamesOfThoseWhoComeBack has a viewer come back without its name, and with
-// another one, after it has gone and while its older connection is there.
+// another name, after it has left and while its older connection is there.
 func TestNamesOfThoseWhoComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 2, Config{})
@@ -261,8 +262,8 @@ func TestNamesGoWithTheirRoom(t *testing.T) {
 	}
 }
 
-// TestPresenceTellsWhenItIsCut has so many come and go at once that an event does
-// not name them all: it says so, and a list from the beginning has everybody.
+// TestPresenceTellsWhenItIsCut has more viewers join and leave at once than an
+// event names. The event says so, and the list names all of them.
 func TestPresenceTellsWhenItIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{})

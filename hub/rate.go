@@ -2,29 +2,30 @@ package hub
 
 import "time"
 
-// A rate is how much a session said lately. The times are the worker's.
+// A rate counts what a session has sent lately. Times are the worker's. It
+// belongs to the session's worker.
 type rate struct {
-	since    uint32 // when the second that is counted began
-	messages int    // in it; of a host the broadcasts
-	requests int    // in it, of a host: its other messages
-	asked    uint32 // when a history was last asked for
+	since    uint32 // start of the second that is being counted
+	messages int    // messages in this second; for a host its broadcasts
+	requests int    // for a host: its other messages in this second
+	asked    uint32 // when the session last asked for a history
 	hasAsked bool
 
-	pages   bucket
-	errors  bucket
-	told    int // errors, of those in the chunk that is being looked at
-	omitted int // errors that were not told, and messages that were ignored after them
+	pages    bucket
+	errors   bucket
+	reported int // errors reported while the current chunk is handled
+	omitted  int // errors that were not reported, and messages ignored after them
 }
 
-// second is the time over which messages are counted, in the worker's time.
+// second is the time over which messages are counted, in the worker's
+// milliseconds.
 const second = 1000
 
-// A bucket allows so many in a row, and then one in each interval (a leaky
-// bucket, as the generic cell rate algorithm of ITU-T I.371 has it). Its zero
-// value is empty.
-type bucket struct{ full uint32 } // when it will be empty again, in the worker's time
+// A bucket allows a burst, and then one event in each interval (a leaky bucket,
+// the generic cell rate algorithm of ITU-T I.371). The zero value is empty.
+type bucket struct{ full uint32 } // when the bucket is empty again, in the worker's time
 
-// allow reports whether one more fits, and takes it in if it does.
+// allow adds one event if it fits, and reports whether it did.
 func (b *bucket) allow(now uint32, burst int, interval time.Duration) bool {
 	every := uint32(interval.Milliseconds())
 	if b.empty(now) {
@@ -37,18 +38,18 @@ func (b *bucket) allow(now uint32, burst int, interval time.Duration) bool {
 	return true
 }
 
-// empty reports whether nothing that was taken in matters any more.
+// empty reports whether the bucket is empty.
 func (b *bucket) empty(now uint32) bool { return b.full == 0 || int32(b.full-now) <= 0 }
 
-// Errors are told up to this rate. Beyond it messages are ignored and counted, and
-// at the end of the chunk the connection is closed.
+// The relay reports errors up to this rate. Beyond it, it ignores and counts
+// messages, and closes the connection at the end of the chunk.
 const (
 	errorBurst     = 64
-	hostErrorBurst = 250 // it may write to a hall of which a part has just left
+	hostErrorBurst = 250 // a host may send direct messages to many viewers that have just left
 	errorEvery     = time.Second / 32
 )
 
-// tellsError counts an error, and reports whether it is told.
+// tellsError counts an error, and reports whether the client is told of it.
 func (s *Session) tellsError() bool {
 	rate, burst := &s.extra().rate, errorBurst
 	if s.has(flagHost) {
@@ -58,24 +59,24 @@ func (s *Session) tellsError() bool {
 		rate.omitted++
 		return false
 	}
-	rate.told++
+	rate.reported++
 	return true
 }
 
-// Pages of a list are told up to this rate: 20 of them are 20,000 viewers.
+// Pages of the list may be requested at this rate: 20 pages are 20,000 viewers.
 const (
 	pageBurst = 20
 	pageEvery = time.Second
 )
 
-// overRate counts a message, and reports whether it is one too many in this
+// overRate counts a message, and reports whether it is over the limit for this
 // second.
 func (s *Session) overRate() bool {
 	return s.isOver(&s.extra().rate.messages, s.shard.hub.Config().ViewerRate)
 }
 
-// isOver counts one in this second, and reports whether it is one too many; a
-// limit of 0 allows any number.
+// isOver increments count for this second, and reports whether it is over the
+// limit. A limit of 0 allows any number.
 func (s *Session) isOver(count *int, limit int) bool {
 	if limit <= 0 {
 		return false
@@ -88,35 +89,37 @@ func (s *Session) isOver(count *int, limit int) bool {
 	return *count > limit
 }
 
-// asksTooSoon reports whether the last question for the history was too
-// recent.
+// asksTooSoon reports whether the session last asked for the history less than
+// HistoryEvery ago.
 func (s *Session) asksTooSoon() bool {
 	return s.more != nil && s.more.rate.hasAsked && !s.past(s.more.rate.asked, s.shard.hub.Config().HistoryEvery)
 }
 
-// noteAsked notes that the history was asked for.
+// noteAsked notes that the session has asked for the history.
 func (s *Session) noteAsked() {
 	rate := &s.extra().rate
 	rate.asked, rate.hasAsked = s.shard.Now(), true
 }
 
-// silent reports whether nothing that was said lately matters any more.
+// silent reports whether the rate no longer affects anything, so that it can be
+// dropped.
 func (s *Session) silent() bool {
 	rate, now := &s.more.rate, s.shard.Now()
 	return now-rate.since >= second && !s.asksTooSoon() && rate.errors.empty(now) && rate.pages.empty(now)
 }
 
-// returns is how often viewers have asked for the history lately, by their ids. It
-// keeps a viewer from evading HistoryEvery by coming back on a new connection, and
-// lets those through whose network is bad. It is guarded by the room's lock.
+// returns counts, by viewer id, how often viewers have asked for the history
+// lately. It keeps a viewer from evading HistoryEvery by reconnecting, but
+// still lets a viewer with a bad network through. It is guarded by the room's
+// lock.
 type returns map[uint32]*bucket
 
 const (
-	// maxReturns is how many viewers are remembered, at some 60 bytes each. Of more
-	// none may ask again at once.
+	// maxReturns is how many viewers are remembered, at some 60 bytes each.
+	// When there are more, a viewer that is not among them may not ask.
 	maxReturns = 20_000
-	// returnBurst is how often a viewer may ask for the history within HistoryEvery,
-	// each time on a new connection.
+	// returnBurst is how often a viewer may ask for the history within
+	// HistoryEvery, each time on a new connection.
 	returnBurst = 3
 )
 
@@ -142,7 +145,7 @@ func (r *Room) mayAsk(id uint32, now uint32) bool {
 	return b.allow(now, returnBurst, every)
 }
 
-// forget forgets those that have not come back for a while.
+// forget drops the viewers whose buckets are empty.
 func (r returns) forget(now uint32) {
 	for id, b := range r {
 		if b.empty(now) {

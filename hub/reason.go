@@ -6,17 +6,17 @@ import (
 	"lectern/frame"
 )
 
-// A Reason is why a connection ended. Each has a count of its own.
+// A Reason is why a connection ended. Metrics count connections by reason.
 type Reason uint8
 
-// The reasons, with the close code each is told with.
+// The reasons, with the close code that the relay sends.
 const (
-	ReasonLost            Reason = iota // the peer went without a close frame
+	ReasonLost            Reason = iota // the connection was lost without a close frame
 	ReasonClient                        // the peer sent a close frame
 	ReasonHandshake                     // the request was refused
-	ReasonHandshakeSlow                 // the request's head did not come in time
-	ReasonPlain                         // not a WebSocket: handed over to the HTTP server
-	ReasonProtocol                      // 1002, 1007 or 1009: the peer broke RFC 6455 or sent far too much
+	ReasonHandshakeSlow                 // the request head was not complete in time
+	ReasonPlain                         // not a WebSocket upgrade; handed to the HTTP server
+	ReasonProtocol                      // 1002, 1007 or 1009: the peer violated RFC 6455 or a size limit
 	ReasonServerFull                    // 1013
 	ReasonShutdown                      // 1001
 	ReasonHostClosed                    // 4000
@@ -32,11 +32,11 @@ const (
 	ReasonMemory                        // 1013
 	ReasonTooManyAttempts               // 4429
 	ReasonOrigin                        // 4403
-	reasons                             // how many there are
+	reasons                             // number of reasons
 )
 
-// endings holds, for each reason, its name on the wire and in the metrics, and
-// its close code where the relay itself ends the connection.
+// endings holds the name of each reason on the wire and in the metrics, and the
+// close code if the relay itself closes the connection.
 var endings = [reasons]struct {
 	name string
 	code ws.StatusCode
@@ -67,8 +67,7 @@ var endings = [reasons]struct {
 // String returns the reason's name on the wire and in the metrics.
 func (r Reason) String() string { return endings[r].name }
 
-// Reasons returns all there are, so that each can have its count from the
-// start.
+// Reasons returns all reasons, so that each can have a counter from the start.
 func Reasons() []Reason {
 	all := make([]Reason, reasons)
 	for i := range all {

@@ -6,26 +6,27 @@ import (
 	"lectern/hub/broadcast"
 )
 
-// The first of a room's streams is its record. The history that it tells is
-// encoded at most every freshFor, aside from the workers, for all who wait for it.
+// The first of a room's streams is its record. A history made from it is
+// encoded at most once in freshFor, in a goroutine, for all viewers that wait
+// for it.
 
-// A record is a room's history while it is encoded. It is guarded by the room's
-// lock.
-type record struct {
-	number  uint32        // counts them; those parked know theirs
-	running bool          // it is being encoded
-	begun   time.Duration // when
-	upTo    ends          // while it runs, the places up to which it tells
-	due     bool          // the next one waits for its time
+// A recordHistory is the encoding of a room's history from its record. It is
+// guarded by the room's lock.
+type recordHistory struct {
+	number  uint32        // counts the encodings; parked viewers remember theirs
+	running bool          // an encoding is under way
+	begun   time.Duration // when the latest encoding began
+	upTo    ends          // while running: where the history ends in each Log
+	due     bool          // the next encoding is scheduled
 }
 
-// askRecord parks a viewer until the record is encoded, and has that done. It
-// returns false if the room is closed, or the record no longer reaches back to
-// the first broadcast in a room whose host would. It is called by the viewer's
-// worker.
+// askRecord parks a viewer until a history is made from the record, and
+// schedules that. It returns false if the room is closed, or if the host keeps
+// the history and the record no longer reaches back to the first broadcast. The
+// viewer's worker calls it.
 func (r *Room) askRecord(s *Session) bool {
 	r.mu.Lock()
-	oldest, c := r.log.Oldest(), &r.record
+	oldest, c := r.log.Oldest(), &r.recordHistory
 	if r.closed || oldest.Seq() > 0 && !r.options.relayTells {
 		r.mu.Unlock()
 		return false
@@ -40,9 +41,10 @@ func (r *Room) askRecord(s *Session) bool {
 	return true
 }
 
-// encodeSoonLocked has the next history encoded, now or when its time has come.
+// encodeSoonLocked schedules the next encoding, at freshFor after the previous
+// one began or at once.
 func (r *Room) encodeSoonLocked() {
-	c := &r.record
+	c := &r.recordHistory
 	if c.due {
 		return
 	}
@@ -54,16 +56,16 @@ func (r *Room) encodeSoonLocked() {
 	}
 }
 
-// encodeRecord encodes the history for those who wait for it.
+// encodeRecord encodes the history for the viewers that wait for it.
 func (r *Room) encodeRecord() {
 	r.mu.Lock()
-	c := &r.record
+	c := &r.recordHistory
 	c.due = false
 	switch {
 	case r.closed:
 		r.mu.Unlock()
 		return
-	case c.running: // for longer than freshFor
+	case c.running: // the previous encoding takes longer than freshFor
 		c.begun = r.hub.now()
 		r.encodeSoonLocked()
 		r.mu.Unlock()
@@ -84,7 +86,7 @@ func (r *Room) encodeRecord() {
 	r.mu.Lock()
 	c.running, c.upTo = false, ends{}
 	if histories != nil {
-		r.keepLocked(false, histories, upTo)
+		r.cacheHistoryLocked(false, histories, upTo)
 	} else {
 		r.dropEndsLocked(upTo)
 	}
@@ -105,8 +107,9 @@ func (r *Room) encodeRecord() {
 	})
 }
 
-// encodeHistories encodes the messages of the record from a place up to its end, once
-// for each dialect: its encodings tell the same. The first of the ends is the record's.
+// encodeHistories encodes the broadcasts between a place in the record and its
+// end, once for each dialect, because all its encodings have the same history.
+// upTo begins with the record's end.
 func (h *Hub) encodeHistories(from broadcast.Cursor, upTo ends) map[encoding]*shared {
 	histories := make(map[encoding]*shared, len(upTo))
 	made := make(map[uint8]*shared, 1)
@@ -122,7 +125,7 @@ func (h *Hub) encodeHistories(from broadcast.Cursor, upTo ends) map[encoding]*sh
 	return histories
 }
 
-// historySize returns how many bytes these histories have at most.
+// historySize returns an upper bound of the size of these histories in bytes.
 func (h *Hub) historySize(from broadcast.Cursor, upTo ends) (size int) {
 	seen := make(map[uint8]bool, 1)
 	for _, to := range upTo {
@@ -134,8 +137,9 @@ func (h *Hub) historySize(from broadcast.Cursor, upTo ends) (size int) {
 	return size
 }
 
-// spliceHistory queues a history and moves the session to the place up to which
-// it tells, once the frame that it is in the middle of has gone out.
+// spliceHistory queues a history, and moves the session's cursor to where the
+// history ends. The rest of a frame that the session is in the middle of goes
+// out first.
 func (s *Session) spliceHistory(history *shared, upTo broadcast.Cursor) {
 	partial := s.cursor.Rest()
 	s.outbound().splice(private{frame: history.frame, shared: history.hold(), place: upTo.Position(), kind: bulky})
@@ -147,5 +151,6 @@ func (s *Session) spliceHistory(history *shared, upTo broadcast.Cursor) {
 	s.allowLag()
 }
 
-// yieldEvery is after how many messages an encoder lets others run: some 50 us.
+// yieldEvery is how many messages an encoder handles before it lets other
+// goroutines run: some 50 us.
 const yieldEvery = 128

@@ -5,72 +5,74 @@ import (
 	"time"
 )
 
-// A Refusal is why the relay did not do what a client asked for. Nothing else
-// happened, and the connection stays open unless End says otherwise. A dialect words it.
+// A Refusal is why the relay did not do what a client asked for. The message
+// has had no other effect, and the connection stays open unless End is set. A
+// dialect words it.
 type Refusal struct {
 	Kind  RefusalKind
-	Text  string        // a dialect's own words, for the kinds that are about the form of a message
-	Limit int           // that was passed, for the kinds that have one; of TooManyErrors how many messages were ignored
-	ID    uint32        // the viewer of NoSuchViewer
-	Every time.Duration // of HistoryTooSoon: how often it may be asked for
-	Retry time.Duration // when the client may ask again; 0 if that is not known
-	End   Reason        // why the connection ends now; ReasonLost if it does not
-	Tag   Tag           // of the message that it answers
+	Text  string        // the dialect's own words, for kinds that are about a message's form
+	Limit int           // the limit that was exceeded, if the kind has one; for TooManyErrors the number of messages ignored
+	ID    uint32        // for NoSuchViewer: the viewer
+	Every time.Duration // for HistoryTooSoon: the shortest time between two requests
+	Retry time.Duration // how long to wait before asking again; 0 if unknown
+	End   Reason        // why the relay closes the connection now; ReasonLost if it does not
+	Tag   Tag           // identifies the message that was refused
 
-	// History tells that it is about a history that the viewer waits for.
+	// History says that the Refusal is about a history that the viewer waits
+	// for.
 	History bool
 
-	sleeps bool // nothing is wrong: the message has to wait for the room, which sleeps
+	sleeps bool // not an error: the message has to wait until room is read from disk
 	room   code
 }
 
-// A Tag is what a dialect needs to tell a client which of its messages an answer
-// is for. The hub keeps it and does not look at it.
+// A Tag is what a dialect needs to say which message a reply belongs to. The
+// hub stores it without looking at it.
 type Tag struct {
 	Type string
-	Ref  []byte // never changed
+	Ref  []byte // immutable
 }
 
 // A RefusalKind is what a Refusal is about.
 type RefusalKind uint8
 
-// The kinds. Their codes are the labels of a metric.
+// The kinds. Their codes are labels of a metric.
 const (
-	TooLarge      RefusalKind = iota // a message over Limit bytes
-	BadMessage                       // its form, or a field; Text says what is wrong
-	BadJSON                          // Text says where
-	UnknownType                      // of message
-	NotInRoom                        // the message is for those in a room
-	AlreadyInRoom                    // and this for those in none
-	NotHost                          // this for the host
-	IsHost                           // and this not for the host
-	HostAway                         // a direct message to a host that is not there
+	TooLarge      RefusalKind = iota // the message is over Limit bytes
+	BadMessage                       // the message's form or a field is wrong; Text says how
+	BadJSON                          // the message is not JSON; Text says where
+	UnknownType                      // the message's type is unknown
+	NotInRoom                        // the message needs a room
+	AlreadyInRoom                    // the message needs a session in no room
+	NotHost                          // only the host may send this message
+	IsHost                           // the host may not send this message
+	HostAway                         // a direct message to the host, which is away
 	SecretRequired
 	WrongSecret
 	BadToken
-	CreateForbidden // the relay has a create key, and this is not it
-	TooManyAttempts // to guess codes, secrets, tokens or keys from this address
+	CreateForbidden // the create key is missing or wrong
+	TooManyAttempts // too many wrong codes, secrets, tokens or keys from this address
 	RoomFull
-	NoSuchViewer // with ID
+	NoSuchViewer // no viewer has the ID
 	RoomNotFound
 	NotReady // the room is on disk and cannot be read now
 	TooManyRooms
-	TooManyRoomsFromAddress // more than Limit
-	TooManyMessages         // in a second
+	TooManyRoomsFromAddress // the address has Limit rooms already
+	TooManyMessages         // too many messages in this second
 	HostBusy                // too many direct messages wait for the host
-	ViewerBusy              // or for the viewer
-	DirectTooLarge          // a direct message over Limit bytes
+	ViewerBusy              // too many direct messages wait for the viewer
+	DirectTooLarge          // the direct message is over Limit bytes
 	HistoryPending          // the viewer waits for the history already
-	HistoryTooSoon          // it had it less than Config.HistoryEvery ago
-	ListTooSoon             // it had too many pages of the list
+	HistoryTooSoon          // the viewer asked less than Config.HistoryEvery ago
+	ListTooSoon             // the session has requested too many pages of the list
 	RelayBusy
-	HistoryWithoutHost // the host is not there, and the record does not reach back
+	HistoryWithoutHost // the host is away, and the record does not reach back to the first broadcast
 	HistoryUnanswered  // the host did not answer in time
-	HistoryOvertaken   // it did not answer before the viewer was too far behind
-	ServerFull         // the relay has all the connections it may have
-	AddressFull        // and this address has Limit
-	TooManyErrors      // of this connection; Limit messages were ignored
-	OriginNotAllowed   // the page's origin, which Text tells
+	HistoryOvertaken   // the viewer fell too far behind while it waited
+	ServerFull         // the relay has its maximum of connections
+	AddressFull        // the address has its maximum of Limit connections
+	TooManyErrors      // the connection made too many errors; Limit messages were ignored
+	OriginNotAllowed   // the page's origin, which is in Text
 	refusalKinds
 )
 
@@ -112,12 +114,12 @@ var refusalCodes = [refusalKinds]string{
 	OriginNotAllowed:        "origin_not_allowed",
 }
 
-// Code returns the kind's name in PROTOCOL.md and in the metrics. Several kinds may
-// have the same.
+// Code returns the kind's name in PROTOCOL.md and in the metrics. Several kinds
+// may share a code.
 func (k RefusalKind) Code() string { return refusalCodes[k] }
 
-// RefusalCodes returns the codes of all kinds that are told in a room's life, so that
-// each can have its count from the start.
+// RefusalCodes returns the codes of all kinds except OriginNotAllowed, so that
+// each can have a counter from the start.
 func RefusalCodes() []string {
 	var codes []string
 	seen := make(map[string]bool)
@@ -130,27 +132,29 @@ func RefusalCodes() []string {
 	return codes
 }
 
-// refused returns a Refusal of which nothing but its kind is to be told.
+// refused returns a Refusal that has nothing but its kind.
 func refused(kind RefusalKind) *Refusal { return &Refusal{Kind: kind} }
 
 func noSuchViewer(id uint32) *Refusal { return &Refusal{Kind: NoSuchViewer, ID: id} }
 
-// relayBusy is told instead of a history, or a page of a list, for which there is
-// no memory, or which too many others wait for.
+// relayBusy replaces a history or a page of a list for which there is no
+// memory, or for which too many others wait.
 func relayBusy() *Refusal { return &Refusal{Kind: RelayBusy, Retry: busyRetry} }
 
-// busyRetry is when to ask again.
+// busyRetry is how long a client should wait after RelayBusy.
 const busyRetry = 2 * time.Second
 
-// tooManyAttempts asks for patience: for at least so long, and at most a second or a
-// tenth more, so that clients do not all come back at once.
+// tooManyAttempts returns a Refusal that asks the client to wait at least this
+// long, and at most a second or a tenth longer, so that clients do not all come
+// back at once.
 func tooManyAttempts(wait time.Duration) *Refusal {
 	wait = max(wait, time.Millisecond)
 	return &Refusal{Kind: TooManyAttempts, Retry: wait + rand.N(max(time.Second, wait/10))}
 }
 
-// Report tells the session that a message was refused, and may overtake broadcasts.
-// When there were too many refusals it is only counted.
+// Report tells the client that a message was refused. The event may overtake
+// broadcasts. If the session has made too many errors, the refusal is only
+// counted.
 func (s *Session) Report(r *Refusal) {
 	if !s.tellsError() {
 		return
@@ -159,7 +163,7 @@ func (s *Session) Report(r *Refusal) {
 	s.sendUrgent(Refused{r})
 }
 
-// Refuse reports a Refusal, and ends the connection if it was one too many.
+// Refuse reports a Refusal, and closes the connection if the Refusal says so.
 func (s *Session) Refuse(r *Refusal) {
 	s.Report(r)
 	if r.End != ReasonLost {

@@ -6,38 +6,38 @@ import (
 	"sync"
 )
 
-// maxSources bounds how many addresses are told apart for one cause until the
-// refusals are next taken.
+// maxSources bounds how many addresses are counted for one cause between two
+// calls of TakeRefusals.
 const maxSources = 1024
 
-// refusals counts what the relay refuses, by cause: for the metrics since its
-// start, and for the log since it last looked. Its zero value is ready. Its
-// methods may be called from anywhere.
+// refusals counts refusals by cause: for the metrics since the hub was created,
+// for the log since TakeRefusals. The zero value is ready to use. Methods may
+// be called from any goroutine.
 type refusals struct {
 	mu     sync.Mutex
 	causes map[string]*refusal // guarded by mu
 }
 
-// A refusal is what is known of one cause.
+// A refusal counts the refusals of one cause.
 type refusal struct {
-	total   uint64                  // since the start
-	recent  uint64                  // since the last look
-	sources map[netip.Addr]struct{} // at most maxSources, since the last look
+	total   uint64                  // since the hub was created
+	recent  uint64                  // since TakeRefusals
+	sources map[netip.Addr]struct{} // addresses since TakeRefusals, at most maxSources
 }
 
-// A RefusalReport is what was refused for one cause since the last report.
+// A RefusalReport is what was refused for one cause since the previous report.
 type RefusalReport struct {
 	Cause string
 	Count uint64
-	From  []netip.Addr // some of the addresses that it came from, in order
-	More  int          // how many other addresses there were; at most maxSources are told apart
+	From  []netip.Addr // some of the addresses, in order, at most maxReported
+	More  int          // how many other addresses there were; at most maxSources are counted
 }
 
 // maxReported is how many addresses a report names.
 const maxReported = 3
 
-// Refused counts one refusal. Causes are a fixed set of words, as they are the
-// labels of a metric. An address that is not valid is not noted.
+// Refused counts a refusal. Causes must be a fixed set of words because they
+// are labels of a metric. An invalid address is not recorded.
 func (h *Hub) Refused(cause string, from netip.Addr) {
 	r := &h.refusals
 	r.mu.Lock()
@@ -61,8 +61,8 @@ func (h *Hub) Refused(cause string, from netip.Addr) {
 	c.sources[from] = struct{}{}
 }
 
-// Causes returns the causes of refusals that are no errors of a message, so that
-// each can have its count from the start.
+// Causes returns the causes of refusals that are not errors of a message, so
+// that each can have a counter from the start.
 func Causes() []string {
 	return []string{
 		"handshakes_full", "handshake_timeout", "memory", "origin", "connections_per_address", "rooms_per_address",
@@ -70,8 +70,8 @@ func Causes() []string {
 	}
 }
 
-// Refusals returns how many refusals there were since the start, by cause: all
-// of Causes and RefusalCodes, and others that there were.
+// Refusals returns the number of refusals since the hub was created, by cause:
+// all of Causes and RefusalCodes, and any others that occurred.
 func (h *Hub) Refusals() map[string]uint64 {
 	r := &h.refusals
 	r.mu.Lock()
@@ -86,8 +86,8 @@ func (h *Hub) Refusals() map[string]uint64 {
 	return totals
 }
 
-// TakeRefusals returns what was refused since it was last called, a report for
-// each cause in the order of their names.
+// TakeRefusals returns what was refused since it was last called: a report for
+// each cause, in the order of the causes' names.
 func (h *Hub) TakeRefusals() []RefusalReport {
 	r := &h.refusals
 	r.mu.Lock()

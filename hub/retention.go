@@ -8,14 +8,14 @@ import (
 	"lectern/hub/budget"
 )
 
-// Each room keeps a record of its latest broadcasts: for those who come back,
-// and for those who ask for the history. How much is bounded for each room, and
-// for all of them together.
+// Each room keeps a record of its latest broadcasts, for viewers that come back
+// and for the history. Its size is bounded for each room, and for all rooms
+// together.
 
-// trimLocked forgets what the room's record holds beyond its limits.
+// trimLocked drops what the room's record holds beyond its limits.
 func (r *Room) trimLocked(now time.Duration) { r.keepOnlyLocked(r.retention(now)) }
 
-// retention returns how much the room keeps.
+// retention returns how much the room may keep now.
 func (r *Room) retention(now time.Duration) broadcast.Retention {
 	c := r.hub.Config()
 	return broadcast.Retention{
@@ -26,13 +26,13 @@ func (r *Room) retention(now time.Duration) broadcast.Retention {
 	}
 }
 
-// keepOnlyLocked forgets what the record need not keep. The other encodings go as
-// far back as the record at most.
+// keepOnlyLocked drops what the record need not keep. Logs in other encodings
+// go back at most as far as the record.
 func (r *Room) keepOnlyLocked(keep broadcast.Retention) {
 	if r.closed {
 		return
 	}
-	// The latest history holds what has been said since.
+	// A cached history holds what was broadcast after it in memory.
 	if to := r.cachedHistory.upTo.of(r.recordEncoding()); to.log != nil {
 		if end := r.log.End(); end.Position()-to.end.Position() > uint64(r.hub.Config().LagLimit) {
 			r.cachedHistory.drop()
@@ -46,7 +46,7 @@ func (r *Room) keepOnlyLocked(keep broadcast.Retention) {
 	r.countBytesLocked()
 }
 
-// countBytesLocked notes how many bytes the room's Logs hold.
+// countBytesLocked updates the number of bytes that the room's Logs hold.
 func (r *Room) countBytesLocked() {
 	held := int64(0)
 	for _, st := range *r.streams.Load() {
@@ -59,11 +59,11 @@ func (r *Room) countBytesLocked() {
 	r.countPinnedLocked()
 }
 
-// countPinnedLocked counts into the budget what the room's Logs hold and what its
-// viewers hold of them, whichever is more.
+// countPinnedLocked updates what the budget counts for the room: for each Log,
+// what it retains or what its slowest viewer holds of it, whichever is more.
 func (r *Room) countPinnedLocked() {
 	if r.closed {
-		return // what it has counts until those who were in it are gone
+		return // releaseLocked counts what it had until its viewers are gone
 	}
 	sum := int64(0)
 	for _, st := range *r.streams.Load() {
@@ -79,7 +79,8 @@ func (r *Room) countPinnedLocked() {
 	r.counted = sum
 }
 
-// pinned is how many bytes viewers hold of each of a room's Logs.
+// pinned is how many bytes the viewers of an audience hold of each of a room's
+// Logs.
 type pinned []pin
 
 type pin struct {
@@ -87,7 +88,7 @@ type pin struct {
 	bytes    int64
 }
 
-// in returns how many bytes of the Log in an encoding.
+// in returns the bytes held of the Log in an encoding.
 func (all pinned) in(e encoding) int64 {
 	for _, p := range all {
 		if p.encoding == e {
@@ -97,7 +98,7 @@ func (all pinned) in(e encoding) int64 {
 	return 0
 }
 
-// note notes that a viewer holds so many bytes.
+// note notes that a viewer holds this many bytes.
 func (all *pinned) note(e encoding, bytes int64) {
 	for i := range *all {
 		if p := &(*all)[i]; p.encoding == e {
@@ -108,7 +109,7 @@ func (all *pinned) note(e encoding, bytes int64) {
 	*all = append(*all, pin{e, bytes})
 }
 
-// pins notes how much of the Logs an audience's viewers hold.
+// pins records how much of the Logs an audience's viewers hold.
 func (r *Room) pins(a *audience, bytes pinned) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -118,10 +119,10 @@ func (r *Room) pins(a *audience, bytes pinned) {
 	}
 }
 
-// age is called about once a second while a host is there: what the room keeps
-// grows old though nobody speaks. A broadcast that alone is more than the room
-// may keep is forgotten when nobody has spoken since the last time: those who
-// were there have it.
+// age is called about once a second while a host is there, because the record
+// ages even if nobody speaks. If nothing was appended since the previous call,
+// a single broadcast that is larger than what the room may retain is dropped:
+// the viewers have it.
 func (r *Room) age() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -133,9 +134,9 @@ func (r *Room) age() {
 	r.keepOnlyLocked(keep)
 }
 
-// releaseLocked gives up the Logs of a room that closes. Connections that have
-// still to get something hold it until they are closed, and so long it counts into
-// the budget.
+// releaseLocked releases the Logs of a room that closes. Connections hold what
+// they have yet to receive until they are closed, and the budget counts it for
+// that long.
 func (r *Room) releaseLocked() {
 	counted := r.counted
 	time.AfterFunc(r.hub.Config().CloseTimeout+time.Second, func() { r.hub.budget.Add(budget.Logs, -counted) })
@@ -146,12 +147,12 @@ func (r *Room) releaseLocked() {
 	r.countBytesLocked()
 }
 
-// tightRecords is which part of the budget all records may have when it is nearly
-// used up.
+// tightRecords is the fraction of the budget, one over this, that all records
+// may have when memory is short.
 const tightRecords = 8
 
-// share returns how many bytes one room's buffers may have when all of them
-// together have too many; 0 for any number as long as they have not.
+// share returns how many bytes one room's buffers may have while all of them
+// together are over RetainTotal, and 0, which is no limit, while they are not.
 func (h *Hub) share(c *Config) int64 {
 	total := int64(c.RetainTotal)
 	if h.budget.Level() >= budget.Tight {
@@ -163,5 +164,5 @@ func (h *Hub) share(c *Config) int64 {
 	return max(1, total/max(1, h.open.Load()))
 }
 
-// now returns the time since the hub was made.
+// now returns the time since the hub was created.
 func (h *Hub) now() time.Duration { return time.Since(h.began) }

@@ -49,7 +49,8 @@ func (w *world) actions() map[string]func(*rapid.T) {
 			}
 		},
 	}
-	// Each is done by whoever may, now and then by somebody else.
+	// Each action is usually done by a client that may do it, and sometimes by
+	// another.
 	for name, f := range map[string]struct {
 		by  requiredRole
 		act func(*rapid.T, *client)
@@ -90,7 +91,7 @@ func idly(act func(*rapid.T)) func(*rapid.T) {
 	}
 }
 
-// rare skips an action, but for once in so many times.
+// rare skips an action except once in so many times.
 func rare(t *rapid.T, times int) {
 	if times > 1 && rapid.IntRange(1, times).Draw(t, "rare") > 1 {
 		panic(idle{})
@@ -122,7 +123,8 @@ const (
 	asViewer
 )
 
-// client returns one that has the role, once in so many times.
+// client returns a client that has the role. It skips the action except once in
+// so many times.
 func (w *world) client(t *rapid.T, by requiredRole, times int) *client {
 	rare(t, times)
 	var some []int

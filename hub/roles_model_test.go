@@ -22,7 +22,7 @@ var soakTime = flag.Duration("soak", 2*time.Second, "how long each model test of
 func TestEverybodyHearsWhatTheRulesSay(t *testing.T) {
 	soak(t, func(t *testing.T, rt *rapid.T) {
 		w := newWorld(t, rt)
-		w.create(rt, w.connect(rt)) // or most would happen to nobody
+		w.create(rt, w.connect(rt)) // otherwise most actions would affect no client
 		w.settle()
 		for range 4 {
 			idly(func(rt *rapid.T) { w.joinOne(rt, w.connect(rt)) })(rt)
@@ -55,7 +55,7 @@ func soak(t *testing.T, property func(*testing.T, *rapid.T)) {
 	}
 }
 
-// A world is the model: who is where, and what everybody is yet to hear.
+// A world is the model: where each client is, and what each has yet to receive.
 type world struct {
 	rt      *rapid.T
 	r       *testRelay
@@ -87,7 +87,7 @@ type expected struct {
 	learn func(event)
 }
 
-// A lesson is a room. It is closed when its code is nobody's any more.
+// A lesson is a room. It is closed when no room has its code.
 type lesson struct {
 	code, epoch, secret string
 	max                 int
@@ -99,12 +99,12 @@ type lesson struct {
 	token, granted string // of the host; of one that has not spoken
 	host           *client
 	viewers        map[uint32]*client
-	names          map[uint32]string // of those who have gone, too
+	names          map[uint32]string // also of viewers that have left
 	tokens         map[uint32]string
 	void           map[uint32]bool
 	last           uint32
 	seq            int
-	ends           time.Time // when nobody has come; zero while a host is there
+	ends           time.Time // when the wait for a host ends; zero while a host is there
 	why            string
 
 	joined, left map[uint32]int  // what the host may be told; how often it was so

@@ -20,7 +20,7 @@ type racer struct {
 	closing bool // has heard closed, as a viewer or because its place is taken
 }
 
-// A race is one room and those who do things to it at once.
+// A race is one room and the clients that act on it at the same time.
 type race struct {
 	t      *rapid.T
 	r      *testRelay
@@ -28,8 +28,8 @@ type race struct {
 	token  string
 	order  []string // the broadcasts, as the room took them
 	racers []*racer
-	tokens []string          // of viewers
-	known  map[secret]string // hosts' tokens that were told
+	tokens []string              // of viewers
+	known  map[secretHash]string // hosts' tokens that were told
 }
 
 // TestRacesLeaveTheRoomWhole lets grants, kicks, resumes and leaves meet each
@@ -41,7 +41,7 @@ func TestRacesLeaveTheRoomWhole(t *testing.T) {
 		c := &race{t: rt, r: newTestRelay(t, rapid.IntRange(1, 3).Draw(rt, "workers"), Config{ViewerRate: 1 << 30, HostGrace: time.Hour, UnjoinedGrace: time.Hour})}
 		host, created := c.r.opens(0, `,"max_viewers":8`)
 		c.room, c.token = host.session.room, created.Token
-		c.known = map[secret]string{hashSecret(c.token): c.token}
+		c.known = map[secretHash]string{hashSecret(c.token): c.token}
 		c.racers = append(c.racers, &racer{peer: host, next: -1})
 		for range 3 {
 			c.dial(rt)
@@ -55,7 +55,7 @@ func TestRacesLeaveTheRoomWhole(t *testing.T) {
 				c.says(rapid.SampledFrom(c.racers).Draw(t, "who"), text(t))
 			}
 		}
-		host1 := func(text func(t *rapid.T) string) func(*rapid.T) { // or who thinks so
+		host1 := func(text func(t *rapid.T) string) func(*rapid.T) { // or a former host
 			return func(t *rapid.T) {
 				for _, p := range c.racers {
 					if p.session.has(flagHost) && rapid.Bool().Draw(t, "this one") {

@@ -64,7 +64,7 @@ func TestJoinWithASecret(t *testing.T) {
 	p.fails("wrong_secret", `{"type":"join","code":"%s","secret":"Pässword"}`, room.Code)
 	me := p.gets("joined", `{"type":"join","code":"%s","secret":"p\u00e4ssword"}`, room.Code)
 	p.reset()
-	back, again := r.enters(0, room.Code, `,"token":"`+me.Token+`"`) // who was in needs no secret
+	back, again := r.enters(0, room.Code, `,"token":"`+me.Token+`"`) // a viewer that comes back needs no secret
 	if again.ID != me.ID {
 		t.Errorf("came back as %s", again.text)
 	}

@@ -10,54 +10,54 @@ import (
 	"lectern/hub/broadcast"
 )
 
-// A Room is one host's broadcast and its audience.
+// A Room is one host's broadcast and its viewers.
 type Room struct {
 	hub     *Hub      // immutable
 	code    code      // immutable once registered
-	epoch   string    // immutable; names what the room's broadcasts are numbered in
-	birth   string    // immutable; its first epoch
-	older   []Past    // immutable; the epochs before this one that it remembers
+	epoch   string    // immutable; the epoch that the broadcasts' numbers belong to
+	birth   string    // immutable; the room's first epoch
+	older   []Past    // immutable; earlier epochs that the room remembers
 	options roomRules // immutable
 	created time.Time // immutable
-	from    uint32    // immutable; index in hub.addresses of who created it, 0 for nobody's
+	from    uint32    // immutable; index in hub.addresses of the creator, 0 for none
 
 	log     *broadcast.Log // immutable; the record, appended to under mu
-	streams streams        // changed under mu; the record's first
-	grown   atomic.Uint64  // frames appended, in whatever encodings
+	streams streams        // replaced under mu; the record's stream comes first
+	grown   atomic.Uint64  // atomic; events and broadcasts appended so far
 
-	audiences []atomic.Pointer[audience] // one for each worker, made when it has viewers
-	toHost    atomic.Int64               // bytes of viewers' messages on their way to the host
-	toViewers atomic.Int64               // bytes of the host's messages on their way to viewers
-	marked    atomic.Bool                // it is among the hub's changes
+	audiences []atomic.Pointer[audience] // immutable slice; one for each worker, created with its first viewer
+	toHost    atomic.Int64               // atomic; bytes of direct messages on their way to the host's worker
+	toViewers atomic.Int64               // atomic; bytes of direct messages on their way to viewers' workers
+	marked    atomic.Bool                // atomic; the room is in the hub's list of changes
 
 	mu             sync.Mutex
 	closed         bool           // guarded by mu
-	hostSlot       hostSlot       // guarded by mu; the host's
+	hostSlot       hostSlot       // guarded by mu
 	roster         roster         // guarded by mu
 	presence       presence       // guarded by mu
 	historyRequest historyRequest // guarded by mu
-	record         record         // guarded by mu
+	recordHistory  recordHistory  // guarded by mu
 	cachedHistory  cachedHistory  // guarded by mu
 	viewerCount    viewerCount    // guarded by mu
 	pages          pages          // guarded by mu
 	returns        returns        // guarded by mu
 
-	held    int64  // guarded by mu; bytes of the Logs
-	counted int64  // guarded by mu; bytes that the budget was told of
-	aged    uint64 // guarded by mu; grown when age was last called
+	held    int64  // guarded by mu; bytes of the Logs, as last counted
+	counted int64  // guarded by mu; bytes that the budget counts for the room
+	aged    uint64 // guarded by mu; value of grown when age last ran
 }
 
-// roomRules are what whoever creates a room may choose.
+// roomRules are the choices of whoever creates a room.
 type roomRules struct {
 	name       string
-	secret     secret
+	secret     secretHash
 	maxViewers int
-	roster     bool // viewers may list each other
+	roster     bool // viewers may list the other viewers
 	relayTells bool // the relay keeps the history, not the host
-	skips      bool // who is too slow is moved on instead of closed
+	skips      bool // viewers that are too slow skip broadcasts instead of being closed
 }
 
-// newRoom returns a room and its host's token.
+// newRoom returns a room and the token of its host.
 func newRoom(h *Hub, record encoding, rules roomRules) (*Room, hostToken) {
 	epoch := drawEpoch()
 	r := &Room{
@@ -71,24 +71,26 @@ func newRoom(h *Hub, record encoding, rules roomRules) (*Room, hostToken) {
 	return r, token
 }
 
-// setLog makes a Log the room's record, before anybody is in the room.
+// setLog makes a Log the room's record. It must be called before any session
+// enters the room.
 func (r *Room) setLog(l *broadcast.Log, in encoding) {
 	r.log = l
 	r.streams.Store(&[]*stream{{encoding: in, log: l}})
 }
 
-// AppendCode appends the room's code as it is told.
+// AppendCode appends the room's code in its canonical form.
 func (r *Room) AppendCode(b []byte) []byte { return r.code.appendText(b) }
 
-// Epoch names what the room's broadcasts are numbered in.
+// Epoch returns the name of the epoch that the broadcasts' numbers belong to.
 func (r *Room) Epoch() string { return r.epoch }
 
-// audience returns the room's viewers on one worker, which must have had some.
+// audience returns the room's viewers on one worker, nil if there never were
+// any.
 func (r *Room) audience(s *shard) *audience { return r.audiences[s.index].Load() }
 
-// broadcast appends a host's message to the Log, as it is, and wakes the
-// workers that have viewers. It is called by the host's worker, and reports
-// whether that is the host still.
+// broadcast appends a host's message to the room's Logs and wakes the workers
+// that have viewers. Only the host's worker calls it. It returns false if the
+// session is no longer the host.
 func (r *Room) broadcast(from *Session, op ws.OpCode, payload []byte) bool {
 	r.mu.Lock()
 	if r.hostSlot.host != from {
@@ -104,7 +106,8 @@ func (r *Room) broadcast(from *Session, op ws.OpCode, payload []byte) bool {
 	return true
 }
 
-// publishLocked appends a broadcast and returns its number.
+// publishLocked appends a broadcast and returns its number. The caller wakes
+// the audiences afterwards.
 func (r *Room) publishLocked(op ws.OpCode, payload []byte) (seq uint64) {
 	end := r.log.End()
 	seq = end.Seq() + 1
@@ -113,7 +116,7 @@ func (r *Room) publishLocked(op ws.OpCode, payload []byte) (seq uint64) {
 	return seq
 }
 
-// wake has the audiences swept.
+// wake posts a sweep to each worker that has viewers of the room.
 func (r *Room) wake() {
 	for i := range r.audiences {
 		if a := r.audiences[i].Load(); a != nil {
@@ -122,11 +125,14 @@ func (r *Room) wake() {
 	}
 }
 
-// join lets a viewer in: it gets what is broadcast from now on. With an id of
-// its own it comes back and takes the place of its older connection, otherwise
-// it gets a new one. When the record still has all that followed the last
-// broadcast that it has seen, it goes on from there. It is called by the viewer's
-// worker, with the encoding wanted already, which it is no longer after a fault.
+// join adds a viewer to the room, which receives everything that is broadcast
+// from now on. A viewer that comes back keeps its id and replaces its older
+// connection; with an id of 0 it gets a new id. If the record still has
+// everything after the last broadcast that the viewer saw, the viewer continues
+// there.
+//
+// Only the viewer's worker calls join, after want has counted the viewer's
+// encoding. If join returns a Refusal, the encoding is no longer counted.
 func (r *Room) join(s *Session, e JoinRequest, id uint32) (Joined, *Refusal) {
 	r.mu.Lock()
 	if f := r.refusalLocked(id); f != nil {
@@ -145,9 +151,9 @@ func (r *Room) join(s *Session, e JoinRequest, id uint32) (Joined, *Refusal) {
 	return w, nil
 }
 
-// want has a viewer's encoding written from now on, and reports whether the Log
-// in it lacks what the viewer has missed, but the record does not: then it has to
-// be backfilled before the viewer joins.
+// want has the viewer's encoding written from now on. It reports whether the
+// Log in that encoding lacks what the viewer has missed while the record has
+// it. The Log then has to be backfilled before the viewer joins.
 func (r *Room) want(e JoinRequest, id uint32) (needsBackfill bool, f *Refusal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -158,7 +164,8 @@ func (r *Room) want(e JoinRequest, id uint32) (needsBackfill bool, f *Refusal) {
 	return r.needsBackfillLocked(e), nil
 }
 
-// refusalLocked returns why nobody is let in who has the id, or none with 0.
+// refusalLocked returns why a viewer with this id may not join, nil if it may.
+// An id of 0 stands for a new viewer.
 func (r *Room) refusalLocked(id uint32) *Refusal {
 	switch {
 	case r.closed:
@@ -171,8 +178,9 @@ func (r *Room) refusalLocked(id uint32) *Refusal {
 	return nil
 }
 
-// needsBackfillLocked reports whether the record has what a viewer missed, or what
-// was said since the history that it asks for, but not the Log in its encoding.
+// needsBackfillLocked reports whether the record has what the viewer missed, or
+// what followed the cached history that it asks for, while the Log in the
+// viewer's encoding does not reach back that far.
 func (r *Room) needsBackfillLocked(e JoinRequest) bool {
 	if e.encoding == r.recordEncoding() {
 		return false
@@ -186,9 +194,9 @@ func (r *Room) needsBackfillLocked(e JoinRequest) bool {
 	return known && recorded && !there
 }
 
-// admitLocked enters a viewer in the roster and gives it its place in the Log in
-// its encoding, for which it is counted already. It returns its older connection
-// too, if there is one.
+// admitLocked adds a viewer to the roster and sets its cursor in the Log of its
+// encoding, which counts the viewer already. It also returns the viewer's older
+// connection, nil if there is none.
 func (r *Room) admitLocked(s *Session, e JoinRequest, id uint32) (w Joined, older *Session) {
 	r.pages.version++
 	if older = r.roster.session(id); older == nil {
@@ -197,7 +205,7 @@ func (r *Room) admitLocked(s *Session, e JoinRequest, id uint32) (w Joined, olde
 		r.presence.joinedLocked(r, id, name)
 		r.countLocked()
 	} else if r.roster.replace(s, id, e.Name) {
-		r.presence.joinedLocked(r, id, e.Name) // the host hears of the new name
+		r.presence.joinedLocked(r, id, e.Name) // the host is told the new name
 	}
 	l := r.in(e.encoding)
 	from := l.End()
@@ -215,17 +223,17 @@ func (r *Room) admitLocked(s *Session, e JoinRequest, id uint32) (w Joined, olde
 	return w, older
 }
 
-// enterLocked makes s a viewer at a place of the Log in its encoding, for which
-// it is counted already. The caller, which is its worker, adds it to its
-// audience afterwards.
+// enterLocked makes s a viewer whose cursor is at the given place. The stream
+// of its encoding counts it already. The caller, which is the session's worker,
+// adds s to its audience afterwards.
 func (r *Room) enterLocked(s *Session, id uint32, from broadcast.Cursor) {
 	a := r.audience(s.shard)
 	if a == nil {
 		a = newAudience(r, s.shard)
 		r.audiences[s.shard.index].Store(a)
 	}
-	// Counted before anything else is published, or a broadcast in between would
-	// find nobody to wake for it.
+	// Count the viewer before anything else is published. Otherwise a broadcast
+	// in between would find an empty audience and not wake it.
 	a.count.Add(1)
 	s.cursor = from
 	s.room, s.id = r, id
@@ -234,14 +242,15 @@ func (r *Room) enterLocked(s *Session, id uint32, from broadcast.Cursor) {
 	s.lagAllowance = false
 }
 
-// leave takes a viewer out. What the Log still owes it stays due.
+// leave removes a viewer from the room. Frames that the Log still owes it stay
+// queued.
 func (r *Room) leave(s *Session) {
 	a := r.audience(s.shard)
 	a.remove(s)
 	r.mu.Lock()
 	a.count.Add(-1)
 	r.unwantLocked(s.encoding)
-	if r.roster.session(s.id) == s { // unless a newer connection has its place
+	if r.roster.session(s.id) == s { // unless a newer connection has taken its place
 		r.pages.version++
 		r.roster.remove(s.id)
 		r.presence.leftLocked(r, s.id)
@@ -257,8 +266,9 @@ func (r *Room) isClosed() bool {
 	return r.closed
 }
 
-// close ends the room: everybody gets what was broadcast before, is told why,
-// and is disconnected. It reports whether the room was open until then.
+// close closes the room. Everyone in it receives what was broadcast before, is
+// told the reason and is disconnected. close returns false if the room was
+// closed already.
 func (r *Room) close(why Reason) bool {
 	r.mu.Lock()
 	if r.closed {
@@ -271,8 +281,8 @@ func (r *Room) close(why Reason) bool {
 	return true
 }
 
-// closeLocked makes the room one that nobody can enter, and returns the host
-// that it had.
+// closeLocked marks the room closed, so that nobody can enter it, stops its
+// timers, and returns its host, nil if there was none.
 func (r *Room) closeLocked() (host *Session) {
 	host = r.hostSlot.host
 	r.closed = true
@@ -288,8 +298,8 @@ func (r *Room) closeLocked() (host *Session) {
 	return host
 }
 
-// dismiss takes the closed room out of the registry and tells those in it. A
-// host that is nil has gone, or knows already.
+// dismiss removes a closed room from the registry and ends the sessions in it.
+// host is nil if the host has left or knows already.
 func (r *Room) dismiss(host *Session, why Reason) {
 	r.hub.remove(r)
 	if host != nil {
@@ -302,9 +312,10 @@ func (r *Room) dismiss(host *Session, why Reason) {
 	}
 }
 
-// tell has f run by a session's worker, and what it queues sent, if the session
-// is still the one with the id in this room (0 for the host). It may be called
-// from anywhere, without the room's lock.
+// tell posts f to the session's worker, which then flushes the connection. f
+// does not run if the session is no longer the one with this id in the room;
+// the host has id 0. tell may be called from any goroutine, with or without the
+// room's lock.
 func (r *Room) tell(s *Session, id uint32, f func()) {
 	s.shard.Post(func() bool {
 		if s.room == r && s.id == id && s.phase == open {

@@ -5,18 +5,18 @@ import (
 	"sort"
 )
 
-// A roster is who is in a room: the viewers in the order of their ids, which is
-// the order in which they first joined. It is guarded by the room's lock, so
-// nothing in it takes longer than some tens of microseconds, however many there
-// are and in whatever order they come and go.
+// A roster is the viewers in a room, in the order of their ids, which is the
+// order in which they first joined. It is guarded by the room's lock, so no
+// operation may take longer than some tens of microseconds, however many
+// viewers there are and in whatever order they come and go.
 type roster struct {
 	viewers int
-	last    uint32 // the latest id; ids are never given twice
+	last    uint32 // the latest id; an id is never given to a second viewer
 
-	chunks [][]entry         // each sorted and not empty, one after the other
-	names  map[uint32]string // of those who have one
-	left   leftNames         // of those who have gone, for their return
-	void   idRanges          // ids whose tokens no longer count
+	chunks [][]entry         // each sorted by id and not empty, and in order
+	names  map[uint32]string // names of the viewers that have one
+	left   leftNames         // names of viewers that have left, in case they come back
+	void   idRanges          // ids whose tokens are void
 }
 
 // An entry is one viewer.
@@ -25,11 +25,13 @@ type entry struct {
 	id      uint32
 }
 
-// maxChunk is how many entries a chunk has at most: so many are moved at most to
-// make room for one. Two neighbours with a quarter of it between them become one.
+// maxChunk is the largest number of entries in a chunk, and so the most that an
+// insertion moves. A chunk that has shrunk to a quarter of it is merged with a
+// neighbour if together they have at most half of it.
 const maxChunk = 512
 
-// find returns the chunk where an id is or would be, and its place in it.
+// find returns the chunk in which an id is or would be inserted, and its index
+// there.
 func (r *roster) find(id uint32) (chunk, at int) {
 	chunk = sort.Search(len(r.chunks), func(i int) bool {
 		c := r.chunks[i]
@@ -42,7 +44,7 @@ func (r *roster) find(id uint32) (chunk, at int) {
 	return chunk, sort.Search(len(c), func(i int) bool { return c[i].id >= id })
 }
 
-// entry returns the viewer's, nil if it is not there.
+// entry returns a viewer's entry, nil if the viewer is not there.
 func (r *roster) entry(id uint32) *entry {
 	chunk, at := r.find(id)
 	if chunk == len(r.chunks) || r.chunks[chunk][at].id != id {
@@ -51,7 +53,7 @@ func (r *roster) entry(id uint32) *entry {
 	return &r.chunks[chunk][at]
 }
 
-// session returns the viewer with the id, nil if it is not there.
+// session returns the session of a viewer, nil if the viewer is not there.
 func (r *roster) session(id uint32) *Session {
 	if e := r.entry(id); e != nil {
 		return e.session
@@ -59,14 +61,15 @@ func (r *roster) session(id uint32) *Session {
 	return nil
 }
 
-// voided reports whether the id's token no longer counts.
+// voided reports whether the id's token is void.
 func (r *roster) voided(id uint32) bool { return r.void.has(id) }
 
-// kick makes the token of an id void.
+// kick makes an id's token void.
 func (r *roster) kick(id uint32) { r.void = r.void.with(id) }
 
-// add enters a viewer that is not there, under its old id or, with 0, a new one.
-// It returns the id, and its name: the one that it had if it gives none.
+// add adds a viewer under its old id, or with id 0 under a new one. It returns
+// the id and the viewer's name. A viewer that comes back without a name keeps
+// the one that it had.
 func (r *roster) add(s *Session, id uint32, name string) (as uint32, called string) {
 	r.viewers++
 	if id == 0 {
@@ -82,10 +85,10 @@ func (r *roster) add(s *Session, id uint32, name string) (as uint32, called stri
 	return id, name
 }
 
-// insert puts an entry at its place.
+// insert adds an entry at its place in the order.
 func (r *roster) insert(e entry) {
 	chunk, at := r.find(e.id)
-	if chunk == len(r.chunks) { // beyond all: it goes behind the last, if that is not full
+	if chunk == len(r.chunks) { // larger than all ids: append to the last chunk if it has room
 		if chunk == 0 || len(r.chunks[chunk-1]) == maxChunk {
 			r.chunks = append(r.chunks, []entry{e})
 			return
@@ -95,8 +98,8 @@ func (r *roster) insert(e entry) {
 	}
 	c := r.chunks[chunk]
 	if len(c) == maxChunk {
-		half := slices.Clone(c[maxChunk/2:])
-		r.chunks = slices.Insert(r.chunks, chunk+1, half)
+		upper := slices.Clone(c[maxChunk/2:])
+		r.chunks = slices.Insert(r.chunks, chunk+1, upper)
 		r.chunks[chunk] = slices.Delete(c, maxChunk/2, maxChunk)
 		if at > maxChunk/2 {
 			chunk, at = chunk+1, at-maxChunk/2
@@ -109,8 +112,8 @@ func (r *roster) insert(e entry) {
 	r.chunks[chunk] = slices.Insert(c, at, e)
 }
 
-// replace gives the place of a viewer that is there to a newer connection. It
-// reports whether it has another name from now on.
+// replace gives the place of a viewer to a newer connection. It reports whether
+// that changes the viewer's name.
 func (r *roster) replace(s *Session, id uint32, name string) (renamed bool) {
 	r.entry(id).session = s
 	if name == "" || r.names[id] == name {
@@ -120,7 +123,7 @@ func (r *roster) replace(s *Session, id uint32, name string) (renamed bool) {
 	return true
 }
 
-// call notes a viewer's name.
+// call records a viewer's name.
 func (r *roster) call(id uint32, name string) {
 	if r.names == nil {
 		r.names = make(map[uint32]string)
@@ -128,14 +131,14 @@ func (r *roster) call(id uint32, name string) {
 	r.names[id] = name
 }
 
-// remove takes out a viewer that is there. Its name is kept for its return, if
-// it may come back.
+// remove removes a viewer. Its name is kept for its return unless its token is
+// void.
 func (r *roster) remove(id uint32) {
 	r.viewers--
 	if name, ok := r.names[id]; ok {
 		delete(r.names, id)
 		if len(r.names) == 0 {
-			r.names = nil // a map does not give back what it has grown to
+			r.names = nil // a map never shrinks
 		}
 		if !r.voided(id) {
 			r.left.put(id, name)
@@ -157,13 +160,14 @@ func (r *roster) remove(id uint32) {
 	}
 }
 
-// join makes one chunk of two neighbours.
+// join merges a chunk with the one after it.
 func (r *roster) join(chunk int) {
 	r.chunks[chunk] = slices.Concat(r.chunks[chunk], r.chunks[chunk+1])
 	r.chunks = tight(slices.Delete(r.chunks, chunk+1, chunk+2))
 }
 
-// tight gives back memory of which less than a quarter is used.
+// tight returns a slice with a smaller capacity if less than a quarter of it is
+// used.
 func tight[S ~[]E, E any](s S) S {
 	if cap(s) <= 4*len(s) || cap(s) <= 8 {
 		return s

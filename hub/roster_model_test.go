@@ -89,7 +89,7 @@ func TestRosterAgainstAMap(t *testing.T) {
 						t.Fatalf("viewer %d came back as %d", id, as)
 					}
 				}
-				gone = nil // those who are left do not come back any more
+				gone = nil // viewers that have left do not come back
 			},
 			"go": func(t *rapid.T) {
 				one := rapid.SampledFrom([]int{1, 2, 3, 50}).Draw(t, "one in")

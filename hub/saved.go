@@ -12,50 +12,51 @@ import (
 	"lectern/hub/broadcast"
 )
 
-// What outlives the relay, for a store to keep. The hub itself writes nothing.
+// This file has what a store keeps of rooms. The hub itself writes nothing to
+// disk.
 
 const (
-	// maxOlder is how many older epochs a room remembers: who comes back from one
-	// before those starts afresh.
+	// maxOlder is how many earlier epochs a room remembers. A viewer that comes
+	// back from an older one starts afresh.
 	maxOlder = 16
-	// lostIDs is how many ids are left out for each unclean start, because
-	// viewers may have got them that the store has not heard of.
+	// lostIDs is how many ids are skipped for each unclean start, because
+	// viewers may have received ids that the store did not save.
 	lostIDs = 65_536
-	// minReturn is how long a restored room waits for its host at least, even
-	// where hosts that go are not waited for: nobody can be there yet, and a host
-	// may have been told to come back after a while.
+	// minReturn is how long at least a restored room waits for its host, even
+	// if HostGrace is shorter. No client is connected yet, and a host may have
+	// been told to reconnect after a delay.
 	minReturn = 30 * time.Second
 )
 
-// Saved is what outlives the relay of a room, but for its broadcasts.
+// Saved is the state of a room that survives the relay, without its broadcasts.
 type Saved struct {
 	Code    string    `json:"code"`
-	Birth   string    `json:"birth"`           // its first epoch, which viewers' tokens are made with
-	Epoch   string    `json:"epoch"`           // its present one
-	Older   []Past    `json:"older,omitempty"` // those before it, the latest last
+	Birth   string    `json:"birth"`           // its first epoch, which is part of viewers' tokens
+	Epoch   string    `json:"epoch"`           // its current epoch
+	Older   []Past    `json:"older,omitempty"` // earlier epochs, the latest last
 	Created time.Time `json:"created"`
 
-	Name       string `json:"name,omitempty"`
-	Secret     secret `json:"secret,omitzero"`
-	MaxViewers int    `json:"max_viewers"`
-	Roster     bool   `json:"roster,omitempty"`
-	RelayTells bool   `json:"relay_tells,omitempty"`
-	Skips      bool   `json:"skips,omitempty"`
+	Name       string     `json:"name,omitempty"`
+	Secret     secretHash `json:"secret,omitzero"`
+	MaxViewers int        `json:"max_viewers"`
+	Roster     bool       `json:"roster,omitempty"`
+	RelayTells bool       `json:"relay_tells,omitempty"`
+	Skips      bool       `json:"skips,omitempty"`
 
-	Token   secret `json:"token"`
-	Granted secret `json:"granted,omitzero"`
-	Hosted  bool   `json:"hosted,omitempty"` // it has had a host
+	Token   secretHash `json:"token"`
+	Granted secretHash `json:"granted,omitzero"`
+	Hosted  bool       `json:"hosted,omitempty"` // the room has had a host
 
-	Void    [][2]uint32 `json:"void_ranges,omitempty"` // ids whose tokens do not count, from and to; must not be changed
-	VoidIDs []uint32    `json:"void,omitempty"`        // the same, as older relays wrote it
+	Void    [][2]uint32 `json:"void_ranges,omitempty"` // ranges of ids whose tokens are void, from and to; must not be changed
+	VoidIDs []uint32    `json:"void,omitempty"`        // the same ids, as older relays wrote them
 
-	// These change all the time, and stand apart from the rest on a disk.
+	// These change with nearly every write, and are stored apart from the JSON.
 	Seq    uint64 `json:"-"` // number of the last broadcast
-	Sent   uint64 `json:"-"` // broadcasts taken from hosts
-	LastID uint32 `json:"-"` // the latest id of a viewer
+	Sent   uint64 `json:"-"` // broadcasts accepted from hosts
+	LastID uint32 `json:"-"` // the latest viewer id
 }
 
-// SameState reports whether s is o but for the numbers that change all the time.
+// SameState reports whether s and o are equal except for Seq, Sent and LastID.
 func (s *Saved) SameState(o *Saved) bool {
 	return s.Code == o.Code && s.Birth == o.Birth && s.Epoch == o.Epoch && slices.Equal(s.Older, o.Older) && s.Created.Equal(o.Created) &&
 		s.Name == o.Name && s.Secret == o.Secret && s.MaxViewers == o.MaxViewers && s.Roster == o.Roster &&
@@ -64,21 +65,23 @@ func (s *Saved) SameState(o *Saved) bool {
 		slices.Equal(s.Void, o.Void) && slices.Equal(s.VoidIDs, o.VoidIDs)
 }
 
-// A Past is an epoch that has ended. Of what its viewers saw, the room knows
-// the broadcasts up to Last.
+// A Past is an epoch that has ended. Of the broadcasts in it, the room has
+// those up to Last; viewers may have seen more.
 type Past struct {
 	Epoch string `json:"epoch"`
 	Last  uint64 `json:"last"`
 }
 
-// A Snapshot is a room at one moment.
+// A Snapshot is the state of a room at one moment.
 type Snapshot struct {
 	Saved
-	Closed      bool             // it is gone for good
-	Oldest, End broadcast.Cursor // the broadcasts that it holds
+	Closed      bool             // the room is closed for good
+	Oldest, End broadcast.Cursor // the ends of its record
 }
 
-// Snapshot returns the room as it is. It may be called from anywhere.
+// Snapshot returns the current state of the room. It may be called from any
+// goroutine. The Snapshot's cursors hold the room's Log in memory until they
+// are zeroed.
 func (r *Room) Snapshot() Snapshot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -95,23 +98,24 @@ func (r *Room) Snapshot() Snapshot {
 	}
 }
 
-// A Restoring is what a store knows of a room beside what is saved.
+// A Restoring is how a store restores a room.
 type Restoring struct {
-	Starts int      // unclean starts since it was saved; 0 means that nobody can have seen what is not there
-	Epochs []string // those that began with these starts, the present one last; one is drawn if there are none
-	Bytes  int64    // that its buffers may have; 0 for as many as any room may have
+	Starts int      // unclean starts since the room was saved; 0 if no viewer can have seen more than was saved
+	Epochs []string // names of the epochs that began with these starts, the current one last; if empty, a random one
+	Bytes  int64    // limit of the record in bytes; 0 for the configured limit
 }
 
-// restoredSegments is in how many pieces at least a restored record is held, each
-// of which is forgotten as a whole.
+// restoredSegments is the smallest number of segments in which a restored
+// record is held. Segments are dropped as a whole.
 const restoredSegments = 8
 
-// Restore makes a room that was saved, with its last broadcasts, and has it
-// wait for its host. After an unclean start a new epoch begins. Nobody gets to
-// it before Wake. It must be called after Persist, and does not keep messages.
+// Restore creates a room from its saved state and its last broadcasts, and
+// starts to wait for its host. After an unclean start the room begins a new
+// epoch. Clients cannot reach the room before Wake. Restore must be called
+// after Persist. It copies the messages.
 func (h *Hub) Restore(s Saved, messages [][]byte, how Restoring) (*Room, error) {
 	c, ok := parseCode(s.Code)
-	if !ok || s.Birth == "" || s.Epoch == "" || !s.Token.asked() || uint64(len(messages)) > s.Seq {
+	if !ok || s.Birth == "" || s.Epoch == "" || !s.Token.isSet() || uint64(len(messages)) > s.Seq {
 		return nil, errors.New("restore a room: its state is incomplete")
 	}
 	if h.lookup(c) != nil {
@@ -138,7 +142,7 @@ func (h *Hub) Restore(s Saved, messages [][]byte, how Restoring) (*Room, error) 
 	r.roster.last = s.LastID
 	r.roster.void = rangesOf(s.Void, s.VoidIDs)
 	r.mu.Lock()
-	r.marked.Store(true) // the store has all of this
+	r.marked.Store(true) // the store has all of this already
 	r.refillLocked(messages, how.Bytes)
 	r.marked.Store(false)
 	if limit := h.Config(); s.Hosted {
@@ -150,8 +154,8 @@ func (h *Hub) Restore(s Saved, messages [][]byte, how Restoring) (*Room, error) 
 	return r, nil
 }
 
-// refillLocked appends the broadcasts of a restored room, in segments that are
-// made to measure: most rooms say nothing more.
+// refillLocked appends the broadcasts of a restored room, in segments of just
+// the right size, because most restored rooms stay silent.
 func (r *Room) refillLocked(messages [][]byte, most int64) {
 	bytes := 0
 	for _, text := range messages {
@@ -173,8 +177,9 @@ func (r *Room) refillLocked(messages [][]byte, most int64) {
 	r.grown.Add(uint64(len(messages)))
 }
 
-// common returns the number up to which what the room has is what a viewer saw
-// that says it was at the place, and whether that is known.
+// common returns the number of the last broadcast that the room and a viewer
+// have in common, given the place that the viewer was at. known is false if the
+// room does not know the place's epoch.
 func (r *Room) common(p Place) (seq uint64, known bool) {
 	if p.Epoch == r.epoch {
 		return p.Seq, true

@@ -68,9 +68,9 @@ func (p *peer) broadcasts(from, to int) {
 
 func command(i int) string { return fmt.Sprintf(`{"type":"command","data":%d}`, i) }
 
-// TestWhoIsRecovered goes through the places that a viewer may come back from,
-// after two unclean starts. The first lost broadcasts 6 to 8, the second 9 and
-// 10 of those that came in their place.
+// TestWhoIsRecovered tries the places from which a viewer may come back after
+// two unclean starts. The first start lost broadcasts 6 to 8, the second lost 9
+// and 10 of their successors.
 func TestWhoIsRecovered(t *testing.T) {
 	r := newSavingRelay(t, 2, Config{})
 	host, first := r.opens(0, `,"history":"relay"`)
@@ -145,8 +145,8 @@ func TestWhoIsRecovered(t *testing.T) {
 	}
 }
 
-// TestWhatIsCommonWithoutTheRest has viewers of an older epoch come back when the
-// record does not reach back to what they miss, or who ask for the history.
+// TestWhatIsCommonWithoutTheRest has viewers of an older epoch come back when
+// the record does not reach back far enough, or ask for the history.
 func TestWhatIsCommonWithoutTheRest(t *testing.T) {
 	r := newSavingRelay(t, 1, Config{RetainMessages: 1})
 	host, first := r.opens(0, `,"history":"relay"`)
@@ -189,7 +189,7 @@ func TestWhatIsCommonWithoutTheRest(t *testing.T) {
 // TestSameState changes one field after the other.
 func TestSameState(t *testing.T) {
 	changes := map[string]any{
-		"Older": []Past{{"e", 1}}, "Created": time.Unix(1, 0), "Secret": secret{1}, "Token": secret{1}, "Granted": secret{1},
+		"Older": []Past{{"e", 1}}, "Created": time.Unix(1, 0), "Secret": secretHash{1}, "Token": secretHash{1}, "Granted": secretHash{1},
 		"Void": [][2]uint32{{1, 1}}, "VoidIDs": []uint32{1},
 		"Code": "c", "Birth": "b", "Epoch": "e", "Name": "n", "MaxViewers": 1, "Roster": true, "RelayTells": true, "Skips": true, "Hosted": true,
 	}
@@ -264,8 +264,8 @@ func TestUncleanStarts(t *testing.T) {
 	}
 }
 
-// TestRestoredRoomsWait lets nobody come to a room that had a host and to one
-// that had none.
+// TestRestoredRoomsWait leaves a restored room that had a host, and one that
+// had none, without a host.
 func TestRestoredRoomsWait(t *testing.T) {
 	for name, c := range map[string]struct {
 		config Config
@@ -340,7 +340,7 @@ func TestRoomsStayWhenTheRelayDrains(t *testing.T) {
 	}
 }
 
-// TestChanged looks for the rooms that a store is told of.
+// TestChanged checks which rooms the store is told of.
 func TestChanged(t *testing.T) {
 	r := newSavingRelay(t, 1, Config{})
 	host, first := r.opens(0, "")
@@ -369,8 +369,8 @@ func TestChanged(t *testing.T) {
 	}
 }
 
-// TestCodesOfTheOtherFormAreFound: a relay restores rooms that were named before
-// --codes was changed, and their viewers' tokens stay valid.
+// TestCodesOfTheOtherFormAreFound restores rooms whose codes were drawn before
+// --codes was changed. Their viewers' tokens stay valid.
 func TestCodesOfTheOtherFormAreFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, before := range []bool{true, false} {

@@ -7,8 +7,8 @@ import (
 	"lectern/hub/broadcast"
 )
 
-// A phase is how far a connection has come. The phases follow one another in
-// this order; some are left out.
+// A phase is how far a connection has come. Phases follow one another in this
+// order, and some may be skipped.
 //
 //	opening    request head complete -> open, or finishing with a refusal;
 //	           no room or no memory for it -> over, with a refusal
@@ -23,66 +23,68 @@ type phase uint8
 const (
 	opening   phase = iota // the handshake is not finished
 	open                   // messages in both directions
-	closing                // our close frame is queued or sent, the peer's is awaited
-	finishing              // nothing is looked at any more; what the peer still sends is discarded
-	over                   // what is queued goes out, then the connection closes
+	closing                // our close frame is queued or sent, the peer's has not come yet
+	finishing              // input is discarded; what is queued goes out
+	over                   // what is queued goes out, then the transport closes
 	gone
 )
 
-// The marks of a session.
+// The flags of a session.
 const (
 	flagBlocked uint8 = 1 << iota // the socket is full
-	flagParked                    // waits for a history; no broadcasts meanwhile
-	flagPinged                    // a ping went out since the last sign of life
-	flagFromOut                   // what Next returned came from out, not from the Log
-	flagNewHost                   // was made host; its first message voids the older token
-	flagHost                      // is its room's host, not a viewer
-	flagSilent                    // is in the opening phase and has sent nothing
-	flagBegun                     // is in the opening phase and has sent half of a head
+	flagParked                    // waits for a history and receives no broadcasts meanwhile
+	flagPinged                    // a ping went out since the peer last sent anything
+	flagFromOut                   // the bytes that Next returned came from out, not from the Log
+	flagNewHost                   // became host; its first message voids the older token
+	flagHost                      // the room's host, not a viewer
+	flagSilent                    // in the opening phase and has sent nothing
+	flagBegun                     // in the opening phase with an incomplete request head
 )
 
 // A Session is the protocol state of one connection, without the connection.
-// Its methods may be called by its worker only.
+// Only its worker may call its methods, and owns all its fields that are not
+// marked immutable.
 type Session struct {
 	shard  *shard           // immutable
 	conn   Conn             // immutable
-	room   *Room            // nil when in none
-	cursor broadcast.Cursor // a viewer's place in its room's Log; else zero
+	room   *Room            // nil while the session is in no room
+	cursor broadcast.Cursor // a viewer's place in its room's Log; zero for any other session
 
-	more *more     // nil unless there is something in it
-	out  *outbound // nil unless something is due to this connection alone
+	more *more     // nil unless needed, see more
+	out  *outbound // nil unless frames for this connection alone are queued
 
 	// In the worker's coarse time:
-	lastReceived uint32 // when bytes last came
-	lastSent     uint32 // when the socket last took bytes, or began not to
-	since        uint32 // when the phase began, or, once open, when the last ping was due
+	lastReceived uint32 // when bytes last arrived
+	lastSent     uint32 // when the socket last accepted bytes, or became full
+	since        uint32 // when the phase began; while open, when the last ping was sent
 
-	id           uint32 // a viewer's number in its room, from 1; 0 for anybody else
-	slot         int32  // place in the audience's members
-	from         uint32 // index in hub.addresses; 0 until the handshake is finished
+	id           uint32 // a viewer's id in its room, from 1; 0 for any other session
+	slot         int32  // index in audience.members
+	from         uint32 // index in hub.addresses; 0 until the handshake is complete
 	phase        phase
 	flags        uint8
 	reason       Reason
-	lagAllowance bool  // it may be further behind, until it has caught up
-	dialect      uint8 // place in hub.dialects; 0 until the handshake is finished
+	lagAllowance bool  // the lag limit is larger until the viewer has caught up
+	dialect      uint8 // index in hub.dialects; 0 until the handshake is complete
 
-	encoding encoding // of the Log that it reads
+	encoding encoding // encoding of the Log that the cursor is in
 }
 
-// more is what few sessions have at a time.
+// more holds the state that few sessions need at a time. It belongs to the
+// session's worker.
 type more struct {
-	handshake *frame.Handshake // a request's head that is incomplete
-	in        *frame.Assembler // a frame or message that is incomplete
+	handshake *frame.Handshake // an incomplete request head
+	in        *frame.Assembler // an incomplete frame or message
 	rate      rate
 
-	unread    []byte // input that has to wait
-	held      int    // bytes of input that are counted into the budget
+	unread    []byte // input that has to wait, see input.go
+	held      int    // bytes of input that the budget counts
 	began     uint32 // when the incomplete message began, in the worker's coarse time
-	offloaded bool   // a message is being checked aside from the worker
-	retries   bool   // what is said now has waited for its room
+	suspended bool   // input waits for a goroutine or for other sessions' turn
+	retries   bool   // the current message has waited for its room
 }
 
-// extra returns the session's more, made if need be.
+// extra returns the session's more, which it allocates if necessary.
 func (s *Session) extra() *more {
 	if s.more == nil {
 		s.more = new(more)
@@ -90,23 +92,24 @@ func (s *Session) extra() *more {
 	return s.more
 }
 
-// dropExtra gives up the session's more when nothing is in it any longer. A host
-// keeps it: it will speak again.
+// dropExtra frees the session's more when it holds nothing. A host keeps it
+// because the host will send again.
 func (s *Session) dropExtra() {
-	if m := s.more; m != nil && !s.has(flagHost) && m.handshake == nil && m.in == nil && len(m.unread) == 0 && !m.offloaded && !m.retries && s.silent() {
+	if m := s.more; m != nil && !s.has(flagHost) && m.handshake == nil && m.in == nil && len(m.unread) == 0 && !m.suspended && !m.retries && s.silent() {
 		s.more = nil
 	}
 }
 
-// maxPongs is how many frames may wait for one connection, while its socket is
-// not full, before of further pings only the latest is answered.
+// maxPongs is how many frames may wait for one connection whose socket is not
+// full. Beyond it, or when the socket is full, only the latest ping is
+// answered.
 const maxPongs = 16
 
-func (s *Session) has(mark uint8) bool { return s.flags&mark != 0 }
-func (s *Session) set(mark uint8)      { s.flags |= mark }
-func (s *Session) clear(mark uint8)    { s.flags &^= mark }
+func (s *Session) has(flag uint8) bool { return s.flags&flag != 0 }
+func (s *Session) set(flag uint8)      { s.flags |= flag }
+func (s *Session) clear(flag uint8)    { s.flags &^= flag }
 
-// past reports whether more than limit has gone by since the coarse time then.
+// past reports whether more than limit has passed since the coarse time then.
 func (s *Session) past(then uint32, limit time.Duration) bool {
 	return time.Duration(s.shard.Now()-then)*time.Millisecond > limit
 }
@@ -121,8 +124,8 @@ func (s *Session) enter(p phase) {
 	s.since = s.shard.Now()
 }
 
-// Receive takes bytes from the peer, cut anywhere. The chunk is changed, and
-// not kept.
+// Receive handles bytes from the peer, which may be cut anywhere. It modifies
+// the chunk and does not keep it.
 func (s *Session) Receive(chunk []byte) {
 	s.lastReceived = s.shard.Now()
 	s.clear(flagPinged)
@@ -134,12 +137,11 @@ func (s *Session) Receive(chunk []byte) {
 	}
 }
 
-// language returns the dialect that the session speaks. Its handshake must be
-// finished.
+// language returns the session's dialect. The handshake must be complete.
 func (s *Session) language() Dialect { return s.shard.hub.dialects[s.dialect] }
 
-// push queues a frame for this connection alone. Whoever pushes from outside
-// of the session's own methods flushes the connection afterwards.
+// push queues a frame for this connection alone. A caller outside the methods
+// of Session must flush the connection afterwards.
 func (s *Session) push(p private) {
 	if s.phase > closing {
 		return
@@ -147,7 +149,7 @@ func (s *Session) push(p private) {
 	s.outbound().push(p)
 }
 
-// outbound returns the session's outbound, made if need be.
+// outbound returns the session's outbound, which it allocates if necessary.
 func (s *Session) outbound() *outbound {
 	if s.out == nil {
 		s.out = &outbound{budget: &s.shard.hub.budget}
@@ -155,33 +157,32 @@ func (s *Session) outbound() *outbound {
 	return s.out
 }
 
-// dropOut gives up the outbound if nothing waits in it.
+// dropOut frees the outbound if it is empty.
 func (s *Session) dropOut() {
 	if s.out != nil && len(s.out.items) == 0 {
 		s.out = nil
 	}
 }
 
-// tell tells the client of an event at its place in the room's order: after
-// everything that is published now.
+// tell queues an event behind everything that is published now.
 func (s *Session) tell(e Event) { s.tellAt(e, s.place()) }
 
-// tellAt tells the client of an event at a place in the room's order.
+// tellAt queues an event at a position in the room's order.
 func (s *Session) tellAt(e Event, place uint64) {
 	if frame := s.language().AppendEvent(nil, e); len(frame) > 0 {
 		s.push(private{frame: frame, place: place})
 	}
 }
 
-// sendUrgent tells the client of an event that may overtake broadcasts.
+// sendUrgent queues an event that may overtake broadcasts.
 func (s *Session) sendUrgent(e Event) {
 	if frame := s.language().AppendEvent(nil, e); len(frame) > 0 {
 		s.SendUrgent(frame)
 	}
 }
 
-// place returns the present end of the room's order for this session. Without
-// a place in the Log there is nothing to wait for.
+// place returns the current end of the room's order for this session. It is 0,
+// which waits for nothing, for a session without a cursor.
 func (s *Session) place() uint64 {
 	if s.cursor.IsZero() {
 		return 0
@@ -190,11 +191,13 @@ func (s *Session) place() uint64 {
 	return end.Position()
 }
 
-// log returns its room's Log in the session's encoding. It must be a viewer.
+// log returns the room's Log in the session's encoding. The session must be a
+// viewer.
 func (s *Session) log() *broadcast.Log { return s.room.in(s.encoding) }
 
-// Next returns the bytes that are due now: private frames at a frame boundary
-// and in their order, else the Log from the cursor.
+// Next returns the bytes to send next: queued frames in their order and at a
+// frame boundary, otherwise the Log from the cursor. The caller must not change
+// them.
 func (s *Session) Next() []byte {
 	s.clear(flagFromOut)
 	if s.out != nil {
@@ -223,15 +226,16 @@ func (s *Session) Next() []byte {
 	return p
 }
 
-// Sent moves on by n bytes of what Next returned. With full the socket takes
-// no more for now.
+// Sent notes that the socket accepted n bytes of what Next returned. full says
+// that the socket accepts no more for now.
 func (s *Session) Sent(n int, full bool) {
 	if n > 0 || !s.has(flagBlocked) {
 		s.lastSent = s.shard.Now()
 	}
 	if n > 0 && s.has(flagBlocked) {
-		// Its socket was full and takes bytes again: it reads. A ping waits behind
-		// what is in the socket, and what it says may not be read now.
+		// The socket was full and accepts bytes again, so the peer is reading.
+		// That counts as a sign of life: a ping waits behind the bytes in the
+		// socket, and input may not be read at the moment.
 		s.lastReceived = s.lastSent
 	}
 	messages := 0
@@ -258,11 +262,12 @@ func (s *Session) block(full bool) {
 	}
 }
 
-// Established reports whether the session is in a room: strangers come after those
-// that are.
+// Established reports whether the session is in a room. The transport serves
+// sessions that are in no room after those that are.
 func (s *Session) Established() bool { return s.room != nil }
 
-// Wants says what the session wants of its connection, see the transport.
+// Wants reports whether the session wants its connection to be read from and
+// written to.
 func (s *Session) Wants() (reading, writing bool) {
 	switch s.phase {
 	case opening, open, closing:
@@ -274,8 +279,8 @@ func (s *Session) Wants() (reading, writing bool) {
 	}
 }
 
-// Tick looks at the session's time limits, and returns how long nothing more can be
-// due.
+// Tick checks the session's time limits, and returns for how long nothing more can
+// be due.
 func (s *Session) Tick() (next time.Duration) {
 	config := s.shard.hub.Config()
 	s.dropExtra()
@@ -304,7 +309,7 @@ func (s *Session) Tick() (next time.Duration) {
 		case s.out != nil && s.past(s.out.since, s.historyTake()) && s.out.holdsHistory():
 			s.shard.counters.slow[CauseHistory].closed.Add(1)
 			s.end(ReasonTooSlow)
-		case s.has(flagBlocked) && s.lags(): // who has room in its socket waits for this relay
+		case s.has(flagBlocked) && s.lags(): // if the socket is not full, it is this relay that is behind
 			s.tooSlow(CauseLag)
 		case s.messageLate():
 			s.endNow(ReasonMessageSlow)
@@ -314,7 +319,7 @@ func (s *Session) Tick() (next time.Duration) {
 	case closing, finishing, over:
 		linger := config.CloseTimeout
 		if s.phase == finishing && s.out == nil && config.crowded() {
-			linger = 0 // all is said, and others wait for its place
+			linger = 0 // the answer has gone out, and others wait for the place
 		}
 		if s.past(s.since, linger) {
 			s.abandon()

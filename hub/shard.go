@@ -5,48 +5,47 @@ import (
 	"sync/atomic"
 )
 
-// A Worker is what the hub needs of the thread that owns a share of the
-// connections.
+// A Worker is the thread that owns a share of the connections, as far as the
+// hub needs it.
 type Worker interface {
-	// Post has task run by the worker, again and again as long as it returns
-	// true. It may be called from anywhere and does not block.
+	// Post has the worker run task, again and again as long as task returns
+	// true. It may be called from any goroutine and does not block.
 	Post(task func() (more bool))
-	// PostAgain does the same for connections that had their turn and have more to
-	// do: nobody else waits for them for long.
+	// PostAgain is Post for connections that have used their turn and have more
+	// to do. The worker runs the task where it delays no other connection for
+	// long.
 	PostAgain(task func() (more bool))
-	// PostBehind does the same behind what Post was given: for strangers, of whom
-	// there may be a crowd.
+	// PostBehind is Post, but the task runs after those given to Post. It is
+	// for connections in no room, of which there may be many.
 	PostBehind(task func() (more bool))
-	// Spent reports whether a running task should return and go on later.
+	// Spent reports whether the running task should return and continue later.
 	Spent() bool
-	// Now returns a coarse time in milliseconds. It may wrap around.
+	// Now returns a coarse time in milliseconds, which may wrap around.
 	Now() uint32
 }
 
-// A Conn is what a [Session] needs of the transport that carries it.
+// A Conn is the transport of a [Session].
 type Conn interface {
-	// Flush pulls what the session has due, as far as the socket takes it.
+	// Flush sends what Session.Next returns, as far as the socket accepts it.
 	Flush()
-	// Peer returns the address at the other end; the zero one if it is not
-	// known.
+	// Peer returns the peer's address, the zero Addr if it is unknown.
 	Peer() netip.Addr
 }
 
-// A shard is the hub's share on one worker.
+// A shard is the hub's state on one worker.
 type shard struct {
 	Worker               // immutable
 	hub      *Hub        // immutable
-	index    int         // immutable; place in hub.shards
-	silent   waitingList // connections that have sent nothing yet
-	begun    waitingList // and those with half of a head
+	index    int         // immutable; index in hub.shards
+	silent   waitingList // owned by the worker; connections that have sent nothing yet
+	begun    waitingList // owned by the worker; connections with an incomplete request head
 	counters counters
 
-	behind map[*audience]struct{} // owned by the worker; audiences with viewers that may be behind
-	scans  atomic.Bool            // there are any
+	behind map[*audience]struct{} // owned by the worker; audiences that may have viewers behind
+	scans  atomic.Bool            // atomic; behind is not empty
 }
 
-// noteBehind notes an audience whose viewers are to be scanned once a second, or
-// that they need not be.
+// noteBehind records whether an audience has to be scanned once a second.
 func (s *shard) noteBehind(a *audience) {
 	if !a.isBehind() {
 		delete(s.behind, a)
@@ -59,8 +58,8 @@ func (s *shard) noteBehind(a *audience) {
 	s.scans.Store(len(s.behind) > 0)
 }
 
-// scan looks at all viewers of the worker that may be behind: rooms in which
-// nobody speaks hold memory, too.
+// scan scans every audience of the worker that may have viewers behind. A room
+// in which nobody speaks can hold memory too.
 func (s *shard) scan() (more bool) {
 	for a := range s.behind {
 		a.scan()
@@ -68,22 +67,22 @@ func (s *shard) scan() (more bool) {
 	return false
 }
 
-// counters are written by one worker and read by anyone.
+// counters are written by one worker and may be read by any goroutine.
 type counters struct {
 	viewers   atomic.Int64  // in a room now
-	stalled   atomic.Int64  // of them, waiting for their sockets to drain
+	stalled   atomic.Int64  // viewers whose sockets are full
 	received  atomic.Uint64 // messages from clients
-	appended  atomic.Uint64 // of them, broadcasts
-	delivered atomic.Uint64 // broadcasts times viewers that got them
-	skipped   atomic.Uint64 // broadcasts times viewers that were moved past them
-	recovered atomic.Uint64 // viewers that came back and got what they had missed
-	lost      atomic.Uint64 // and those that came too late for that
+	appended  atomic.Uint64 // broadcasts that hosts sent
+	delivered atomic.Uint64 // broadcasts times the viewers that received them
+	skipped   atomic.Uint64 // broadcasts times the viewers that were moved past them
+	recovered atomic.Uint64 // viewers that came back and received all that they had missed
+	lost      atomic.Uint64 // viewers that came back when that was no longer possible
 	slow      [causes]struct{ closed, skipped atomic.Uint64 }
 	closes    [reasons]atomic.Uint64
-	_         [64]byte // apart from the next worker's
+	_         [64]byte // keeps the next worker's counters on another cache line
 }
 
-// back counts a viewer that has said where it was.
+// back counts a viewer that came back and said which broadcast it saw last.
 func (c *counters) back(recovered bool) {
 	if recovered {
 		c.recovered.Add(1)

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// A leaky is a leaky bucket: the time at which it will be empty, since the hub's
-// start. Each drop adds to that time, and a bucket holds drops for some time at
-// most, its depth. So all buckets are measured in time, however many drops a
-// minute they let through.
+// A leaky is a leaky bucket, represented by the time at which it will be empty,
+// since the hub was created. Each drop moves that time on. A bucket is full
+// when that time is further away than its depth. Measuring in time lets buckets
+// of any rate share one type.
 type leaky time.Duration
 
-// level returns for how long the bucket will leak.
+// level returns the time until the bucket is empty.
 func (b leaky) level(now time.Duration) time.Duration { return max(0, time.Duration(b)-now) }
 
-// full reports whether one more drop does not fit, and after which time it will.
+// full reports whether one more drop does not fit, and how long until it does.
 func (b leaky) full(drop, depth, now time.Duration) (yes bool, wait time.Duration) {
 	wait = b.level(now) + drop - depth
 	return wait > 0, max(0, wait)
@@ -33,28 +33,28 @@ const (
 	sketchSize = 1 << sketchBits // buckets in a row; 1 MiB in all rows
 )
 
-// A sketch has a leaky bucket for each key that there may be, in constant
-// memory: a count-min sketch (Cormode and Muthukrishnan 2005) with conservative
-// update. A key has a bucket in each row, which it may share with others, and the
-// one that is least full counts. Nothing is ever evicted, so a key's own drops
-// cannot be flushed out by others. Sharing can only count too much. Its zero value
-// is ready. It is not safe for concurrent use.
+// A sketch has a leaky bucket for every possible key, in constant memory: a
+// count-min sketch (Cormode and Muthukrishnan 2005) with conservative update. A
+// key has a bucket in each row, which it may share with other keys, and the
+// emptiest of them counts. Nothing is evicted, so other keys cannot erase a
+// key's drops; sharing only ever counts too much. The zero value is ready to
+// use. A sketch is not safe for concurrent use.
 type sketch struct {
-	seed maphash.Seed // drawn at random, so that nobody can choose keys that share
+	seed maphash.Seed // random, so that nobody can choose keys that share buckets
 	rows *[sketchRows][sketchSize]leaky
 }
 
 // A key is what drops are counted for.
 type key struct {
 	kind byte
-	from netip.Prefix // the zero one for all addresses together
-	room code         // the zero one for none
+	from netip.Prefix // the zero Prefix for all addresses together
+	room code         // the zero code for no room
 }
 
-// A sketchPlace is where a key's drops fall: a bucket in each row.
+// A sketchPlace is a key's bucket in each row.
 type sketchPlace [sketchRows]*leaky
 
-// place returns the key's buckets.
+// place returns the key's buckets. It allocates the sketch on first use.
 func (k *sketch) place(of key) (all sketchPlace) {
 	if k.rows == nil {
 		k.seed, k.rows = maphash.MakeSeed(), new([sketchRows][sketchSize]leaky)
@@ -71,10 +71,11 @@ func (k *sketch) place(of key) (all sketchPlace) {
 	return all
 }
 
-// read returns the key's bucket, which may be too full, and never too empty.
+// read returns the key's bucket. It may be fuller than the key's own drops make
+// it, never emptier.
 func (p sketchPlace) read() leaky { return min(*p[0], *p[1], *p[2], *p[3]) }
 
-// add lets a drop fall into the key's bucket.
+// add adds a drop to the key's bucket.
 func (p sketchPlace) add(drop, now time.Duration) {
 	least := p.read().add(drop, now)
 	for _, b := range p {
@@ -82,7 +83,7 @@ func (p sketchPlace) add(drop, now time.Duration) {
 	}
 }
 
-// read is that of the key's place, and takes no memory for a key that is new.
+// read returns the key's bucket without allocating the sketch.
 func (k *sketch) read(of key) leaky {
 	if k.rows == nil {
 		return 0

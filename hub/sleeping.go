@@ -2,19 +2,21 @@ package hub
 
 import "time"
 
-// Rooms that a store has on disk and has not given yet sleep: they count as open,
-// and nobody who asks for one is told that it is not there.
+// A room that is on disk and has not been read yet sleeps. It counts as open,
+// and clients that ask for it wait until it is read instead of being told that
+// it does not exist.
 
-// maxWake is how long anybody waits for a room to be read from disk.
+// maxWake is how long a client waits for a room to be read from disk.
 const maxWake = 5 * time.Second
 
-// A sleeper is a room that sleeps.
+// A sleeper is a sleeping room. It is guarded by Hub.mu until it is removed
+// from Hub.sleeping.
 type sleeper struct {
-	waiting []func()    // called when it is there, or has not come in time
-	timer   *time.Timer // of the first who waits
+	waiting []func()    // called when the room is there, or after maxWake
+	timer   *time.Timer // runs maxWake after the first of waiting
 }
 
-// sleep notes rooms that are given later. Codes that are not valid are left out.
+// sleep registers the codes of rooms that the store has yet to read.
 func (h *Hub) sleep(codes []string, want func(code string)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -27,7 +29,7 @@ func (h *Hub) sleep(codes []string, want func(code string)) {
 	}
 }
 
-// Wake opens a room that Restore has made.
+// Wake makes a room that Restore has created available to clients.
 func (h *Hub) Wake(r *Room) {
 	h.mu.Lock()
 	slept := h.sleeping[r.code]
@@ -40,7 +42,7 @@ func (h *Hub) Wake(r *Room) {
 	slept.wake()
 }
 
-// Lost notes that a room that sleeps will not come.
+// Lost notes that a sleeping room cannot be restored.
 func (h *Hub) Lost(code string) {
 	c, ok := parseCode(code)
 	h.mu.Lock()
@@ -55,7 +57,8 @@ func (h *Hub) Lost(code string) {
 	slept.wake()
 }
 
-// wake tells those who wait. Nobody else comes: it is no longer in the registry.
+// wake calls the functions that wait. The sleeper is no longer in the registry,
+// so none is added meanwhile.
 func (s *sleeper) wake() {
 	if s == nil {
 		return
@@ -68,22 +71,22 @@ func (s *sleeper) wake() {
 	}
 }
 
-// sleeps reports whether there is a room that has not been given yet.
+// sleeps reports whether a room sleeps.
 func (h *Hub) sleeps(c code) bool {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.sleeping[c] != nil
 }
 
-// find finds an open room, nil if there is none or it sleeps.
+// find returns an open room, nil if there is none or it sleeps.
 func (h *Hub) find(c code) (r *Room, sleeps bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.rooms[c], h.sleeping[c] != nil
 }
 
-// await calls f when a room no longer sleeps, at once if it does not, and after
-// maxWake if it still does. f must not block.
+// await calls f when a room no longer sleeps, which may be at once, or after
+// maxWake at most. f must not block.
 func (h *Hub) await(c code, f func()) {
 	h.mu.Lock()
 	s := h.sleeping[c]
@@ -103,7 +106,7 @@ func (h *Hub) await(c code, f func()) {
 	}
 }
 
-// tooLate tells those who wait that a room has not come in time.
+// tooLate calls the functions that have waited for maxWake.
 func (h *Hub) tooLate(c code, s *sleeper) {
 	h.mu.Lock()
 	if h.sleeping[c] != s {
@@ -118,7 +121,8 @@ func (h *Hub) tooLate(c code, s *sleeper) {
 	}
 }
 
-// awake waits until rooms no longer sleep, maxWake at most. No worker may call it.
+// awake blocks until the rooms no longer sleep, for maxWake at most. Workers
+// must not call it.
 func (h *Hub) awake(codes ...code) {
 	var late <-chan time.Time
 	for _, c := range codes {
@@ -138,8 +142,8 @@ func (h *Hub) awake(codes ...code) {
 	}
 }
 
-// awaitRoom has the session wait for a room that sleeps, and then look again at
-// the join or resume that asks for it. Nothing more is looked at meanwhile.
+// awaitRoom has the session wait for a room that sleeps, and then handles its
+// join or resume again. The session handles no other input in the meantime.
 func (s *Session) awaitRoom(c code, e JoinRequest) {
 	s.wait(func(finished func()) { s.shard.hub.await(c, finished) }, func(there bool) {
 		if !there {
@@ -157,5 +161,6 @@ func (s *Session) awaitRoom(c code, e JoinRequest) {
 	})
 }
 
-// retries reports whether what the session says now has waited for its room.
+// retries reports whether the message being handled has already waited for its
+// room.
 func (s *Session) retries() bool { return s.more != nil && s.more.retries }

@@ -44,9 +44,9 @@ func (r *sleepingRelay) wake(code string) {
 	r.hub.Wake(room)
 }
 
-// TestARoomThatSleepsIsWaitedFor has a host and viewers ask for it before it is
-// read: nobody hears that it is not there, and nothing that they say is lost or
-// answered out of order.
+// TestARoomThatSleepsIsWaitedFor has a host and viewers ask for a room before
+// it is read. No client is told that the room does not exist, and nothing that
+// clients send is lost or answered out of order.
 func TestARoomThatSleepsIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := newSavingRelay(t, 2, Config{})
@@ -101,8 +101,8 @@ func TestARoomThatSleepsIsWaitedFor(t *testing.T) {
 	})
 }
 
-// TestARoomThatDoesNotWake has one that cannot be read, and one that is not there
-// after all.
+// TestARoomThatDoesNotWake has a room that cannot be read, and a room that
+// turns out not to exist.
 func TestARoomThatDoesNotWake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := newSavingRelay(t, 1, Config{})

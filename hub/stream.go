@@ -9,17 +9,18 @@ import (
 	"lectern/hub/broadcast"
 )
 
-// A stream is a room's Log in one encoding. The first is the record, which is
-// always there. The others are made when somebody first wants their encoding, and dropped
-// with the last.
+// A stream is a room's Log in one encoding. The first stream of a room is the
+// record, which is always there. The others are created when a viewer first
+// wants their encoding, and dropped with the last such viewer.
 type stream struct {
 	encoding encoding       // immutable
 	log      *broadcast.Log // immutable; appended to under the room's lock
-	wants    int            // guarded by the room's lock; how many want it
+	wants    int            // guarded by the room's lock; number of readers
 	backfill backfill       // guarded by the room's lock
 }
 
-// streams are a room's. A change, under the room's lock, replaces the slice.
+// streams are the streams of a room. A change, under the room's lock, replaces
+// the slice.
 type streams struct{ atomic.Pointer[[]*stream] }
 
 // of returns the stream in an encoding, nil if nobody wants it.
@@ -40,11 +41,11 @@ func (r *Room) in(e encoding) *broadcast.Log {
 	return nil
 }
 
-// recordEncoding is the encoding of the room's record.
+// recordEncoding returns the encoding of the room's record.
 func (r *Room) recordEncoding() encoding { return (*r.streams.Load())[0].encoding }
 
-// wantLocked counts one more who wants an encoding. If nobody did there is a Log
-// in it from now on.
+// wantLocked adds a reader of an encoding, and starts a Log in it if there is
+// none.
 func (r *Room) wantLocked(e encoding) *broadcast.Log {
 	st := r.streams.of(e)
 	if st == nil {
@@ -56,14 +57,15 @@ func (r *Room) wantLocked(e encoding) *broadcast.Log {
 	return st.log
 }
 
-// unwant counts one less who wants an encoding.
+// unwant removes a reader of an encoding.
 func (r *Room) unwant(e encoding) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.unwantLocked(e)
 }
 
-// unwantLocked counts one less. What nobody wants is no longer written.
+// unwantLocked removes a reader of an encoding. A Log without readers is
+// dropped, unless it is the record.
 func (r *Room) unwantLocked(e encoding) {
 	st := r.streams.of(e)
 	st.wants--
@@ -74,17 +76,18 @@ func (r *Room) unwantLocked(e encoding) {
 	}
 }
 
-// appendLocked writes a broadcast into the Logs of all encodings that somebody wants.
+// appendLocked appends a broadcast to the Log in each encoding that somebody
+// wants.
 func (r *Room) appendLocked(b Broadcast) {
 	now := r.hub.now()
-	for _, st := range slices.Backward(*r.streams.Load()) { // the record last: they follow it
+	for _, st := range slices.Backward(*r.streams.Load()) { // the record last, because the others follow it
 		r.hub.write(st.log, st.encoding, b, now)
 	}
 	r.trimLocked(now)
 	r.grown.Add(1)
 }
 
-// noticeLocked gives every viewer an event at this place of the room's order.
+// noticeLocked sends every viewer an event at this place of the room's order.
 // The caller wakes the audiences afterwards.
 func (r *Room) noticeLocked(e Event) {
 	now := r.hub.now()
@@ -114,17 +117,18 @@ func writeNotice(l *broadcast.Log, frame []byte, now time.Duration) {
 	l.CommitNotice(len(frame), now)
 }
 
-// A backfill is the encoding of a room's past for those who come back in an
-// encoding that was not written all the time.
+// A backfill is the encoding of a room's past for viewers that come back in an
+// encoding that was not written all along. It is guarded by the room's lock.
 type backfill struct {
 	running bool
-	waiting []func() // what is to be done after it
+	waiting []func() // called when it is finished
 }
 
-// backfill sees to it that the Log in an encoding that is wanted, and is not the
-// record's, reaches as far back as the record, and then calls done. The past
-// is encoded once however many come back, by no worker, and without the room's
-// lock: the host speaks on meanwhile. It may be called from anywhere.
+// backfill extends the Log in an encoding back to where the record begins, and
+// then calls done. Somebody must want the encoding, and it must not be the
+// record's. The past is encoded once for all who wait for it, in a goroutine
+// and without the room's lock, so that the host can broadcast meanwhile. It may
+// be called from any goroutine.
 func (r *Room) backfill(e encoding, done func()) {
 	r.mu.Lock()
 	st := r.streams.of(e)
@@ -147,11 +151,11 @@ func (r *Room) backfill(e encoding, done func()) {
 	}
 }
 
-// encodePast encodes what a stream lacks of the record.
+// encodePast encodes the part of the record that a stream lacks.
 func (r *Room) encodePast(st *stream) {
 	r.mu.Lock()
 	l := st.log
-	if st.wants == 0 || r.closed { // those who wanted it have gone
+	if st.wants == 0 || r.closed { // all viewers that wanted it have left
 		r.mu.Unlock()
 		return
 	}
@@ -167,11 +171,11 @@ func (r *Room) encodePast(st *stream) {
 		whole, isMessage := from.NextFrame()
 		if isMessage {
 			h.write(past, st.encoding, broadcastIn(whole, from.Seq()), h.now())
-		} else if sameDialect { // in another, what is over and done with is left out
+		} else if sameDialect { // a dialect of its own leaves out past events
 			writeNotice(past, whole, h.now())
 		}
 		if n%yieldEvery == 0 {
-			runtime.Gosched() // workers that were woken go first
+			runtime.Gosched() // let workers that have something to do go first
 		}
 	}
 	r.mu.Lock()

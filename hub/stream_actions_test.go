@@ -244,7 +244,7 @@ func (m *relayModel) enter(t *rapid.T, s *hearer, more string) {
 	s.place = s.mark
 	s.say(fmt.Sprintf(`{"type":"join","code":"%s"%s}`, p.room.code, more))
 	m.streams = append(m.streams, s)
-	if s.session.more != nil && s.session.more.offloaded { // its past is being encoded
+	if s.session.more != nil && s.session.more.suspended { // its past is being encoded
 		m.r.run()
 	}
 

@@ -19,13 +19,13 @@ type tale struct {
 	answer        int // the host's, -1 for the record
 	covers, place int
 	at            time.Time
-	numbered      *broadcast.Log // that there was then; who reads a newer one goes on at the next broadcast
+	numbered      *broadcast.Log // of that time; a viewer of a newer Log continues at the next broadcast
 }
 
 // An answer is a history that the host has said.
 type answer struct {
 	text string
-	told int // its tale, -1 if nobody waited for it
+	told int // index in tales, -1 if no viewer waited for it
 }
 
 // A question is a viewer's for the history, and what there was when it asked.
@@ -51,7 +51,7 @@ func (p *speech) answer(t *rapid.T) {
 	a := answer{told: -1}
 	a.text = fmt.Sprintf(` {"type":"history", "answer":%d,"commands":["%s"]}`, len(p.answers), filling(t, 0, 500, 1800))
 	p.room.mu.Lock()
-	open, put := p.room.historyRequest.open, p.room.historyRequest.put
+	open, put := p.room.historyRequest.open, p.room.historyRequest.sent
 	p.room.mu.Unlock()
 	if p.questions > 0 && p.relayTells {
 		t.Fatalf("the host is asked what the relay tells")
@@ -75,7 +75,7 @@ func (p *speech) answer(t *rapid.T) {
 func (p *speech) watch(t *rapid.T) {
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()
-	c, n := &p.room.record, int(p.room.cachedHistory.number)
+	c, n := &p.room.recordHistory, int(p.room.cachedHistory.number)
 	at := p.room.hub.began.Add(c.begun)
 	if c.number != p.encoded && (c.number != p.encoded+1 || p.encoded > 0 && at.Before(p.encodedAt.Add(freshFor)) || at.After(time.Now())) {
 		t.Fatalf("the record was encoded %d times, at last at %s; before that %d times, at last at %s", c.number, at, p.encoded, p.encodedAt)

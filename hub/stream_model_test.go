@@ -19,7 +19,7 @@ type relayModel struct {
 	r        *testRelay
 	random   *rand.Rand
 	speeches []*speech
-	streams  []*hearer // of those who are there, and of those who may come back
+	streams  []*hearer // of viewers that are there or may come back
 	written  int       // letters
 }
 

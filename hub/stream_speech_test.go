@@ -24,7 +24,7 @@ type speech struct {
 	questions  int       // that the host has not answered
 	asked      time.Time // the host was, last, then at the earliest
 	idle       time.Time // when it had heard all that there was to hear
-	unanswered time.Time // nobody who waits for it asked before
+	unanswered time.Time // no waiting viewer asked before this time
 	changed    bool      // the host is not the first connection
 	closed     bool
 	crowd      int // how often anybody came
@@ -54,7 +54,7 @@ func (m *speech) before(number int) int {
 	return len(m.order)
 }
 
-// withNumber is a text as those get it who asked for numbers.
+// withNumber returns a text as viewers that asked for numbers receive it.
 func withNumber(number int, text string) string {
 	_, fields, _ := strings.Cut(text, "{")
 	return fmt.Sprintf(`{"seq":%d,%s`, number, fields)

@@ -2,14 +2,16 @@ package hub
 
 import "lectern/hub/budget"
 
-// maxPressure bounds how far limits shrink: to a thousandth.
+// maxPressure is the largest number of times that limits are halved, to a
+// thousandth.
 const maxPressure = 10
 
-// Tend looks after what no single connection sees. It is to be called about once
-// a second, by one goroutine. While more than the budget allows is used, the
-// limits of single rooms and connections are halved with each call: so the viewers
-// that are furthest behind, and the connections for which most waits, are closed
-// first. They grow again when less is used.
+// Tend adjusts limits to the memory in use, and scans viewers that are behind.
+// One goroutine must call it about once a second. While more memory is used
+// than the budget allows, each call halves the limits of single rooms and
+// connections, so that the viewers furthest behind and the connections with the
+// longest queues are closed first. The limits grow again when less memory is
+// used.
 func (h *Hub) Tend() {
 	switch pressure := h.pressure.Load(); {
 	case h.budget.Counted() >= budget.Over:
@@ -24,10 +26,10 @@ func (h *Hub) Tend() {
 	}
 }
 
-// shrunk returns what is left of a limit of a single room or connection.
+// shrunk returns the current value of a limit of a single room or connection.
 func (h *Hub) shrunk(limit int) int { return limit >> h.pressure.Load() }
 
-// holdsTooMuch reports whether more waits for the session than may while the
+// holdsTooMuch reports whether the session's queue is over its limit while the
 // budget is used up.
 func (s *Session) holdsTooMuch() bool {
 	h := s.shard.hub

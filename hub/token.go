@@ -11,8 +11,8 @@ import (
 	"hash"
 )
 
-// A hostToken proves that one is a room's host: 128 random bits. The relay keeps
-// its hash alone.
+// A hostToken proves that its bearer is a room's host. It is 128 random bits;
+// the relay keeps only its hash.
 type hostToken [16]byte
 
 func drawToken() (t hostToken) {
@@ -20,14 +20,14 @@ func drawToken() (t hostToken) {
 	return t
 }
 
-// String returns the token as it is told.
+// String returns the token as clients see it.
 func (t hostToken) String() string { return hex.EncodeToString(t[:]) }
 
-func (t hostToken) hash() secret { return hashSecret(t.String()) }
+func (t hostToken) hash() secretHash { return hashSecret(t.String()) }
 
-// A viewer's token is its id and the beginning of an HMAC (RFC 2104) over room
-// and id, so the relay keeps nothing for it. The room's first epoch keeps it from
-// being valid in a later room with the same code.
+// A viewer's token is its id and the beginning of an HMAC (RFC 2104) over the
+// room and the id, so the relay stores nothing for it. The room's first epoch
+// is part of it, so that it is not valid in a later room with the same code.
 const viewerMACSize = 16
 
 // AppendViewerToken appends the token of the viewer with the id.
@@ -39,14 +39,15 @@ func (r *Room) AppendViewerToken(b []byte, id uint32) []byte {
 	return hex.AppendEncode(b, token[:])
 }
 
-// A viewerHash makes viewers' MACs. It is used again because hashing its key costs
-// as much as the rest.
+// A viewerHash computes viewers' MACs. It is reused because hashing its key
+// costs as much as the rest.
 type viewerHash struct {
 	hmac hash.Hash
 	text []byte
 }
 
-// viewerMAC is called for each viewer that joins.
+// viewerMAC returns the MAC in a viewer's token. It runs for each viewer that
+// joins.
 func (r *Room) viewerMAC(id uint32) (mac [viewerMACSize]byte) {
 	h, _ := r.hub.macs.Get().(*viewerHash)
 	if h == nil {
@@ -63,7 +64,8 @@ func (r *Room) viewerMAC(id uint32) (mac [viewerMACSize]byte) {
 	return mac
 }
 
-// viewerOf returns the id that a viewer's token proves.
+// viewerOf returns the id in a viewer's token, and whether the token is
+// authentic.
 func (r *Room) viewerOf(token string) (id uint32, ok bool) {
 	b, err := hex.DecodeString(token)
 	if err != nil || len(b) != 4+viewerMACSize {
@@ -74,26 +76,26 @@ func (r *Room) viewerOf(token string) (id uint32, ok bool) {
 	return id, hmac.Equal(b[4:], mac[:])
 }
 
-// drawEpoch returns a random name for a room's life.
+// drawEpoch returns a random name for an epoch.
 func drawEpoch() string {
 	var b [6]byte
 	_, _ = rand.Read(b[:])
 	return hex.EncodeToString(b[:])
 }
 
-// A secret is what joiners must give, or what proves that one is the host, as its
-// hash; the zero secret asks for nothing.
-type secret [sha256.Size]byte
+// A secretHash is the hash of a room's secret or of a host's token. The zero
+// value stands for none.
+type secretHash [sha256.Size]byte
 
-func hashSecret(text string) secret { return sha256.Sum256([]byte(text)) }
+func hashSecret(text string) secretHash { return sha256.Sum256([]byte(text)) }
 
-func (s secret) asked() bool { return s != secret{} }
+func (s secretHash) isSet() bool { return s != secretHash{} }
 
-// MarshalText returns the hash in hexadecimal digits, for what is kept of a room.
-func (s secret) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(s[:])), nil }
+// MarshalText returns the hash in hexadecimal digits, for the store.
+func (s secretHash) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(s[:])), nil }
 
-// UnmarshalText takes what MarshalText gives.
-func (s *secret) UnmarshalText(text []byte) error {
+// UnmarshalText parses the result of MarshalText.
+func (s *secretHash) UnmarshalText(text []byte) error {
 	if len(text) != hex.EncodedLen(len(s)) {
 		return errors.New("a hash has 64 hexadecimal digits")
 	}
@@ -101,8 +103,8 @@ func (s *secret) UnmarshalText(text []byte) error {
 	return err
 }
 
-// is compares a secret with what a client says, in constant time.
-func (s secret) is(text string) bool {
+// matches reports whether text has this hash, in constant time.
+func (s secretHash) matches(text string) bool {
 	given := hashSecret(text)
 	return subtle.ConstantTimeCompare(s[:], given[:]) == 1
 }

@@ -282,7 +282,8 @@ func TestGrantHostKeepsToTheCapacity(t *testing.T) {
 	checkWhole(t, r)
 }
 
-// checkWhole checks that rooms, sessions and audiences agree about who is who.
+// checkWhole checks that rooms, sessions and audiences agree about every
+// session's role.
 func checkWhole(t testing.TB, r *testRelay) {
 	t.Helper()
 	r.run()

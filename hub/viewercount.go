@@ -2,20 +2,19 @@ package hub
 
 import "time"
 
-// viewersEvery is the least time between two events that tell viewers how many
-// they are.
+// viewersEvery is the shortest time between two ViewerCount events in a room.
 const viewersEvery = 5 * time.Second
 
-// A viewerCount is how many viewers those who want to know were told of. It is
-// guarded by the room's lock.
+// A viewerCount schedules the ViewerCount events of a room. It is guarded by
+// the room's lock.
 type viewerCount struct {
 	reported int
-	at       time.Duration // when
-	timer    *time.Timer   // set while the next event waits for its time
+	at       time.Duration // when it was last reported
+	timer    *time.Timer   // set while the next event waits for viewersEvery
 }
 
-// countLocked has the number of viewers told where it is wanted, at once or when
-// its time has come.
+// countLocked schedules a ViewerCount event if some viewer wants it and the
+// number has changed.
 func (r *Room) countLocked() {
 	t := &r.viewerCount
 	if r.closed || t.timer != nil || t.reported == r.roster.viewers || !r.countsLocked() {
@@ -28,7 +27,7 @@ func (r *Room) countLocked() {
 	t.timer = time.AfterFunc(wait, r.tellCount)
 }
 
-// countsLocked reports whether anybody wants to know.
+// countsLocked reports whether some viewer wants ViewerCount events.
 func (r *Room) countsLocked() bool {
 	for _, st := range *r.streams.Load() {
 		if st.wants > 0 && r.hub.encodings[st.encoding].CountsViewers {
@@ -38,7 +37,7 @@ func (r *Room) countsLocked() bool {
 	return false
 }
 
-// tellCount tells the number of viewers to all who want to know.
+// tellCount sends the number of viewers to all who want it.
 func (r *Room) tellCount() {
 	r.mu.Lock()
 	t := &r.viewerCount

@@ -8,20 +8,21 @@ import (
 	"lectern/hub/budget"
 )
 
-// Connections that do not finish their handshakes make room for newcomers: else
-// strangers who say nothing, or a byte, would keep everybody out. First go those
-// that have sent nothing, then those whose heads are under way for longer than an
-// honest client needs, the oldest first.
+// Connections that do not complete their handshakes make way for newcomers.
+// Otherwise clients that send nothing, or a byte, could keep everybody out. The
+// oldest connection that has sent nothing goes first, then the oldest whose
+// head has been incomplete for longer than an honest client needs.
 
-// The times for which a connection is safe. An honest client sends its head as
-// soon as it is connected, so that it is there when the connection is accepted,
-// if not read yet.
+// How long a connection is safe from newcomers. An honest client sends its head
+// as soon as it is connected, so the head has arrived, although it may be
+// unread, when the connection is accepted.
 const (
-	silentTime = 50 * time.Millisecond // without sending anything
-	headTime   = 2 * time.Second       // with half of a head
+	silentTime = 50 * time.Millisecond // has sent nothing
+	headTime   = 2 * time.Second       // has sent an incomplete head
 )
 
-// safeTime returns the time for which a connection in its handshake is safe.
+// safeTime returns how long after it began a connection in its handshake is
+// safe.
 func (s *Session) safeTime() time.Duration {
 	if s.has(flagSilent) {
 		return silentTime
@@ -29,38 +30,39 @@ func (s *Session) safeTime() time.Duration {
 	return headTime
 }
 
-// A waitingList is the connections of one worker with a mark, oldest first.
+// A waitingList is the connections of one worker with a flag, oldest first.
 type waitingList struct {
-	mark  uint8        // immutable
-	queue []*Session   // owned by the worker; those without the mark are passed over
-	count atomic.Int64 // of those with it; written by the worker
+	flag  uint8        // immutable
+	queue []*Session   // owned by the worker; may contain sessions that have lost the flag
+	count atomic.Int64 // atomic; sessions with the flag; written by the worker
 }
 
-// minPassed is how many of a list may be passed over before they are dropped.
+// minPassed is how many sessions without the flag a list may contain before it
+// is compacted.
 const minPassed = 64
 
 func (l *waitingList) add(s *Session) {
-	s.set(l.mark)
+	s.set(l.flag)
 	n := l.count.Add(1)
 	if len(l.queue) > 2*int(n)+minPassed {
-		l.queue = slices.DeleteFunc(l.queue, func(s *Session) bool { return !s.has(l.mark) })
+		l.queue = slices.DeleteFunc(l.queue, func(s *Session) bool { return !s.has(l.flag) })
 		l.queue = slices.Clip(l.queue)
 	}
 	l.queue = append(l.queue, s)
 }
 
-// remove takes the mark away from a session that may have it.
+// remove clears the flag of a session that may have it.
 func (l *waitingList) remove(s *Session) {
-	if s.has(l.mark) {
-		s.clear(l.mark)
+	if s.has(l.flag) {
+		s.clear(l.flag)
 		l.count.Add(-1)
 	}
 }
 
-// oldest returns the oldest, nil if there is none.
+// oldest returns the oldest session with the flag, nil if there is none.
 func (l *waitingList) oldest() *Session {
 	for len(l.queue) > 0 {
-		if s := l.queue[0]; s.has(l.mark) {
+		if s := l.queue[0]; s.has(l.flag) {
 			return s
 		}
 		l.queue[0] = nil
@@ -69,27 +71,28 @@ func (l *waitingList) oldest() *Session {
 	return nil
 }
 
-// admit decides whether a new connection may begin its handshake, before memory
-// is taken for it.
+// admit decides whether a new connection may begin its handshake, before the
+// relay allocates memory for it.
 func (s *Session) admit() {
 	h := s.shard.hub
 	full := h.handshaking.Add(1) > int64(h.Config().MaxHandshaking)
 	switch {
 	case h.budget.Level() >= budget.Full:
 		s.turnAway("memory", "the relay is short of memory; try again later")
-	case full && !s.shard.makeRoom(0): // with so many the oldest is no newcomer
+	case full && !s.shard.makeRoom(0): // among so many, the oldest is not a newcomer
 		s.turnAway("handshakes_full", "too many requests are under way; try again")
 	default:
 		if !full && h.Config().crowded() {
-			s.shard.makeRoom(silentTime) // if it cannot, the transport's own bound holds
+			s.shard.makeRoom(silentTime) // if it cannot, the transport's own limit applies
 		}
 		s.shard.silent.add(s)
 	}
 }
 
-// makeRoom has the oldest connection that has sent nothing for the time given
-// closed, on the worker that has the most of them, or else one of this worker's.
-// It reports whether there is one.
+// makeRoom has the worker with the most silent connections, or else this one,
+// displace a connection that has sent nothing for the given time, see displace.
+// It reports whether there was one; for another worker it reports true without
+// waiting.
 func (s *shard) makeRoom(silent time.Duration) bool {
 	most := s
 	for _, other := range s.hub.shards {
@@ -107,8 +110,9 @@ func (s *shard) makeRoom(silent time.Duration) bool {
 	return true
 }
 
-// displace closes the worker's oldest connection that may be closed for another
-// one. It reports whether there was one.
+// displace closes the worker's oldest connection that has sent nothing for the
+// given time, or else the oldest whose head has been incomplete for headTime.
+// It reports whether there was one.
 func (s *shard) displace(silent time.Duration) bool {
 	old := s.silent.oldest()
 	if old == nil || silent > 0 && !old.past(old.since, silent) {
@@ -122,28 +126,28 @@ func (s *shard) displace(silent time.Duration) bool {
 	return true
 }
 
-// displaced closes a connection in its handshake for another one.
+// displaced closes a connection in its handshake to make way for another.
 func (s *Session) displaced() {
 	s.turnAway("handshakes_full", "others came while your request was not complete; try again")
 }
 
-// turnAway refuses a connection in its handshake, and counts it by the cause. It
-// is closed as soon as it is answered, whether its peer closes or not.
+// turnAway refuses a connection in its handshake, counts it by the cause, and
+// closes it as soon as the response is sent, whether or not its peer closes.
 func (s *Session) turnAway(cause, message string) {
 	s.shard.hub.Refused(cause, s.conn.Peer())
 	s.refuse(ReasonHandshake, 503, message)
 	s.enter(over)
 }
 
-// overfull reports whether connections in their handshakes have to go although
-// nobody comes: when the transport is crowded, those that could displace them may
-// not even be accepted, and of two workers that make room at once for a newcomer
-// each, only one may find somebody.
+// overfull reports whether connections in their handshakes have to go even if
+// no newcomer is accepted. A crowded transport may not accept the newcomers
+// that could displace them. And when two workers each make room for a newcomer
+// at the same time, only one may find a connection to close.
 func (h *Hub) overfull() bool {
 	config := h.Config()
 	return config.crowded() || h.handshaking.Load() > int64(config.MaxHandshaking)
 }
 
-// crowded reports whether the transport has nearly all the connections that it
-// may have.
+// crowded reports whether the transport has nearly reached its limit of
+// connections.
 func (c *Config) crowded() bool { return c.Crowded != nil && c.Crowded() }

@@ -171,7 +171,7 @@ func TestACrowdedTransport(t *testing.T) {
 	if p := r.connect(0); !p.upgrades() || !first.gone || second.gone {
 		t.Errorf("answered %q; the first gone %v, the second gone %v", p.wire, first.gone, second.gone)
 	}
-	for range 2 { // for the last of them there is nobody who makes room
+	for range 2 { // for the last of them there is no connection to displace
 		if p := r.connect(0); !p.upgrades() {
 			t.Errorf("answered %q", p.wire)
 		}

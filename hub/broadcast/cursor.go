@@ -1,19 +1,20 @@
 package broadcast
 
-// A Cursor is a reader's place in a Log. The zero Cursor is nowhere: it never
+// A Cursor is a reader's place in a Log. The zero Cursor is in no Log and never
 // has anything to read. A Cursor belongs to one goroutine at a time; copies are
 // independent.
 type Cursor struct {
 	seg   *segment
 	off   uint32 // in seg.buf
-	frame uint32 // how many frames of seg are wholly before off
+	frame uint32 // number of frames of seg that end at or before off
 }
 
-// Next returns what is published from here on, up to the end of a segment; it
-// is empty when there is nothing. The bytes never change; they are the Log's.
+// Next returns the published bytes from the cursor on, up to the end of a
+// segment at most. It returns nil if there are none. The bytes are the Log's
+// memory and never change.
 func (c *Cursor) Next() []byte {
 	for c.seg != nil {
-		next := c.seg.next.Load() // before the mark: then the mark is final
+		next := c.seg.next.Load() // load next before the mark: if it is set, the mark is final
 		if _, bytes := c.seg.published(); c.off < bytes {
 			return c.seg.buf[c.off:bytes:bytes]
 		}
@@ -25,8 +26,8 @@ func (c *Cursor) Next() []byte {
 	return nil
 }
 
-// Advance moves n bytes on, at most the length of what Next returned, and says
-// how many messages that completed.
+// Advance moves the cursor on by n bytes, at most the length of what Next
+// returned, and returns how many messages that completes.
 func (c *Cursor) Advance(n int) (messages int) {
 	if n == 0 {
 		return 0
@@ -42,8 +43,9 @@ func (c *Cursor) Advance(n int) (messages int) {
 	return int(c.seg.messages(c.frame) - before)
 }
 
-// NextFrame moves on by one frame and returns it, and whether it is a message;
-// nil if there is none. The place must be at a boundary.
+// NextFrame returns the next frame and whether it is a message, and moves the
+// cursor past it. It returns nil if there is none. The cursor must be at a
+// boundary.
 func (c *Cursor) NextFrame() (whole []byte, message bool) {
 	p := c.Next()
 	if len(p) == 0 {
@@ -53,14 +55,14 @@ func (c *Cursor) NextFrame() (whole []byte, message bool) {
 	return p[:n:n], c.Advance(n) > 0
 }
 
-// AtBoundary reports whether the place is between two frames.
+// AtBoundary reports whether the cursor is between two frames.
 func (c *Cursor) AtBoundary() bool {
 	return c.off == 0 || c.frame > 0 && c.off == c.seg.index[c.frame-1].end
 }
 
-// Rest returns what is left of the frame that the place is in the middle of,
-// nil at a boundary. It stays valid without the Cursor, and then holds only its
-// own segment's buffer.
+// Rest returns the rest of the frame that the cursor is in the middle of, nil
+// at a boundary. The slice stays valid without the Cursor, and then holds only
+// its own segment's buffer in memory.
 func (c *Cursor) Rest() []byte {
 	if c.AtBoundary() {
 		return nil
@@ -69,7 +71,7 @@ func (c *Cursor) Rest() []byte {
 	return c.seg.buf[c.off:end:end]
 }
 
-// Position returns how many bytes the Log had before this place.
+// Position returns the number of bytes of the Log before the cursor.
 func (c *Cursor) Position() uint64 {
 	if c.seg == nil {
 		return 0
@@ -77,7 +79,8 @@ func (c *Cursor) Position() uint64 {
 	return c.seg.base + uint64(c.off)
 }
 
-// Seq returns the number of the last message wholly before this place.
+// Seq returns the number of the last message that is completely before the
+// cursor.
 func (c *Cursor) Seq() uint64 {
 	if c.seg == nil {
 		return 0
@@ -85,5 +88,5 @@ func (c *Cursor) Seq() uint64 {
 	return c.seg.first + uint64(c.seg.messages(c.frame)) - 1
 }
 
-// IsZero reports whether the Cursor is nowhere.
+// IsZero reports whether the Cursor is in no Log.
 func (c *Cursor) IsZero() bool { return c.seg == nil }

@@ -191,7 +191,7 @@ func (a *archive) draw(t *rapid.T) *edition {
 	return a.record
 }
 
-// reader returns somebody who reads.
+// reader returns any of the readers.
 func (a *archive) reader(t *rapid.T) *follower {
 	all := slices.Clone(a.record.readers)
 	for _, e := range append(a.dropped, a.other) {

@@ -6,48 +6,48 @@ import (
 	"time"
 )
 
-// A new segment is twice as large as the one before, within these bounds, or
-// as large as its first frame needs.
+// A new segment is twice as large as the previous one, within these bounds, or
+// as large as its first frame.
 const (
 	// MinSegment is the size in bytes of the first segment.
 	MinSegment = 512
-	// MaxSegment is the size in bytes of a segment of many frames.
+	// MaxSegment is the largest size in bytes of a segment with several frames.
 	MaxSegment = 64 << 10
 
-	// bytesPerFrame sets how many frames a segment can index. If they are
-	// shorter than that on average, it is sealed before its buffer is full.
+	// bytesPerFrame determines how many frames a segment can index. If frames
+	// are shorter on average, the segment is sealed before its buffer is full.
 	bytesPerFrame = 64
 )
 
-// Bound sets the sizes in bytes between which segments of many frames are made
-// from now on, in l and in those that follow it later; default 512 and
-// [MaxSegment]. It is the appender's.
+// Bound sets the smallest and largest size in bytes of new segments with
+// several frames, in l and in Logs that Follow creates from it later. The
+// defaults are MinSegment and MaxSegment. Only the appender may call it.
 func (l *Log) Bound(smallest, largest int) {
 	l.smallest, l.largest = smallest, largest
 }
 
-// A segment is a run of whole frames.
+// A segment is a sequence of whole frames.
 type segment struct {
 	base  uint64  // immutable once linked; the Log's position of its first byte
 	first uint64  // immutable; the number of its first message
-	buf   []byte  // fixed length; allocated apart, so that a frame's rest pins no chain
+	buf   []byte  // fixed length; allocated apart, so that the rest of a frame does not hold the chain of segments
 	index []frame // fixed length; the frames in buf
 
-	written time.Duration // owned by the appender; when the last frame came
+	written time.Duration // owned by the appender; when the last frame was committed
 
 	mark atomic.Uint64           // frames<<32 | bytes, published together
 	next atomic.Pointer[segment] // set when this segment is sealed
 }
 
-// A frame is where one ends, and how many messages the segment has up to and
-// with it: a notice is a frame that is no message and has no number.
+// A frame is the end of a frame in its segment, and the number of messages in
+// the segment up to and including it. A notice does not add to that number.
 type frame struct {
 	end      uint32 // in buf
 	messages uint32
 }
 
-// newSegment makes a segment for size bytes. A size of 0 makes a sentinel: a
-// place without room for anything.
+// newSegment returns a segment for size bytes. A size of 0 makes a sentinel,
+// which has no room for anything.
 func newSegment(base, first uint64, size int) *segment {
 	s := &segment{base: base, first: first}
 	if size > 0 {
@@ -63,7 +63,7 @@ func (s *segment) published() (frames, bytes uint32) {
 	return uint32(m >> 32), uint32(m)
 }
 
-// messages returns how many messages the first frames are.
+// messages returns how many of the given number of first frames are messages.
 func (s *segment) messages(frames uint32) uint32 {
 	if frames == 0 {
 		return 0
@@ -71,13 +71,13 @@ func (s *segment) messages(frames uint32) uint32 {
 	return s.index[frames-1].messages
 }
 
-// nextNumber returns the number of the message that would come next.
+// nextNumber returns the number of the next message.
 func (s *segment) nextNumber() uint64 {
 	frames, _ := s.published()
 	return s.first + uint64(s.messages(frames))
 }
 
-// after returns a segment for size bytes that goes on where s ends.
+// after returns a segment for size bytes that continues where s ends.
 func (s *segment) after(size int) *segment {
 	_, bytes := s.published()
 	return newSegment(s.base+uint64(bytes), s.nextNumber(), size)
@@ -89,14 +89,14 @@ func (s *segment) fits(n int) bool {
 	return int(frames) < len(s.index) && n <= len(s.buf)-int(bytes)
 }
 
-// frameAt returns the index of the frame that the byte at off belongs to, among
-// those from index low up to high.
+// frameAt returns the index of the frame that contains the byte at off, among
+// the frames from low up to high.
 func (s *segment) frameAt(off, low, high uint32) uint32 {
 	return low + uint32(sort.Search(int(high-low), func(i int) bool { return s.index[int(low)+i].end > off }))
 }
 
 // frameOf returns the index of the frame that is the segment's nth message,
-// counted from 1, among its first frames.
+// counted from 1, among the given number of first frames.
 func (s *segment) frameOf(nth, frames uint32) uint32 {
 	return uint32(sort.Search(int(frames), func(i int) bool { return s.index[i].messages >= nth }))
 }

@@ -1,5 +1,6 @@
-// Package classroom is the relay's own dialect: JSON messages of a host and its
-// viewers, as PROTOCOL.md has them. Rooms, their streams and their rules are the hub's.
+// Package classroom is the relay's own dialect: the JSON messages of a host and
+// its viewers that PROTOCOL.md describes. Rooms, their streams and their limits
+// belong to package hub.
 package classroom
 
 import (
@@ -13,7 +14,7 @@ import (
 	"lectern/hub"
 )
 
-// Dialect is a [hub.Dialect]. Make it with [New].
+// Dialect is a [hub.Dialect]. Create it with [New].
 type Dialect struct {
 	parsers sync.Pool // of *parser
 }
@@ -23,7 +24,7 @@ func New() *Dialect {
 	return &Dialect{parsers: sync.Pool{New: func() any { return new(parser) }}}
 }
 
-// A requiredRole is what a session must be to say something.
+// A requiredRole is the role that a session must have to send a message.
 type requiredRole uint8
 
 const (
@@ -34,8 +35,9 @@ const (
 	viewer
 )
 
-// rules are what may be said, by whom, and what happens then. A rule returns
-// what was wrong with the fields, or why the hub refused.
+// rules are the types of messages, with the role that may send each and the
+// function that handles it. The function returns a Refusal if a field is wrong
+// or the hub refuses.
 var rules = map[string]struct {
 	by  requiredRole
 	act func(s *hub.Session, r request) *hub.Refusal
@@ -60,8 +62,8 @@ var rules = map[string]struct {
 // Types returns the types of messages that clients may send, in alphabetical order.
 func Types() []string { return slices.Sorted(maps.Keys(rules)) }
 
-// Message checks, in this order: the rate, size and JSON, the type, membership, role,
-// fields and target.
+// Message handles a message. It checks, in this order: rate, size, JSON, type,
+// room membership, role, fields and target.
 func (d *Dialect) Message(s *hub.Session, m frame.Message) {
 	if f := d.acceptable(s, m); f != nil {
 		s.Report(f)
@@ -85,7 +87,7 @@ func (d *Dialect) Message(s *hub.Session, m frame.Message) {
 	d.parsers.Put(p)
 }
 
-// acceptable checks what can be told without reading the message.
+// acceptable checks what can be checked without parsing the message.
 func (d *Dialect) acceptable(s *hub.Session, m frame.Message) *hub.Refusal {
 	if f := s.CountMessage(); f != nil {
 		return f
@@ -99,7 +101,7 @@ func (d *Dialect) acceptable(s *hub.Session, m frame.Message) *hub.Refusal {
 	return nil
 }
 
-// obey does what a message asks for that was parsed, unless that has failed.
+// obey handles a parsed message, or reports f if parsing failed.
 func obey(s *hub.Session, r request, f *hub.Refusal) {
 	if f == nil {
 		if f = act(s, r); f != nil {
@@ -111,7 +113,7 @@ func obey(s *hub.Session, r request, f *hub.Refusal) {
 	}
 }
 
-// act does what a message asks for.
+// act handles a message.
 func act(s *hub.Session, r request) *hub.Refusal {
 	rule, ok := rules[r.kind]
 	if !ok {
@@ -134,7 +136,7 @@ func isBroadcast(kind string) bool {
 	return kind == "command" || kind == "activate" || kind == "broadcast"
 }
 
-// check refuses who has not the role that a message requires.
+// check refuses a session that does not have the role that a message requires.
 func check(role hub.Role, required requiredRole) *hub.Refusal {
 	switch {
 	case required == anyone:
@@ -150,7 +152,8 @@ func check(role hub.Role, required requiredRole) *hub.Refusal {
 	return nil
 }
 
-// Limit is larger for a host.
+// Limit returns the size limit of the session's messages, which is larger for a
+// host.
 func (*Dialect) Limit(s *hub.Session) int {
 	if s.Role() == hub.Host {
 		return s.Config().MaxHostMessage

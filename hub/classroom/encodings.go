@@ -10,13 +10,13 @@ import (
 	"lectern/hub"
 )
 
-// The encodings of the stream, by their places in Encodings.
+// The encodings of the stream, as indexes into the result of Encodings.
 const (
-	verbatim = iota // the very bytes that the host sent
-	numbered        // the same object with its number put first
+	verbatim = iota // the bytes that the host sent
+	numbered        // the same object with its number inserted as the first field
 )
 
-// Encodings returns both.
+// Encodings returns the encodings verbatim and numbered.
 func (*Dialect) Encodings() []hub.Encoding {
 	return []hub.Encoding{
 		verbatim: {Broadcast: appendVerbatim, Longer: maxHeader, History: encodeHistory, HistorySize: historySize},
@@ -24,15 +24,15 @@ func (*Dialect) Encodings() []hub.Encoding {
 	}
 }
 
-// maxHeader is the length of the longest header of a frame, unmasked.
+// maxHeader is the length of the longest unmasked frame header (RFC 6455 5.2).
 const maxHeader = 10
 
 func appendVerbatim(b []byte, m hub.Broadcast) []byte {
 	return frame.AppendFrame(b, ws.OpText, m.Payload)
 }
 
-// appendNumbered puts the number first. A message is a JSON object that is not
-// empty: it has a type.
+// appendNumbered inserts the number as the first field. The message is a JSON
+// object that is not empty, since it has a type.
 func appendNumbered(b []byte, m hub.Broadcast) []byte {
 	var room [len(`{"seq":,`) + 20]byte
 	first := append(strconv.AppendUint(append(room[:0], `{"seq":`...), m.Seq, 10), ',')

@@ -7,10 +7,10 @@ import (
 	"lectern/hub"
 )
 
-// maxRe is how many bytes of a type an error repeats.
+// maxRe is the longest type, in bytes, that an error repeats.
 const maxRe = 64
 
-// errorText is what a client is told of a refusal.
+// errorText returns the JSON of the error message for a refusal.
 func errorText(f *hub.Refusal) []byte {
 	re := f.Tag.Type
 	switch {
@@ -29,8 +29,7 @@ func errorText(f *hub.Refusal) []byte {
 	}{"error", f.Kind.Code(), sentence(f), re, f.Tag.Ref, f.Retry.Milliseconds()})
 }
 
-// sentences are what clients are told of the kinds of refusals, in which nothing is
-// to be filled in.
+// sentences has the text of each kind of refusal whose text is constant.
 var sentences = map[hub.RefusalKind]string{
 	hub.UnknownType:        "there is no message of this type",
 	hub.NotInRoom:          "this connection is in no room; create or join one first",
@@ -59,7 +58,7 @@ var sentences = map[hub.RefusalKind]string{
 	hub.ServerFull:         "the relay has all the connections it may have; try again later",
 }
 
-// sentence says in English what a refusal is about.
+// sentence returns the text of a refusal.
 func sentence(f *hub.Refusal) string {
 	switch f.Kind {
 	case hub.BadMessage, hub.BadJSON:

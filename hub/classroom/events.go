@@ -64,9 +64,10 @@ func eventText(e hub.Event) []byte {
 	return nil
 }
 
-// joined tells a viewer that it is in, and what it needs to come back.
+// joined tells a viewer that it has joined, and gives it the token with which
+// it can come back.
 func joined(e hub.Joined) []byte {
-	b := make([]byte, 0, 256) // not fmt: a hall joins within a second
+	b := make([]byte, 0, 256) // avoids fmt because a whole hall may join within a second
 	b = append(b, `{"type":"joined","code":"`...)
 	b = e.Room.AppendCode(b)
 	b = append(b, `","id":`...)
@@ -92,7 +93,7 @@ func joined(e hub.Joined) []byte {
 	return append(b, '}')
 }
 
-// direct tells the receiver of a message whom it is from.
+// direct tells a receiver who sent a message, and its data.
 func direct(e hub.Direct) []byte {
 	b := append(make([]byte, 0, len(e.Data)+64), `{"type":"message","from":`...)
 	if e.From == 0 {
@@ -104,7 +105,7 @@ func direct(e hub.Direct) []byte {
 	return append(b, '}')
 }
 
-// A person is a viewer as it is told to others.
+// A person is what others are told of a viewer.
 type person struct {
 	ID   uint32 `json:"id"`
 	Name string `json:"name,omitempty"`
@@ -140,11 +141,11 @@ func listed(e hub.List) []byte {
 	}{"list", people(e.Viewers), e.Total})
 }
 
-// encode marshals an event of the relay's own.
+// encode marshals an event that the relay itself has made.
 func encode(event any) []byte {
 	text, err := json.Marshal(event)
 	if err != nil {
-		panic(err) // they hold nothing but strings, numbers and valid JSON
+		panic(err) // events hold nothing but strings, numbers and valid JSON
 	}
 	return text
 }

@@ -13,9 +13,11 @@ import (
 	"lectern/hub/strictjson"
 )
 
-// encodeHistory makes a history of the messages between two places, as a frame.
+// encodeHistory returns a frame with the history of the messages between two
+// places in the record.
 func encodeHistory(from, end broadcast.Cursor) []byte {
-	// Its length is known when it is written: its header then goes right before it.
+	// Leave room for the header, whose size is known only when the payload is
+	// complete. The header then goes directly before the payload.
 	b := make([]byte, maxHeader, historySize(from, end))
 	b = append(b, `{"type":"history","commands":[`...)
 	b = appendList(b, from, end, func(b, text []byte) []byte {
@@ -38,17 +40,18 @@ func encodeHistory(from, end broadcast.Cursor) []byte {
 	return b[begin:]
 }
 
-// historySize returns how many bytes a history takes at most: each broadcast is
-// in it twice if it is a command.
+// historySize returns an upper bound of the size of a history in bytes. A
+// command is in it twice.
 func historySize(from, end broadcast.Cursor) int {
 	return maxHeader + len(historyFrame) + 2*int(end.Position()-from.Position())
 }
 
-// historyFrame is about as long as what a history has besides what it tells.
+// historyFrame is as long as everything in a history apart from its messages.
 const historyFrame = `{"type":"history","commands":[],"messages":[],"seq":12345678901234567890,"truncated":true}`
 
-// appendList appends what f appends for each message between two places, with
-// commas between. Where it appends nothing there is no comma.
+// appendList appends what f appends for each message between two places,
+// separated by commas. If f appends nothing for a message, there is no comma
+// either.
 func appendList(b []byte, from, end broadcast.Cursor, f func(b, text []byte) []byte) []byte {
 	first, n := len(b), 0
 	for from.Position() < end.Position() {
@@ -65,16 +68,17 @@ func appendList(b []byte, from, end broadcast.Cursor, f func(b, text []byte) []b
 			b = b[:before]
 		}
 		if n++; n%yieldEvery == 0 {
-			runtime.Gosched() // workers that were woken go first
+			runtime.Gosched() // let workers that have something to do go first
 		}
 	}
 	return b
 }
 
-// kindAndData returns the two fields of a broadcast, as they were sent.
+// kindAndData returns the fields type and data of a broadcast, as they were
+// sent.
 func kindAndData(text []byte) (kind, data json.RawMessage) {
 	object, _ := strictjson.NewObject(text)
-	var err error // it was checked when it came
+	var err error // stays nil: the message was checked when it arrived
 	for m := range object.Members(&err) {
 		switch i := indexOf(m.Name); {
 		case i == 0:
@@ -86,13 +90,14 @@ func kindAndData(text []byte) (kind, data json.RawMessage) {
 	return kind, data
 }
 
-// yieldEvery is after how many messages an encoder lets others run: some 50 us.
+// yieldEvery is how many messages an encoder handles before it lets other
+// goroutines run: some 50 us.
 const yieldEvery = 128
 
-// isCommand reports whether a message's type is "command", however it is
-// written.
+// isCommand reports whether a message's type is "command", in whatever JSON
+// spelling.
 func isCommand(kind json.RawMessage) bool {
-	if string(kind) == `"command"` { // as nearly everybody writes it
+	if string(kind) == `"command"` { // the common spelling
 		return true
 	}
 	if !bytes.Contains(kind, []byte{'\\'}) {

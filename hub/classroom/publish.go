@@ -9,8 +9,9 @@ import (
 	"lectern/hub/strictjson"
 )
 
-// Publish relays data, which must be valid JSON at most 300 deep, to a room's
-// viewers and its host as a message of the type broadcast, and returns its number. See
+// Publish sends data to a room's viewers and its host as a message of the type
+// broadcast, and returns its number. data must be valid JSON, nested at most
+// 300 deep, or the error is a *hub.FieldError. For other errors see
 // [hub.Hub.Publish].
 func Publish(h *hub.Hub, code string, data []byte) (seq uint64, err error) {
 	if _, ok := h.Room(code); !ok {
@@ -20,7 +21,7 @@ func Publish(h *hub.Hub, code string, data []byte) (seq uint64, err error) {
 	if len(text) > h.Config().MaxHostMessage {
 		return 0, hub.ErrMessageTooBig
 	}
-	// One level is that of the message around the data.
+	// Check the message too: it has one level more than the data.
 	if strictjson.Check(text) != nil || strictjson.Check(data) != nil || !utf8.Valid(data) {
 		return 0, &hub.FieldError{Field: "data", Problem: "valid JSON, at most 300 deep"}
 	}

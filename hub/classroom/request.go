@@ -15,47 +15,46 @@ import (
 	"lectern/hub/strictjson"
 )
 
-// A request is a message of the classroom protocol, parsed. It is valid until
-// the same parser reads the next one.
+// A request is a parsed message of the classroom protocol. It is valid until
+// its parser parses the next message.
 type request struct {
 	kind   string
-	ref    json.RawMessage // the message's own, which answers to it repeat; nil for none
+	ref    json.RawMessage // the message's ref, which replies repeat; nil for none
 	text   []byte
 	parser *parser
 }
 
-// tag returns what an answer to the message repeats. It is valid as long as the
-// message.
+// tag returns what a reply to the message repeats. It is valid as long as the
+// request.
 func (r request) tag() hub.Tag { return hub.Tag{Type: r.kind, Ref: r.ref} }
 
-// A parser reads messages. It keeps where their fields are, and no more than
-// that: what it allocates does not grow with the message.
+// A parser parses messages. It remembers only where their fields are, so what
+// it allocates does not grow with the message.
 type parser struct {
-	values [len(names)]json.RawMessage // of the fields with those names; nil for those that are not there
-	json   fastjson.Parser             // for one field at a time
+	values [len(names)]json.RawMessage // values of the fields in names; nil for fields that are missing
+	json   fastjson.Parser             // parses one field at a time
 }
 
-// names are the fields that the protocol knows. All others are of no interest
-// here.
+// names are the fields of the protocol. The parser ignores all others.
 var names = [...]string{
 	"type", "data", "seq", "ref",
 	"code", "token", "secret", "key", "name", "epoch", "numbered", "history",
 	"max_viewers", "slow", "roster", "to", "id", "after", "limit", "commands",
 }
 
-// maxName is the length in bytes of the longest of the names, in its longest
-// form: every letter as an escape of six bytes.
+// maxName is the length in bytes of the longest name when every letter is
+// written as an escape of six bytes.
 const maxName = 6 * len("max_viewers")
 
-// once are the fields that may not be there twice, by their places in names:
-// clients would disagree about which one counts.
+// once is the number of fields, the first in names, that may occur only once,
+// because clients would disagree about which of two counts.
 const once = 3
 
-// maxRef is how many bytes of JSON a message's ref may have.
+// maxRef is the longest ref, in bytes of JSON, that replies repeat.
 const maxRef = 64
 
-// parse reads a message. What it accepts is valid JSON by the strict grammar,
-// because what is relayed goes to JSON.parse in every viewer.
+// parse parses a message. It accepts only JSON by the strict grammar of RFC
+// 8259, because every viewer passes what is relayed to JSON.parse.
 func (p *parser) parse(payload []byte) (request, *hub.Refusal) {
 	object, ok := strictjson.NewObject(payload)
 	if !ok {
@@ -98,11 +97,11 @@ func (p *parser) parse(payload []byte) (request, *hub.Refusal) {
 	return r, nil
 }
 
-// forget gives up the message, which another may follow then.
+// forget drops the message, so that the parser can parse another one.
 func (p *parser) forget() { p.values = [len(names)]json.RawMessage{} }
 
-// indexOf returns the place of a member's name in names, -1 if it is not among
-// them. The name is as it stands between the quotes.
+// indexOf returns the index of a member's name in names, -1 if it is not among
+// them. name is the text between the quotes.
 func indexOf(name []byte) int {
 	if len(name) > maxName {
 		return -1
@@ -122,7 +121,7 @@ func indexOf(name []byte) int {
 	return -1
 }
 
-// badJSON says what is wrong with a text that is not JSON, and where.
+// badJSON refuses a message that is not JSON, and says what is wrong and where.
 func badJSON(err error) *hub.Refusal {
 	if errors.Is(err, strictjson.DepthError{}) {
 		return &hub.Refusal{Kind: hub.BadJSON, Text: "the message is " + err.Error()}
@@ -130,16 +129,15 @@ func badJSON(err error) *hub.Refusal {
 	return &hub.Refusal{Kind: hub.BadJSON, Text: "not valid JSON: " + err.Error()}
 }
 
-// value returns a field as it was sent, nil if it is not there.
+// value returns a field as it was sent, nil if it is missing.
 func (r request) value(name string) json.RawMessage {
 	return r.parser.values[slices.Index(names[:], name)]
 }
 
-// has reports whether the field is there, whatever it is.
+// has reports whether the field is present, even if it is null.
 func (r request) has(name string) bool { return r.value(name) != nil }
 
-// given returns a field that may be left out, nil if it is. Null is as if it
-// were left out.
+// given returns an optional field, nil if it is missing or null.
 func (r request) given(name string) json.RawMessage {
 	v := r.value(name)
 	if string(v) == "null" {
@@ -148,14 +146,14 @@ func (r request) given(name string) json.RawMessage {
 	return v
 }
 
-// str returns a field that must be there and be a string.
+// str returns a required string.
 func (r request) str(name string) (string, *hub.Refusal) {
 	v, f := r.field(name, fastjson.TypeString)
 	if f != nil {
 		return "", f
 	}
 	text, err := r.parser.json.ParseBytes(v)
-	if err != nil { // it is a valid string
+	if err != nil { // cannot happen: it is a valid string
 		return "", r.wrong(name, "a JSON string")
 	}
 	plain := string(text.GetStringBytes())
@@ -165,10 +163,11 @@ func (r request) str(name string) (string, *hub.Refusal) {
 	return plain, nil
 }
 
-// maxParsed is the longest field, in bytes, whose fastjson parser is kept.
+// maxParsed is the longest field, in bytes, after which the fastjson parser is
+// kept.
 const maxParsed = 4 << 10
 
-// optional returns a string that may be missing, and whether it is there.
+// optional returns an optional string, and whether it is present.
 func (r request) optional(name string) (text string, given bool, f *hub.Refusal) {
 	if r.given(name) == nil {
 		return "", false, nil
@@ -177,8 +176,7 @@ func (r request) optional(name string) (text string, given bool, f *hub.Refusal)
 	return text, true, f
 }
 
-// label returns a string that may be missing and else has at most limit
-// characters.
+// label returns an optional string of at most limit characters.
 func (r request) label(name string, limit int) (string, *hub.Refusal) {
 	text, _, f := r.optional(name)
 	if f == nil && utf8.RuneCountInString(text) > limit {
@@ -187,7 +185,7 @@ func (r request) label(name string, limit int) (string, *hub.Refusal) {
 	return text, f
 }
 
-// flag returns a field that may be missing and else must be true or false.
+// flag returns an optional field that must be true or false.
 func (r request) flag(name string) (bool, *hub.Refusal) {
 	switch string(r.given(name)) {
 	case "true":
@@ -198,8 +196,8 @@ func (r request) flag(name string) (bool, *hub.Refusal) {
 	return false, r.wrong(name, "true or false")
 }
 
-// number returns a whole number from low to high that may be missing, and
-// then is standard.
+// number returns an optional whole number from low to high. If it is missing,
+// number returns standard.
 func (r request) number(name string, low, high, standard int) (int, *hub.Refusal) {
 	v := r.given(name)
 	if v == nil {
@@ -219,7 +217,7 @@ func (r request) number(name string, low, high, standard int) (int, *hub.Refusal
 	return n, nil
 }
 
-// id returns the number of a viewer, which must be there.
+// id returns a required viewer id.
 func (r request) id(name string) (uint32, *hub.Refusal) {
 	if _, f := r.field(name, fastjson.TypeNumber); f != nil {
 		return 0, f
@@ -228,8 +226,8 @@ func (r request) id(name string) (uint32, *hub.Refusal) {
 	return uint32(n), f
 }
 
-// oneOf returns a string that may be missing and else must be one of those
-// allowed; the first of them is the default.
+// oneOf returns an optional string that must be one of allowed. The default is
+// the first of them.
 func (r request) oneOf(name string, allowed ...string) (string, *hub.Refusal) {
 	text, given, f := r.optional(name)
 	switch {
@@ -243,13 +241,13 @@ func (r request) oneOf(name string, allowed ...string) (string, *hub.Refusal) {
 	return text, nil
 }
 
-// list checks a field that must be there and be an array.
+// list checks that a field is present and is an array.
 func (r request) list(name string) *hub.Refusal {
 	_, f := r.field(name, fastjson.TypeArray)
 	return f
 }
 
-// raw returns a field of any type as it was sent. It must be there.
+// raw returns a required field of any type, as it was sent.
 func (r request) raw(name string) (json.RawMessage, *hub.Refusal) {
 	v := r.value(name)
 	if v == nil {
@@ -258,7 +256,7 @@ func (r request) raw(name string) (json.RawMessage, *hub.Refusal) {
 	return v, nil
 }
 
-// field returns a field that must be there and have the type.
+// field returns a required field of the given type, as it was sent.
 func (r request) field(name string, want fastjson.Type) (json.RawMessage, *hub.Refusal) {
 	v := r.value(name)
 	if v == nil {
@@ -270,7 +268,8 @@ func (r request) field(name string, want fastjson.Type) (json.RawMessage, *hub.R
 	return v, nil
 }
 
-// typeOf returns the type of a valid JSON value, which its first byte tells.
+// typeOf returns the type of a valid JSON value, which is evident from its
+// first byte.
 func typeOf(v json.RawMessage) fastjson.Type {
 	switch v[0] {
 	case '{':

@@ -9,7 +9,7 @@ import (
 	"lectern/hub"
 )
 
-// create opens a room, whose host is the sender.
+// create creates a room with the sender as its host.
 func create(s *hub.Session, r request) *hub.Refusal {
 	options, f := readOptions(r, s.Config())
 	if f != nil {
@@ -22,7 +22,7 @@ func create(s *hub.Session, r request) *hub.Refusal {
 	return s.Create(options, key)
 }
 
-// readOptions reads what whoever creates a room may choose.
+// readOptions reads the options of a new room.
 func readOptions(r request, c *hub.Config) (o hub.RoomOptions, f *hub.Refusal) {
 	text, given, f := r.optional("secret")
 	if f != nil {
@@ -48,7 +48,7 @@ func readOptions(r request, c *hub.Config) (o hub.RoomOptions, f *hub.Refusal) {
 	return o, f
 }
 
-// resume gives a host that has come back its place.
+// resume makes the sender the host of its room again.
 func resume(s *hub.Session, r request) *hub.Refusal {
 	code, f := r.str("code")
 	if f != nil {
@@ -61,10 +61,11 @@ func resume(s *hub.Session, r request) *hub.Refusal {
 	return s.Resume(code, token, r.lastingTag())
 }
 
-// lastingTag is tag for answers that may come when the message is gone.
+// lastingTag is like tag, but stays valid for replies that are sent after the
+// request is gone.
 func (r request) lastingTag() hub.Tag { return hub.Tag{Type: r.kind, Ref: bytes.Clone(r.ref)} }
 
-// join lets a viewer in.
+// join makes the sender a viewer of a room.
 func join(s *hub.Session, r request) *hub.Refusal {
 	e, f := readJoin(r, s.Config())
 	if f != nil {
@@ -99,7 +100,7 @@ func readJoin(r request, c *hub.Config) (e hub.JoinRequest, f *hub.Refusal) {
 	}
 	e.Last.Seq = uint64(seq)
 	if !r.has("seq") {
-		e.Last.Epoch = "" // it takes both
+		e.Last.Epoch = "" // a place needs both
 	}
 	yes, f := r.flag("numbered")
 	if yes {
@@ -108,7 +109,7 @@ func readJoin(r request, c *hub.Config) (e hub.JoinRequest, f *hub.Refusal) {
 	return e, f
 }
 
-// relay passes a message on to every viewer, verbatim.
+// relay broadcasts the message as it is.
 func relay(s *hub.Session, r request) *hub.Refusal {
 	if !r.has("data") {
 		return r.missing("data")
@@ -155,10 +156,10 @@ func history(s *hub.Session, r request) *hub.Refusal {
 	return nil
 }
 
-// standardPage is how many viewers a page of the list has by default.
+// standardPage is the default number of viewers in a page of the list.
 const standardPage = 100
 
-// list tells which viewers are there, in the order in which they joined.
+// list sends a page of the viewers, in the order in which they first joined.
 func list(s *hub.Session, r request) *hub.Refusal {
 	if !s.MayListViewers() {
 		return &hub.Refusal{Kind: hub.NotHost}
@@ -174,7 +175,7 @@ func list(s *hub.Session, r request) *hub.Refusal {
 	return s.ListViewers(uint32(after), limit)
 }
 
-// kick ends a viewer's connection and makes its token void.
+// kick closes a viewer's connection and makes its token void.
 func kick(s *hub.Session, r request) *hub.Refusal {
 	id, f := r.id("id")
 	if f != nil {
@@ -198,7 +199,7 @@ func leave(s *hub.Session, _ request) *hub.Refusal {
 
 func closeRoom(s *hub.Session, _ request) *hub.Refusal { return s.CloseRoom() }
 
-// ping answers with the same data. It may overtake broadcasts.
+// ping replies with the same data. The reply may overtake broadcasts.
 func ping(s *hub.Session, r request) *hub.Refusal {
 	text := []byte(`{"type":"pong"}`)
 	if r.has("data") {

@@ -1,6 +1,5 @@
 // Package echo is a dialect that sends every message back, so that conformance
-// suites can be run against the relay's own reactor, decoder and assembler. It has no
-// rooms.
+// suites can test the relay's reactor, decoder and assembler. It has no rooms.
 package echo
 
 import (
@@ -12,11 +11,11 @@ import (
 	"lectern/hub"
 )
 
-// Dialect is a [hub.Dialect]. Its zero value works.
+// Dialect is a [hub.Dialect]. The zero value works.
 type Dialect struct{}
 
-// Message sends a message back. One that is too large ends the connection with
-// 1009.
+// Message sends a message back. A message that is too large closes the
+// connection with 1009.
 func (d Dialect) Message(s *hub.Session, m frame.Message) {
 	if m.TooLarge {
 		s.Fail(&frame.Error{Code: ws.StatusMessageTooBig, Reason: fmt.Sprintf("message over the limit of %d bytes", d.Limit(s))})
@@ -25,11 +24,12 @@ func (d Dialect) Message(s *hub.Session, m frame.Message) {
 	s.Send(frame.AppendFrame(nil, m.Op, m.Payload))
 }
 
-// Limit is the one of hosts.
+// Limit returns the size limit of hosts' messages.
 func (Dialect) Limit(s *hub.Session) int { return s.Config().MaxHostMessage }
 
-// AppendEvent appends nothing: there is nothing to tell but what was sent.
+// AppendEvent appends nothing. The client receives nothing but its own
+// messages.
 func (Dialect) AppendEvent(b []byte, _ hub.Event) []byte { return b }
 
-// Encodings returns none.
+// Encodings returns none, because the dialect has no rooms.
 func (Dialect) Encodings() []hub.Encoding { return nil }

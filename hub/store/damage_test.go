@@ -174,12 +174,12 @@ func TestEveryMissingFileIsNoticed(t *testing.T) {
 // began anew and the older file could not be deleted.
 func TestTheLaterFileIsRight(t *testing.T) {
 	file := func(first uint64, texts ...string) []byte {
-		b := appendState(beginRecord([]byte(fileMagic), begin), 0, 0, []byte(`{"code":"A1B2C3","birth":"b"}`))
+		b := appendState(beginEntry([]byte(fileMagic), begin), 0, 0, []byte(`{"code":"A1B2C3","birth":"b"}`))
 		b = binary.AppendUvarint(b, first)
 		for _, text := range texts {
 			b = appendMessage(b, []byte(text))
 		}
-		return endRecord(b, len(fileMagic))
+		return endEntry(b, len(fileMagic))
 	}
 	for name, c := range map[string]struct {
 		later []byte
@@ -214,7 +214,7 @@ func TestAClosedRoomStaysClosed(t *testing.T) {
 	sealed := last[:len(last)-headSize-1]
 	for want, seal := range map[bool]kind{true: next, false: gone} {
 		path := roomFile{all.code, 7}.path(r.dir)
-		content := endRecord(beginRecord(bytes.Clone(sealed), seal), len(sealed))
+		content := endEntry(beginEntry(bytes.Clone(sealed), seal), len(sealed))
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -275,10 +275,10 @@ func TestDamageIsMended(t *testing.T) {
 
 // FuzzFile reads anything as a file of a record.
 func FuzzFile(f *testing.F) {
-	record := appendState(beginRecord([]byte(fileMagic), begin), 1, 2, []byte(`{"code":"A1B2C3"}`))
-	record = endRecord(appendMessage(append(record, 1), []byte("x")), len(fileMagic))
+	record := appendState(beginEntry([]byte(fileMagic), begin), 1, 2, []byte(`{"code":"A1B2C3"}`))
+	record = endEntry(appendMessage(append(record, 1), []byte("x")), len(fileMagic))
 	f.Add(record)
-	f.Add(endRecord(beginRecord(record, stop), len(record)))
+	f.Add(endEntry(beginEntry(record, stop), len(record)))
 	f.Add([]byte(fileMagic))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		r := reading{code: "A1B2C3"}
@@ -300,8 +300,8 @@ func FuzzFile(f *testing.F) {
 		}
 		// The same with a checksum that is right.
 		if len(content) > 0 {
-			record := endRecord(append(beginRecord(nil, 0)[:headSize], content...), 0)
-			if one, rest, err := nextRecord(record); err == nil && (len(rest) > 0 || len(one.state) > len(content)) {
+			record := endEntry(append(beginEntry(nil, 0)[:headSize], content...), 0)
+			if one, rest, err := nextEntry(record); err == nil && (len(rest) > 0 || len(one.state) > len(content)) {
 				t.Errorf("read %+v", one)
 			}
 		}

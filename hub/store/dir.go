@@ -15,26 +15,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// formatVersion is of the whole directory. Another one is refused.
+// formatVersion is the format of the whole directory. The relay refuses a
+// directory with another version.
 const formatVersion = 1
 
-// relayMagic begins DIR/relay, whatever the version. One record follows.
+// relayMagic begins DIR/relay in every version. One entry follows.
 const relayMagic = "lecternr"
 
-// relayState is what DIR/relay says.
+// relayState is the content of DIR/relay.
 type relayState struct {
 	Version int    `json:"version"`
-	Key     []byte `json:"key"`   // what viewers' tokens are made with
-	Clean   bool   `json:"clean"` // the relay was stopped, and all of every room was on disk
+	Key     []byte `json:"key"`   // key of viewers' tokens
+	Clean   bool   `json:"clean"` // the last stop was clean: every room was completely on disk
 
-	// Starts counts the unclean starts. Each room has the count of when it was
-	// saved: the ids that viewers may have got since follow from the difference.
-	// So a start writes this file and no other before anybody is told anything.
+	// Starts counts the unclean starts. A room is saved with the count at that
+	// time, and the difference says how many ids viewers may have received
+	// since. So a start writes this file, and no other, before any client is
+	// served.
 	Starts uint64 `json:"starts,omitempty"`
 }
 
-// lockDir makes the directory if it is not there, and takes it for this
-// process, until the file is closed.
+// lockDir creates the directory if necessary, and locks it for this process
+// until the returned file is closed.
 func lockDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "rooms"), 0o700); err != nil {
 		return nil, err
@@ -55,15 +57,16 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 	}
-	// For whoever is refused. That there is no room for it is told elsewhere.
+	// Write the pid for the error message of another relay. If that fails, a
+	// later write reports the full disk.
 	_ = f.Truncate(0)
 	_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	return f, nil
 }
 
-// readRelay reads DIR/relay. A new directory has none: the zero state. Without a
-// key what viewers hold is worth nothing any more, so a damaged one is as good as
-// none, and errDamaged says so.
+// readRelay reads DIR/relay. In a new directory it returns the zero state. It
+// returns errDamaged if the file is damaged; without the key, viewers' tokens
+// are void, so the caller may as well start with a new key.
 func readRelay(dir string) (s relayState, err error) {
 	content, err := os.ReadFile(filepath.Join(dir, "relay"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -76,8 +79,8 @@ func readRelay(dir string) (s relayState, err error) {
 	if !ok {
 		return relayState{}, errDamaged
 	}
-	one, rest, err := nextRecord([]byte(body))
-	if err != nil || len(rest) > 0 || one.kind != begin || json.Unmarshal(one.state, &s) != nil {
+	e, rest, err := nextEntry([]byte(body))
+	if err != nil || len(rest) > 0 || e.kind != begin || json.Unmarshal(e.state, &s) != nil {
 		return relayState{}, errDamaged
 	}
 	if s.Version != formatVersion {
@@ -103,9 +106,9 @@ func (s *Store) writeRelay(as relayState) error {
 	if err != nil {
 		return err
 	}
-	content := beginRecord([]byte(relayMagic), begin)
+	content := beginEntry([]byte(relayMagic), begin)
 	content = appendState(content, 0, 0, text)
-	content = endRecord(append(content, 1), len(relayMagic))
+	content = endEntry(append(content, 1), len(relayMagic))
 	path := filepath.Join(s.config.Dir, "relay")
 	if err := s.writeSynced(path+".new", content); err != nil {
 		return err
@@ -116,7 +119,7 @@ func (s *Store) writeRelay(as relayState) error {
 	return syncFile(s.config.Dir, s.fsync)
 }
 
-// writeSynced writes a whole file.
+// writeSynced writes a file and waits until it is on the disk.
 func (s *Store) writeSynced(path string, content []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -129,8 +132,9 @@ func (s *Store) writeSynced(path string, content []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// Check reports why a relay could not keep its rooms in the directory, as far as
-// that can be seen without changing anything. That it is in use is no fault.
+// Check returns an error if a relay could not keep its rooms in the directory,
+// as far as that can be seen without changing anything. A directory that is in
+// use is not an error.
 func Check(dir string) error {
 	info, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -155,7 +159,7 @@ func Check(dir string) error {
 	return nil
 }
 
-// A roomFile is the name of one file of a room's record.
+// A roomFile is the name of a file of a room's record.
 type roomFile struct {
 	code   string
 	number uint32
@@ -165,9 +169,9 @@ func (f roomFile) path(dir string) string {
 	return filepath.Join(dir, "rooms", fmt.Sprintf("%s-%08d", f.code, f.number))
 }
 
-// parseRoomFile reads a name; others are not the store's.
+// parseRoomFile parses a file name. ok is false if the file is not the store's.
 func parseRoomFile(name string) (f roomFile, ok bool) {
-	at := strings.LastIndexByte(name, '-') // a code may have a dash, too
+	at := strings.LastIndexByte(name, '-') // a code may contain a dash too
 	if at <= 0 {
 		return roomFile{}, false
 	}

@@ -179,7 +179,7 @@ func TestNoTokenIsOnDisk(t *testing.T) {
 		t.Error("a token or a secret is on disk")
 	}
 	s := hub.Saved{}
-	if one, _, err := nextRecord(content[len(fileMagic):]); err != nil || json.Unmarshal(one.state, &s) != nil || s.Code != info.Code {
+	if one, _, err := nextEntry(content[len(fileMagic):]); err != nil || json.Unmarshal(one.state, &s) != nil || s.Code != info.Code {
 		t.Errorf("read %+v, %v", s, err)
 	}
 }

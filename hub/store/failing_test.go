@@ -189,8 +189,8 @@ func TestASickDiskHoldsNoMemory(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		s.mu.Lock()
-		for _, k := range s.kept {
-			if end := k.room.End(); !k.cursor.IsZero() && end.Position()-k.cursor.Position() > 1<<19 {
+		for _, rec := range s.records {
+			if end := rec.room.End(); !rec.cursor.IsZero() && end.Position()-rec.cursor.Position() > 1<<19 {
 				t.Error("the writer holds on to what it cannot write")
 			}
 		}
@@ -275,8 +275,8 @@ func TestAStuckDisk(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		s.mu.Lock()
-		for _, k := range s.kept {
-			if !k.cursor.IsZero() || !k.ahead.IsZero() {
+		for _, rec := range s.records {
+			if !rec.cursor.IsZero() || !rec.ahead.IsZero() {
 				t.Error("the writer holds on to what it cannot write")
 			}
 		}

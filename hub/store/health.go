@@ -6,33 +6,34 @@ import (
 	"time"
 )
 
-// tellEvery is how often a disk that goes on failing is told of.
-const tellEvery = time.Minute
+// logEvery is how often a disk that keeps failing is logged.
+const logEvery = time.Minute
 
-// health is whether the disk works.
+// health records whether the disk works. Methods may be called from any
+// goroutine.
 type health struct {
 	log *slog.Logger // immutable
 	dir string       // immutable
 
 	mu      sync.Mutex
 	failing bool      // guarded by mu
-	since   time.Time // guarded by mu; when it began to
-	told    time.Time // guarded by mu; when that was last logged
+	since   time.Time // guarded by mu; when the disk began to fail
+	logged  time.Time // guarded by mu; when the failure was last logged
 	errors  uint64    // guarded by mu
 }
 
-// failed counts an error, and logs it if it is the first or a minute has
+// failed counts an error, and logs it if it is the first or if logEvery has
 // passed.
 func (h *health) failed(err error) {
 	h.mu.Lock()
 	h.errors++
 	now := time.Now()
-	tell := !h.failing || now.Sub(h.told) >= tellEvery
+	tell := !h.failing || now.Sub(h.logged) >= logEvery
 	if !h.failing {
 		h.failing, h.since = true, now
 	}
 	if tell {
-		h.told = now
+		h.logged = now
 	}
 	since := h.since
 	h.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 // A modelRoom is what is known of a room, whatever the store does.
 type modelRoom struct {
 	said    []int // what was broadcast, number by number
-	least   int   // so many are on disk, at least; -1 if even the room need not be
+	least   int   // at least this many broadcasts are on disk; -1 if even the room need not be
 	deleted bool  // since the last time that all was written
 	epochs  []string
 }
@@ -66,7 +66,7 @@ func TestRecordsTellTheTruth(t *testing.T) {
 		}
 		// heard notes the epochs that may be on disk.
 		heard := func() {
-			for room := range r.store.kept {
+			for room := range r.store.records {
 				s := room.Snapshot()
 				if m := rooms[s.Code]; m != nil && !slices.Contains(m.epochs, s.Epoch) {
 					m.epochs = append(m.epochs, s.Epoch)
@@ -92,7 +92,7 @@ func TestRecordsTellTheTruth(t *testing.T) {
 				m.deleted = false // that was lost
 				m.check(t, s, clean, damaged)
 			}
-			for room := range r.store.kept {
+			for room := range r.store.records {
 				if s := room.Snapshot(); rooms[s.Code] == nil {
 					t.Fatalf("there is a room %s", s.Code)
 				}
@@ -126,8 +126,8 @@ func TestRecordsTellTheTruth(t *testing.T) {
 				disk.set(rapid.SampledFrom([]int{enough, enough, 0, 5, 100, 700, 1500}).Draw(t, "bytes"))
 			},
 			"let go": func(*rapid.T) {
-				for _, k := range r.store.kept {
-					k.letGo()
+				for _, rec := range r.store.records {
+					rec.letGo()
 				}
 			},
 			"kill": func(t *rapid.T) { restart(t, false, false) },

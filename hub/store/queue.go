@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// A queue is the rooms that are still to be read. Its methods may be called from
-// anywhere.
+// A queue is the rooms that have yet to be read. Methods may be called from any
+// goroutine.
 type queue struct {
 	mu      sync.Mutex
-	waiting map[string]*diskRoom // guarded by mu; those that nobody has begun to read
-	order   []*diskRoom          // guarded by mu; some of them have been read
-	wanted  []*diskRoom          // guarded by mu; the same; somebody asks for these
-	failed  []*diskRoom          // guarded by mu; those that could not be read
-	mending []*kept              // guarded by mu; those whose files the writer has to look after
-	rooms   int                  // guarded by mu; how many were given to the hub
-	unclean int                  // guarded by mu; of them, with a new epoch
+	waiting map[string]*diskRoom // guarded by mu; rooms that no loader has begun to read
+	order   []*diskRoom          // guarded by mu; all rooms; some of them may have been read
+	wanted  []*diskRoom          // guarded by mu; rooms that clients ask for; some may have been read
+	failed  []*diskRoom          // guarded by mu; rooms that could not be read
+	mending []*roomRecord        // guarded by mu; rooms whose files the writer has to repair or delete
+	rooms   int                  // guarded by mu; number of rooms given to the hub
+	unclean int                  // guarded by mu; number of those that began a new epoch
 
-	reading map[*diskRoom]time.Time // guarded by mu; since when
+	reading map[*diskRoom]time.Time // guarded by mu; rooms being read, and since when
 }
 
 func (q *queue) begin(rooms []*diskRoom) {
@@ -49,7 +49,7 @@ func (q *queue) want(code string) {
 	}
 }
 
-// next returns the next room to be read, nil if there is none.
+// next returns the next room to read, nil if there is none.
 func (q *queue) next() *diskRoom {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -68,14 +68,14 @@ func (q *queue) next() *diskRoom {
 	return nil
 }
 
-// read notes that a room was read, or could not be.
+// read notes that a loader has finished with a room.
 func (q *queue) read(r *diskRoom) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.reading, r)
 }
 
-// stuck reports that a room is being read for too long.
+// stuck returns an error if reading a room takes too long.
 func (q *queue) stuck() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -94,7 +94,7 @@ func (q *queue) later(r *diskRoom) {
 	q.failed = append(q.failed, r)
 }
 
-// unread takes the rooms that could not be read.
+// unread removes and returns the rooms that could not be read.
 func (q *queue) unread() []*diskRoom {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -103,15 +103,16 @@ func (q *queue) unread() []*diskRoom {
 	return rooms
 }
 
-// mend has the writer look after a room's files, though nothing has changed.
-func (q *queue) mend(k *kept) {
+// mend has the writer repair or delete a room's files although the room has not
+// changed.
+func (q *queue) mend(rec *roomRecord) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.mending = append(q.mending, k)
+	q.mending = append(q.mending, rec)
 }
 
-// toMend takes the rooms that mend was called for.
-func (q *queue) toMend() []*kept {
+// toMend removes and returns the rooms that mend was called for.
+func (q *queue) toMend() []*roomRecord {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	rooms := q.mending
@@ -119,7 +120,7 @@ func (q *queue) toMend() []*kept {
 	return rooms
 }
 
-// count counts a room that the hub has got.
+// count counts a room that was given to the hub.
 func (q *queue) count(newEpoch bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

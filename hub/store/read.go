@@ -7,17 +7,16 @@ import (
 	"lectern/hub"
 )
 
-// A reading puts a room together from its files, which it is given from the
-// oldest on.
+// A reading assembles a room from its files, which it is given oldest first.
 type reading struct {
 	code string
 
 	saved    hub.Saved
-	starts   uint64   // unclean starts when it was saved
-	known    bool     // there was a state
-	messages [][]byte // the last ones, without a gap; in the files' memory
+	starts   uint64   // unclean starts when the room was saved
+	known    bool     // a state was found
+	messages [][]byte // the latest ones, without a gap; in the files' memory
 
-	damaged bool   // something is there that no writer wrote, or wrote only in part
+	damaged bool   // something was not written by a store, or only in part
 	gap     bool   // a file is missing, or does not end as it should
 	ended   kind   // how the last file was sealed, 0 if it was not
 	last    uint32 // number of the last file
@@ -25,12 +24,12 @@ type reading struct {
 	slab slab
 }
 
-// clean reports whether the room is as it was when the relay was stopped.
+// clean reports whether the room's record was complete when the relay stopped.
 func (r *reading) clean() bool { return !r.damaged && !r.gap && r.ended == stop }
 
-// file reads one. It returns how many bytes from its beginning on are good, up
-// to the end of a record that completes something: less than all means that the
-// file is damaged, and 0 that nothing of it is of use.
+// file parses a file. It returns how many bytes from its beginning are good, up
+// to the end of an entry that completes a batch. Fewer than all bytes mean that
+// the file is damaged, and 0 that nothing in it is usable.
 func (r *reading) file(number uint32, content []byte) (good int) {
 	previous, after := r.ended, r.last
 	r.ended, r.last = 0, number
@@ -40,32 +39,32 @@ func (r *reading) file(number uint32, content []byte) (good int) {
 		return 0
 	}
 	good = len(fileMagic)
-	parts, first, ended := record{}, true, kind(0)
+	parts, first, ended := entry{}, true, kind(0)
 	for len(b) > 0 && ended == 0 {
-		one, rest, err := r.slab.nextRecord(b)
-		if err != nil || !parts.join(&one) {
+		e, rest, err := r.slab.nextEntry(b)
+		if err != nil || !parts.join(&e) {
 			break
 		}
 		b = rest
-		switch one.kind {
+		switch e.kind {
 		case part:
-			parts = one
+			parts = e
 			continue
 		case state, begin:
 			if first {
-				// The first file may be the oldest that is left.
-				r.gap = one.kind == state && (r.gap || r.known && (previous != next || number != after+1))
+				// The first file read may be the oldest that is left.
+				r.gap = e.kind == state && (r.gap || r.known && (previous != next || number != after+1))
 			}
-			if !r.take(one, first) {
+			if !r.take(e, first) {
 				r.damaged = true
 				if first {
 					return 0
 				}
 				return good
 			}
-			parts, first = record{}, false
+			parts, first = entry{}, false
 		default:
-			ended = one.kind
+			ended = e.kind
 		}
 		good = len(content) - len(b)
 	}
@@ -77,54 +76,54 @@ func (r *reading) file(number uint32, content []byte) (good int) {
 	return good
 }
 
-// join puts the parts before the record that follows them, and reports whether
-// it does follow them.
-func (parts *record) join(one *record) bool {
+// join prepends the parts to the entry that follows them. It returns false if
+// the entry does not follow them.
+func (parts *entry) join(e *entry) bool {
 	n := uint64(len(parts.messages))
 	if n == 0 {
 		return true
 	}
-	if one.kind > begin || one.first != parts.first+n {
+	if e.kind > begin || e.first != parts.first+n {
 		return false
 	}
-	one.first, one.messages = parts.first, append(parts.messages, one.messages...)
+	e.first, e.messages = parts.first, append(parts.messages, e.messages...)
 	return true
 }
 
-// take applies a state with its broadcasts, and reports whether it can be one
-// of this room, at this place. The first of a file need not go on from what was
-// read before.
-func (r *reading) take(one record, first bool) bool {
+// take applies a state with its broadcasts. It returns false if the state
+// cannot be one of this room at this place. The first state of a file need not
+// continue what was read before.
+func (r *reading) take(e entry, first bool) bool {
 	saved := savedRoom{r.saved, r.starts}
 	switch {
-	case len(one.state) > 0:
+	case len(e.state) > 0:
 		saved = savedRoom{}
-		if json.Unmarshal(one.state, &saved) != nil || saved.Code != r.code {
+		if json.Unmarshal(e.state, &saved) != nil || saved.Code != r.code {
 			return false
 		}
 	case first:
 		return false
 	}
-	if !first && one.first != r.saved.Seq+1 {
+	if !first && e.first != r.saved.Seq+1 {
 		return false
 	}
-	// Of what is in two files the later one is right. After a gap, what came
-	// before it is of no use, nor is what an older room with the code has left.
+	// If broadcasts are in two files, the later file is right. Drop what came
+	// before a gap, and what an older room with the same code has left.
 	base := r.saved.Seq - uint64(len(r.messages))
-	if saved.Birth == r.saved.Birth && one.first > base && one.first <= r.saved.Seq+1 {
-		r.messages = r.messages[:one.first-1-base]
+	if saved.Birth == r.saved.Birth && e.first > base && e.first <= r.saved.Seq+1 {
+		r.messages = r.messages[:e.first-1-base]
 	} else {
 		r.messages = r.messages[:0]
 	}
-	r.messages = append(r.messages, one.messages...)
+	r.messages = append(r.messages, e.messages...)
 	r.saved, r.starts, r.known = saved.Saved, saved.Starts, true
-	r.saved.Seq = one.first + uint64(len(one.messages)) - 1
-	r.saved.Sent, r.saved.LastID = one.sent, one.lastID
+	r.saved.Seq = e.first + uint64(len(e.messages)) - 1
+	r.saved.Sent, r.saved.LastID = e.sent, e.lastID
 	return true
 }
 
-// lastBytes returns the last messages that have no more than so many bytes, all
-// with 0.
+// lastBytes returns the latest messages with at most this many bytes, all
+// messages if it is 0.
 func (r *reading) lastBytes(most int64) [][]byte {
 	from := len(r.messages)
 	for left := most; from > 0; from-- {

@@ -6,16 +6,16 @@ import (
 	"hash/crc32"
 )
 
-// A file of a room's record begins with fileMagic. Then come records:
+// A file of a room's record begins with fileMagic. Entries follow:
 //
 //	4 bytes  length of the body, in big-endian order
 //	4 bytes  CRC-32C of the length and the body
 //	body     its kind, and then as the kind has it
 //
-// The broadcasts of one interval are one record, or several when they are many:
-// parts, and then the one that completes them. What was torn is known by its
-// checksum, or by the record that is missing, and so the state and the
-// broadcasts of a room can never disagree. Lengths inside are uvarints.
+// The broadcasts of one interval are a batch: one entry, or several if they are
+// many, namely parts and the entry that completes them. A torn write shows in a
+// checksum, or in the missing last entry, so the state and the broadcasts of a
+// room can never disagree. Lengths inside are uvarints.
 //
 //	part   number of its first broadcast, broadcasts
 //	state  broadcasts taken from hosts, latest id, length of the state, state, number, broadcasts
@@ -25,9 +25,10 @@ import (
 //	stop   nothing; it is sealed, and the relay was stopped with all of it written
 //	gone   nothing; it is sealed, and the room was closed
 //
-// A file's first state is whole. With begin it says that how the file
-// before it ended does not matter: that was judged, or was given up. CRC-32C finds
-// every error of up to 32 bits in a row, and has an instruction of its own.
+// A file's first state is never empty. With begin, it says that it does not
+// matter how the previous file ended: that was judged at a start, or the file
+// was given up. CRC-32C detects every burst error of up to 32 bits, and
+// processors have an instruction for it.
 type kind byte
 
 const (
@@ -43,46 +44,46 @@ const (
 	fileMagic = "lectern1"
 	headSize  = 8
 
-	// maxPart is how many bytes of broadcasts one record holds at most, unless
-	// one alone is larger.
+	// maxPart is how many bytes of broadcasts an entry holds at most, unless a
+	// single broadcast is larger.
 	maxPart = 1 << 20
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// errDamaged is what a record's reader says of everything that no writer
-// wrote, or wrote only in part.
+// errDamaged reports data that no store wrote, or that was written only in
+// part.
 var errDamaged = errors.New("the file is damaged")
 
-// A record is one, read. Its slices are those of the file.
-type record struct {
+// An entry is a parsed entry of a file. Its slices alias the file's content.
+type entry struct {
 	kind     kind
 	sent     uint64
 	lastID   uint32
-	state    []byte // nil as before
-	first    uint64 // number of the first message, or the next that will come
+	state    []byte // empty if unchanged
+	first    uint64 // number of the first message, or of the next message if there is none
 	messages [][]byte
 }
 
-// beginRecord begins a record behind what is in b; endRecord ends it.
-func beginRecord(b []byte, k kind) []byte {
+// beginEntry appends the beginning of an entry to b; endEntry completes it.
+func beginEntry(b []byte, k kind) []byte {
 	return append(b, 0, 0, 0, 0, 0, 0, 0, 0, byte(k))
 }
 
-// endRecord completes the record that begins at start.
-func endRecord(b []byte, start int) []byte {
+// endEntry completes the entry that begins at start.
+func endEntry(b []byte, start int) []byte {
 	head, body := b[start:start+headSize], b[start+headSize:]
 	binary.BigEndian.PutUint32(head, uint32(len(body)))
 	binary.BigEndian.PutUint32(head[4:], checksum(head[:4], body))
 	return b
 }
 
-// checksum is of the length as it is written, and the body.
+// checksum returns the CRC-32C of an encoded length and a body.
 func checksum(length, body []byte) uint32 {
 	return crc32.Update(crc32.Checksum(length, castagnoli), castagnoli, body)
 }
 
-// appendState appends what stands before the broadcasts of a state.
+// appendState appends the part of a state that precedes its broadcasts.
 func appendState(b []byte, sent uint64, lastID uint32, state []byte) []byte {
 	b = binary.AppendUvarint(b, sent)
 	b = binary.AppendUvarint(b, uint64(lastID))
@@ -94,33 +95,34 @@ func appendMessage(b, text []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }
 
-// nextRecord reads the record at the beginning of b, and returns what follows it.
-func nextRecord(b []byte) (r record, rest []byte, err error) { return new(slab).nextRecord(b) }
+// nextEntry parses the entry at the beginning of b, and returns the bytes that
+// follow it.
+func nextEntry(b []byte) (r entry, rest []byte, err error) { return new(slab).nextEntry(b) }
 
-// A slab is memory for records' slices of messages, all of which are given up at
-// once.
+// A slab is memory for the messages slices of many entries, which is freed as a
+// whole.
 type slab struct{ messages [][]byte }
 
-func (s *slab) nextRecord(b []byte) (r record, rest []byte, err error) {
+func (s *slab) nextEntry(b []byte) (r entry, rest []byte, err error) {
 	if len(b) < headSize {
-		return record{}, nil, errDamaged
+		return entry{}, nil, errDamaged
 	}
 	n := uint64(binary.BigEndian.Uint32(b))
 	if n == 0 || n > uint64(len(b)-headSize) {
-		return record{}, nil, errDamaged
+		return entry{}, nil, errDamaged
 	}
 	body, rest := b[headSize:headSize+n], b[headSize+n:]
 	if checksum(b[:4], body) != binary.BigEndian.Uint32(b[4:]) {
-		return record{}, nil, errDamaged
+		return entry{}, nil, errDamaged
 	}
 	r, err = s.parseBody(body)
 	return r, rest, err
 }
 
-// parseBody reads what is in a record. Its lengths are checked all the same,
-// although the checksum was right.
-func (s *slab) parseBody(b []byte) (r record, err error) {
-	f := fields{rest: b[1:]}
+// parseBody parses the body of an entry. It checks the lengths although the
+// checksum was right.
+func (s *slab) parseBody(b []byte) (r entry, err error) {
+	f := bodyReader{rest: b[1:]}
 	r.kind = kind(b[0])
 	switch r.kind {
 	case state, begin:
@@ -144,18 +146,18 @@ func (s *slab) parseBody(b []byte) (r record, err error) {
 		f.bad = true
 	}
 	if f.bad {
-		return record{}, errDamaged
+		return entry{}, errDamaged
 	}
 	return r, nil
 }
 
-// fields reads a body.
-type fields struct {
+// A bodyReader reads the fields of a body.
+type bodyReader struct {
 	rest []byte
-	bad  bool // something was not as it must be; everything read is to be dropped
+	bad  bool // the body is invalid, and everything read must be dropped
 }
 
-func (f *fields) number() uint64 {
+func (f *bodyReader) number() uint64 {
 	v, n := binary.Uvarint(f.rest)
 	if n <= 0 {
 		f.bad, f.rest = true, nil
@@ -165,7 +167,7 @@ func (f *fields) number() uint64 {
 	return v
 }
 
-func (f *fields) bytes() []byte {
+func (f *bodyReader) bytes() []byte {
 	n := f.number()
 	if n > uint64(len(f.rest)) {
 		f.bad, f.rest = true, nil

@@ -19,26 +19,27 @@ import (
 )
 
 const (
-	// maxFiles is how many files a room may have at a start. Each run that writes
-	// begins one: when there are more they give way to a single one.
+	// maxFiles is how many files a room may have at a start. Each run of the
+	// relay adds one; when there are more, the writer replaces them with one.
 	maxFiles = 8
-	// loaders is how many rooms are read at the same time. More would take the
-	// processor from those who come back.
+	// loaders is how many rooms are read at the same time. More would take
+	// processor time from clients that reconnect.
 	loaders = 2
-	// maxStarts bounds how many unclean starts are counted one by one. A room that
-	// has missed more of them, or of which it is not known how many, leaves out ids
-	// for a random number of them beyond that, up to farStarts.
+	// maxStarts is how many unclean starts are counted one by one. A room that
+	// has missed more, or an unknown number, skips ids for a random number of
+	// starts beyond maxStarts, up to farStarts.
 	maxStarts = 16
 	farStarts = 1024
-	// budgetPart is which part of the relay's memory the rooms may have when they
-	// are read: half of what makes it refuse histories.
+	// budgetPart is the fraction of the relay's memory, one over this, that
+	// rooms may have when they are read: half of the level at which the budget
+	// refuses histories.
 	budgetPart = 4
 )
 
-// Restore notes which rooms there are, and has the hub count on them: Run reads
-// them, those first that somebody asks for. It must be called before anything is
-// served. It fails if the directory may not be used; a disk that is full or fails
-// is told of, and tried again.
+// Restore lists the rooms in the directory and registers them with the hub. Run
+// then reads them, first those that clients ask for. Restore must be called
+// before anything is served. It fails if the directory cannot be used. If the
+// disk is full or fails, it logs that, and Run tries again.
 func (s *Store) Restore(h *hub.Hub) error {
 	rooms, err := s.roomFiles()
 	if err == nil {
@@ -60,25 +61,25 @@ func (s *Store) Restore(h *hub.Hub) error {
 	return nil
 }
 
-// Key returns what viewers' tokens are made with.
+// Key returns the key that signs viewers' tokens.
 func (s *Store) Key() [keySize]byte { return [keySize]byte(s.relay.Key) }
 
-// Codes returns the codes of the rooms that Run has still to read.
+// Codes returns the codes of the rooms that Run has yet to read.
 func (s *Store) Codes() []string { return s.queue.codes() }
 
 // Want has Run read a room before the others.
 func (s *Store) Want(code string) { s.queue.want(code) }
 
-// begin notes on the disk that the relay runs: a stop is unclean from here on,
-// until Close has said otherwise. If the disk does not take that now the last stop
-// counts as unclean, whatever it was: every room begins a new epoch, and leaves
-// out so many ids that the next start, which may not know of this one, does not give
-// them again.
+// begin writes to the disk that the relay runs, so that every stop is unclean
+// until Close says otherwise. If the disk fails, the previous stop counts as
+// unclean: every room begins a new epoch, and skips so many ids that the next
+// start, which may not know of this one, does not reuse them.
 func (s *Store) begin() error {
 	s.clean = s.relay.Clean
 	switch {
 	case s.relay.Key == nil:
-		// The rooms may be of any count: this one is none that they have.
+		// The rooms may have been saved with any count: choose one that none of
+		// them has.
 		s.relay = relayState{Key: drawKey(), Starts: 1<<32 + rand.Uint64N(1<<48)}
 	case !s.relay.Clean:
 		s.relay.Starts++
@@ -95,7 +96,7 @@ func (s *Store) begin() error {
 	return nil
 }
 
-// noteRun tries again what begin could not do.
+// noteRun tries again to do what begin could not.
 func (s *Store) noteRun() error {
 	if !s.unnoted {
 		return nil
@@ -107,11 +108,11 @@ func (s *Store) noteRun() error {
 	return nil
 }
 
-// A diskRoom is a room's files.
+// A diskRoom is the list of a room's files.
 type diskRoom struct {
 	code    string
-	numbers []uint32 // in order
-	size    int64    // bytes of all of them
+	numbers []uint32 // of the files, in order
+	size    int64    // bytes in all files
 }
 
 // roomFiles returns the rooms in the directory.
@@ -144,9 +145,10 @@ func (s *Store) roomFiles() ([]*diskRoom, error) {
 	return all, nil
 }
 
-// waterline returns how many bytes each room may have so that all have no more
-// than total, when none has more than most; 0 if that is no matter. An eighth is
-// left for what is not full in their last segments.
+// waterline returns how many bytes each room may have so that all together have
+// at most total, given that no room has more than most. It returns 0 if no
+// limit is needed. It leaves an eighth for the unused space in the rooms' last
+// segments.
 func waterline(rooms []*diskRoom, most, total int64) int64 {
 	sizes := make([]int64, len(rooms))
 	for i, r := range rooms {
@@ -163,7 +165,7 @@ func waterline(rooms []*diskRoom, most, total int64) int64 {
 	return 0
 }
 
-// loadAll reads rooms until there are none left to be read, or stop is closed.
+// loadAll reads rooms until none are left or stop is closed.
 func (s *Store) loadAll(stop <-chan struct{}) {
 	var b loadBuffer
 	for {
@@ -200,14 +202,15 @@ func (s *Store) reload() (failed error) {
 	return failed
 }
 
-// load gives the hub one room. It fails if the room cannot be read now.
+// load reads a room and gives it to the hub. It fails if the room cannot be
+// read now.
 func (s *Store) load(d *diskRoom, b *loadBuffer) error {
-	k := &kept{code: d.code, onDisk: true}
+	rec := &roomRecord{code: d.code, onDisk: true}
 	r := reading{code: d.code, messages: b.messages[:0], slab: slab{b.slab.messages[:0]}}
 	b.begin(d.size)
 	mended := true
 	for _, number := range d.numbers {
-		mends, err := s.readFile(k, &r, number, b)
+		mends, err := s.readFile(rec, &r, number, b)
 		if err != nil {
 			return fmt.Errorf("read room %s: %w", d.code, err)
 		}
@@ -216,40 +219,40 @@ func (s *Store) load(d *diskRoom, b *loadBuffer) error {
 	b.messages, b.slab = r.messages, r.slab
 	defer b.end()
 	switch {
-	case !r.known: // what could be read was of no use, and is deleted
+	case !r.known: // nothing that could be read was usable; delete it
 		s.config.Log.Error("nothing of a room's record can be read: the room is lost", "data", s.config.Dir, "room", d.code)
 		fallthrough
 	case r.ended == gone:
-		k.gone = true
-		s.queue.mend(k) // the writer deletes what is left
+		rec.gone = true
+		s.queue.mend(rec) // the writer deletes the files that are left
 		s.hub.Lost(d.code)
 		return nil
 	}
 	how := s.restoring(&r)
 	var err error
-	if k.room, err = s.hub.Restore(r.saved, r.lastBytes(s.limit), how); err != nil {
+	if rec.room, err = s.hub.Restore(r.saved, r.lastBytes(s.limit), how); err != nil {
 		s.config.Log.Error("a room on disk is none that this relay can have: its files stay", "data", s.config.Dir, "room", d.code, "error", err)
 		s.rooms.Add(-1)
 		s.hub.Lost(d.code)
 		return nil
 	}
-	k.seq, k.untouched = r.saved.Seq, true
-	if mended && len(k.old) <= maxFiles {
-		k.cursor = k.room.End() // else all that the room holds is written again
+	rec.seq, rec.untouched = r.saved.Seq, true
+	if mended && len(rec.old) <= maxFiles {
+		rec.cursor = rec.room.End() // otherwise everything that the room holds is written again
 	}
 	s.mu.Lock()
-	s.kept[k.room] = k
+	s.records[rec.room] = rec
 	s.mu.Unlock()
 	if !mended {
-		s.queue.mend(k)
+		s.queue.mend(rec)
 	}
-	s.hub.Wake(k.room)
+	s.hub.Wake(rec.room)
 	s.queue.count(how.Starts > 0)
 	return nil
 }
 
-// restoring returns after how many unclean starts a room comes back, none if it
-// is as it was when the relay was stopped, and which epochs began with them.
+// restoring returns after how many unclean starts a room comes back, 0 if it is
+// as it was when the relay stopped, and which epochs began with them.
 func (s *Store) restoring(r *reading) hub.Restoring {
 	how := hub.Restoring{Bytes: s.limit}
 	since := s.relay.Starts - r.starts
@@ -258,7 +261,8 @@ func (s *Store) restoring(r *reading) hub.Restoring {
 	case s.clean && r.clean() && since == 0:
 		return how
 	case !s.blind && since > 0 && since <= maxStarts && (whole || !s.clean):
-		// What is damaged may be of the present count, unless that has just begun.
+		// A damaged record may have lost a state with the current count, unless
+		// the current count is new with this start.
 		for n := r.starts + 1; n <= s.relay.Starts; n++ {
 			how.Epochs = append(how.Epochs, s.epoch(r.saved.Birth, n))
 		}
@@ -269,24 +273,24 @@ func (s *Store) restoring(r *reading) hub.Restoring {
 	return how
 }
 
-// epoch returns the name of the epoch that begins in a room with an unclean start,
-// by its count. It follows from them, so that who was told it is known also if the
-// relay was killed before it had written anything of the room.
+// epoch returns the name of the epoch that an unclean start begins in a room.
+// It is derived from the count of starts, so that the relay recognizes it even
+// if it was killed before it had written anything of the room.
 func (s *Store) epoch(birth string, start uint64) string {
 	mac := hmac.New(sha256.New, s.relay.Key)
 	_, _ = fmt.Fprintf(mac, "epoch %s %d", birth, start)
 	return hex.EncodeToString(mac.Sum(nil)[:6])
 }
 
-// A loadBuffer is memory that is used for one room after the other.
+// A loadBuffer is memory that a loader reuses for one room after the other.
 type loadBuffer struct {
 	bytes    []byte
 	messages [][]byte
 	slab     slab
 }
 
-// keptBuffer is how many bytes are kept for the next room.
-const keptBuffer = 4 << 20
+// maxSpareBuffer is how many bytes of it are kept for the next room.
+const maxSpareBuffer = 4 << 20
 
 func (b *loadBuffer) begin(size int64) {
 	if int64(cap(b.bytes)) <= size {
@@ -296,17 +300,17 @@ func (b *loadBuffer) begin(size int64) {
 }
 
 func (b *loadBuffer) end() {
-	if cap(b.bytes) > keptBuffer {
+	if cap(b.bytes) > maxSpareBuffer {
 		b.bytes = nil
 	}
 	clear(b.messages)
 	clear(b.slab.messages)
-	if cap(b.slab.messages) > keptBuffer/24 {
+	if cap(b.slab.messages) > maxSpareBuffer/24 {
 		b.slab, b.messages = slab{}, nil
 	}
 }
 
-// read reads a file behind what is in the buffer.
+// read reads a file behind the content that is in the buffer.
 func (b *loadBuffer) read(path string) (content []byte, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -314,7 +318,7 @@ func (b *loadBuffer) read(path string) (content []byte, err error) {
 	}
 	start := len(b.bytes)
 	for {
-		if len(b.bytes) == cap(b.bytes) { // it is longer than it was; what was read stays where it is
+		if len(b.bytes) == cap(b.bytes) { // the file has grown; content that was returned stays where it is
 			b.bytes = append(make([]byte, 0, 2*(len(b.bytes)-start)+512), b.bytes[start:]...)
 			start = 0
 		}
@@ -330,19 +334,19 @@ func (b *loadBuffer) read(path string) (content []byte, err error) {
 	}
 }
 
-// readFile reads one of a room's files, and mends it: what follows the damage is
-// of no use, and would be found damaged at each start. It reports whether that
-// could be done, and fails if the file cannot be opened.
-func (s *Store) readFile(k *kept, r *reading, number uint32, b *loadBuffer) (mended bool, err error) {
-	path := s.path(k, number)
+// readFile reads a file of a room and repairs it: it cuts off what follows
+// damage, which is unusable and would be found again at each start. It reports
+// whether the repair worked, and fails if the file cannot be opened.
+func (s *Store) readFile(rec *roomRecord, r *reading, number uint32, b *loadBuffer) (mended bool, err error) {
+	path := s.path(rec, number)
 	content, err := b.read(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return true, nil // whoever took it away leaves a gap
+		return true, nil // somebody removed the file, which leaves a gap
 	case err != nil && content == nil:
 		return false, err
 	}
-	k.number = number
+	rec.number = number
 	good := r.file(number, content)
 	if err != nil || good < len(content) {
 		r.damaged = true
@@ -351,21 +355,21 @@ func (s *Store) readFile(k *kept, r *reading, number uint32, b *loadBuffer) (men
 	}
 	mended = true
 	switch {
-	case err != nil: // it may be read another time
+	case err != nil: // the file may be readable later
 	case good == 0:
-		if s.delete(k, number) == nil {
+		if s.delete(rec, number) == nil {
 			return true, nil
 		}
 		mended = false
 	case good < len(content):
 		mended = s.truncate(path, int64(good)) == nil
 	}
-	k.old = append(k.old, oldFile{number, r.saved.Seq})
+	rec.old = append(rec.old, oldFile{number, r.saved.Seq})
 	return mended, nil
 }
 
-// told logs that all rooms have been read.
-func (s *Store) told(since time.Time) {
+// logRestored logs that all rooms have been read.
+func (s *Store) logRestored(since time.Time) {
 	if rooms, unclean := s.queue.counts(); rooms > 0 {
 		s.config.Log.Info("rooms restored", "data", s.config.Dir, "rooms", rooms, "clean_stop", s.clean,
 			"new_epochs", unclean, "took", time.Since(since).Round(time.Millisecond))

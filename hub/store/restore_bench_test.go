@@ -32,12 +32,12 @@ func fill(t testing.TB, dir string, rooms, messages int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		content := append([]byte(fileMagic), beginRecord(nil, begin)...)
+		content := append([]byte(fileMagic), beginEntry(nil, begin)...)
 		content = append(appendState(content, uint64(messages), 3, text), 1)
 		for range messages {
 			content = appendMessage(content, message)
 		}
-		content = endRecord(content, len(fileMagic))
+		content = endEntry(content, len(fileMagic))
 		if err := os.WriteFile(roomFile{s.Code, 1}.path(dir), content, 0o600); err != nil {
 			t.Fatal(err)
 		}

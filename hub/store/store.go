@@ -18,22 +18,23 @@ import (
 
 // Config of a [Store].
 type Config struct {
-	Dir   string        // made if it is not there, for its owner alone
-	Every time.Duration // what is said in it is lost when the process is killed; default 100 ms
-	Log   *slog.Logger  // default: nothing is logged
+	Dir   string        // created if it does not exist, with access for its owner alone
+	Every time.Duration // interval between writes, which is lost when the process is killed; default 100 ms
+	Log   *slog.Logger  // default: no logging
 }
 
 const (
-	// maxWait is how long a disk that failed is left alone at most.
+	// maxWait is the longest pause after the disk has failed.
 	maxWait = time.Second
-	// tendEvery is how often the cursors are looked at, and stuckAfter how long
-	// the writer may wait for the disk before that is told.
+	// tendEvery is how often the cursors are checked. stuckAfter is how long
+	// the writer may wait for the disk before that is logged.
 	tendEvery  = time.Second
 	stuckAfter = 5 * time.Second
 )
 
-// A Store keeps the rooms of a hub in a directory. Open makes one. Its methods
-// are to be called in the order Open, Restore, Run, Close; Stats at any time.
+// A Store keeps the rooms of a hub in a directory. Open creates one. Its
+// methods must be called in the order Restore, Run, Close; Stats may be called
+// at any time.
 type Store struct {
 	config Config // immutable
 	lock   *os.File
@@ -42,31 +43,31 @@ type Store struct {
 	health health
 	queue  queue
 	ready  bool  // Restore has finished
-	clean  bool  // immutable after Restore; the last stop was clean, and this start is noted
+	clean  bool  // immutable after Restore; the last stop was clean, and this start is on the disk
 	blind  bool  // immutable after Restore; the next start may not know of this one
-	limit  int64 // immutable after Restore; bytes that a room may have when it is read, 0 for any
+	limit  int64 // immutable after Restore; bytes that a room may have when it is read, 0 for no limit
 
 	write   func(*os.File, []byte) (int, error) // immutable; tests have it fail
-	minFile int64                               // immutable; tests have it smaller
+	minFile int64                               // immutable; tests make it smaller
 
 	fsync    func(fd int) error        // immutable; tests have it fail
 	truncate func(string, int64) error // immutable; tests have it fail
 
-	buffer []byte  // owned by the writer
-	retry  []*kept // owned by the writer; rooms that could not be written
+	buffer []byte        // owned by the writer
+	retry  []*roomRecord // owned by the writer; rooms that could not be written
 
 	unnoted bool // owned by the writer after Restore; DIR/relay does not say yet that the relay runs
 
-	written atomic.Uint64 // bytes
-	rooms   atomic.Int64  // with files
+	written atomic.Uint64 // atomic; bytes
+	rooms   atomic.Int64  // atomic; rooms that have files
 
-	mu   sync.Mutex
-	kept map[*hub.Room]*kept // guarded by mu
-	busy time.Time           // guarded by mu; since when the writer has been at it, zero if it is not
+	mu      sync.Mutex
+	records map[*hub.Room]*roomRecord // guarded by mu
+	busy    time.Time                 // guarded by mu; when the writer began its current pass, zero if there is none
 }
 
-// Open takes the directory for this process. It fails if another relay uses
-// it, if it was written in another format, or if it cannot be used.
+// Open locks the directory for this process. It fails if another relay uses the
+// directory, if its format is another version's, or if it cannot be used.
 func Open(c Config) (*Store, error) {
 	if c.Every <= 0 {
 		c.Every = 100 * time.Millisecond
@@ -78,7 +79,7 @@ func Open(c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep rooms in %s: %w", c.Dir, err)
 	}
-	s := &Store{config: c, lock: lock, write: (*os.File).Write, fsync: unix.Fsync, truncate: os.Truncate, minFile: minFile, kept: make(map[*hub.Room]*kept)}
+	s := &Store{config: c, lock: lock, write: (*os.File).Write, fsync: unix.Fsync, truncate: os.Truncate, minFile: minFile, records: make(map[*hub.Room]*roomRecord)}
 	s.health = health{log: c.Log, dir: c.Dir}
 	s.relay, err = readRelay(c.Dir)
 	if errors.Is(err, errDamaged) {
@@ -92,8 +93,8 @@ func Open(c Config) (*Store, error) {
 	return s, nil
 }
 
-// Run reads the rooms, and writes what changes, each interval, until ctx ends. Only
-// Close writes all of it.
+// Run reads the rooms, and writes changes in each interval, until ctx ends. The
+// last changes are written only by Close.
 func (s *Store) Run(ctx context.Context) {
 	var beside sync.WaitGroup
 	beside.Go(func() { s.tend(ctx) })
@@ -119,7 +120,7 @@ func (s *Store) Run(ctx context.Context) {
 	}
 }
 
-// read reads the rooms.
+// read reads all rooms.
 func (s *Store) read(ctx context.Context) {
 	began := time.Now()
 	var all sync.WaitGroup
@@ -128,12 +129,12 @@ func (s *Store) read(ctx context.Context) {
 	}
 	all.Wait()
 	if ctx.Err() == nil {
-		s.told(began)
+		s.logRestored(began)
 	}
 }
 
-// once writes what has changed, and tries again what could not be done. The error
-// is the first.
+// once writes what has changed and tries again what has failed. It returns the
+// first error.
 func (s *Store) once() error {
 	failed := s.noteRun()
 	for _, err := range []error{s.reload(), s.pass(s.changed()), s.queue.stuck()} {
@@ -144,38 +145,37 @@ func (s *Store) once() error {
 	return failed
 }
 
-// changed returns the rooms to be written: those that have changed, and those
-// that could not be written before.
-func (s *Store) changed() []*kept {
+// changed returns the rooms to write: those that have changed, and those that
+// could not be written before.
+func (s *Store) changed() []*roomRecord {
 	all := append(s.retry, s.queue.toMend()...)
 	s.retry = nil
-	for _, k := range all {
-		k.retried, k.untouched = true, false
+	for _, rec := range all {
+		rec.retried, rec.untouched = true, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.hub.Changed() {
-		k := s.kept[r]
-		if k == nil {
-			k = &kept{room: r}
-			s.kept[r] = k
+		rec := s.records[r]
+		if rec == nil {
+			rec = &roomRecord{room: r}
+			s.records[r] = rec
 		}
-		if k.untouched = false; !k.retried {
-			all = append(all, k)
+		if rec.untouched = false; !rec.retried {
+			all = append(all, rec)
 		}
 	}
 	return all
 }
 
-// pass writes rooms. One that cannot be written does not keep the others from
-// it; the error is the first.
-func (s *Store) pass(rooms []*kept) (failed error) {
+// pass writes rooms. It continues after an error, and returns the first.
+func (s *Store) pass(rooms []*roomRecord) (failed error) {
 	s.setBusy(time.Now())
 	defer s.setBusy(time.Time{})
-	for _, k := range rooms {
-		k.retried = false
-		if err := s.save(k); err != nil {
-			s.retry = append(s.retry, k)
+	for _, rec := range rooms {
+		rec.retried = false
+		if err := s.save(rec); err != nil {
+			s.retry = append(s.retry, rec)
 			if failed == nil {
 				failed = err
 			}
@@ -193,10 +193,10 @@ func (s *Store) setBusy(since time.Time) {
 	s.busy = since
 }
 
-// tend looks after the cursors, also while the writer waits for the disk. One
-// that falls behind as far as no viewer may is given up, so that a sick disk
-// does not hold the memory of all that is said; and one that has read everything
-// does not hold a segment that its Log has let go.
+// tend checks the cursors, even while the writer waits for the disk. It gives
+// up a cursor that has fallen behind further than a viewer may, so that a
+// failing disk does not hold every broadcast in memory. A cursor at the end of
+// its Log must not hold a segment that the Log has dropped.
 func (s *Store) tend(ctx context.Context) {
 	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
@@ -206,16 +206,17 @@ func (s *Store) tend(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		// A record that begins anew is behind by all that the room retains.
+		// A record that begins anew is behind by everything that the room
+		// retains.
 		config := s.hub.Config()
 		limit := uint64(config.LagLimit + config.Retain + 2*broadcast.MaxSegment)
 		s.mu.Lock()
-		for _, k := range s.kept {
-			end := k.room.End()
-			if !k.cursor.IsZero() && end.Position()-k.cursor.Position() > limit {
-				k.letGo()
+		for _, rec := range s.records {
+			end := rec.room.End()
+			if !rec.cursor.IsZero() && end.Position()-rec.cursor.Position() > limit {
+				rec.letGo()
 			}
-			k.cursor.Next()
+			rec.cursor.Next()
 		}
 		stuck := !s.busy.IsZero() && time.Since(s.busy) > stuckAfter
 		s.mu.Unlock()
@@ -225,10 +226,10 @@ func (s *Store) tend(ctx context.Context) {
 	}
 }
 
-// Close writes everything, waits until it is on the disk, notes that the stop
-// was clean, and lets the directory go. After an error, and when ctx ends before it
-// has finished, the next start is an unclean one. Nothing may be accepted into the
-// hub's rooms any more, and Run must have returned.
+// Close writes everything, waits until it is on the disk, records that the stop
+// was clean, and unlocks the directory. After an error, or if ctx ends before
+// Close has finished, the next start is unclean. Run must have returned, and
+// the hub's rooms must not change any more.
 func (s *Store) Close(ctx context.Context) error {
 	finished := make(chan error, 1)
 	go func() { finished <- s.finish(ctx) }()
@@ -241,32 +242,32 @@ func (s *Store) Close(ctx context.Context) error {
 	case err := <-finished: // it gave up at the same moment
 		return errors.Join(err, s.lock.Close())
 	case <-time.After(giveUpTime):
-		// The disk does not answer. The directory stays taken until the process has
-		// ended, since something may be written yet.
+		// The disk does not respond. The directory stays locked until the
+		// process ends, because something may still be written.
 		return fmt.Errorf("the disk does not answer: %w", context.Cause(ctx))
 	}
 }
 
-// giveUpTime is how long a write that is under way is waited for, when there is no
-// more time.
+// giveUpTime is how long Close still waits for a write in progress when ctx has
+// ended.
 const giveUpTime = 100 * time.Millisecond
 
 func (s *Store) finish(ctx context.Context) error {
 	if !s.ready {
 		return nil
 	}
-	var all []*kept
-	for _, k := range s.changed() {
-		if k.gone {
-			all = append(all, k)
+	var all []*roomRecord
+	for _, rec := range s.changed() {
+		if rec.gone {
+			all = append(all, rec)
 		}
 	}
-	for _, k := range s.kept {
-		if !k.untouched {
-			all = append(all, k)
+	for _, rec := range s.records {
+		if !rec.untouched {
+			all = append(all, rec)
 		}
 	}
-	for len(all) > 0 { // some at a time, so that it ends when there is no more time
+	for len(all) > 0 { // some at a time, so that it stops when ctx ends
 		if ctx.Err() != nil {
 			return fmt.Errorf("write the rooms: %w", context.Cause(ctx))
 		}
@@ -276,15 +277,15 @@ func (s *Store) finish(ctx context.Context) error {
 		}
 		all = all[n:]
 	}
-	var changed []*kept
-	for _, k := range s.kept {
-		if k.untouched {
+	var changed []*roomRecord
+	for _, rec := range s.records {
+		if rec.untouched {
 			continue
 		}
-		if err := s.seal(k, stop); err != nil {
+		if err := s.seal(rec, stop); err != nil {
 			return fmt.Errorf("write the rooms: %w", err)
 		}
-		changed = append(changed, k)
+		changed = append(changed, rec)
 	}
 	if err := s.syncRooms(ctx, changed); err != nil {
 		return err
@@ -296,15 +297,15 @@ func (s *Store) finish(ctx context.Context) error {
 	return s.writeRelay(s.relay)
 }
 
-// Stats are a store's figures. Those that count are since its start.
+// Stats are the figures of a store. Counters start at zero with Open.
 type Stats struct {
-	Rooms   int64  // on disk
-	Written uint64 // bytes
-	Errors  uint64 // times that something could not be written
-	Failing bool   // the last time nothing could
+	Rooms   int64  // rooms on disk
+	Written uint64 // bytes written
+	Errors  uint64 // failed attempts to write or read
+	Failing bool   // the last attempt failed
 }
 
-// Stats returns the figures. It may be called from anywhere.
+// Stats returns the store's figures. It may be called from any goroutine.
 func (s *Store) Stats() Stats {
 	t := Stats{Rooms: s.rooms.Load(), Written: s.written.Load()}
 	t.Errors, t.Failing = s.health.stats()

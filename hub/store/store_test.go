@@ -116,7 +116,7 @@ func text(i int) string { return fmt.Sprintf(`{"type":"broadcast","data":%d}`, i
 func (r *relay) room(code string) *hub.Snapshot {
 	r.store.mu.Lock()
 	defer r.store.mu.Unlock()
-	for room := range r.store.kept {
+	for room := range r.store.records {
 		if s := room.Snapshot(); s.Code == code {
 			return &s
 		}

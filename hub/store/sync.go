@@ -12,29 +12,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncers is how many files are waited for at the same time: one journal's commit
-// serves all that wait for it.
+// syncers is how many files are synced at the same time. One commit of the
+// filesystem's journal serves all of them.
 const syncers = 8
 
-// syncRooms waits until rooms' files are on the disk, and nothing else that the
-// disk has to write. It gives up when ctx ends.
-func (s *Store) syncRooms(ctx context.Context, rooms []*kept) error {
+// syncRooms waits until the rooms' files are on the disk, without syncing
+// anything else. It stops when ctx ends.
+func (s *Store) syncRooms(ctx context.Context, rooms []*roomRecord) error {
 	var paths []string
-	for _, k := range rooms {
-		for _, old := range k.old {
-			paths = append(paths, s.path(k, old.number))
+	for _, rec := range rooms {
+		for _, old := range rec.old {
+			paths = append(paths, s.path(rec, old.number))
 		}
-		if k.open {
-			paths = append(paths, s.path(k, k.number))
+		if rec.open {
+			paths = append(paths, s.path(rec, rec.number))
 		}
 	}
-	// All are on their way before the first is waited for.
+	// Start writing back all of them before waiting for the first.
 	begin := func(fd int) error { return unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE) }
 	for _, path := range paths {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		_ = syncFile(path, begin) // whatever is wrong is found below
+		_ = syncFile(path, begin) // errors are found below
 	}
 	next := make(chan string)
 	errs := make(chan error, syncers)
@@ -77,7 +77,7 @@ func feed(ctx context.Context, paths []string, next chan<- string, errs <-chan e
 	return nil
 }
 
-// syncFile has one of the sync calls done on a file or directory.
+// syncFile opens a file or directory and calls sync on it.
 func syncFile(path string, sync func(fd int) error) error {
 	f, err := os.Open(path)
 	if err != nil {

@@ -1,8 +1,8 @@
-// Package strictjson checks JSON texts (RFC 8259) in one pass, without
-// allocating anything, and finds the members of an object on the way. It reads
-// no values: that is left to others.
+// Package strictjson checks JSON texts (RFC 8259) in one pass without
+// allocating, and finds the members of the outermost object. It does not decode
+// values.
 //
-// The time for a text is linear in its length, whatever is in it.
+// The time is linear in the length of the text, whatever the text contains.
 package strictjson
 
 import (
@@ -11,27 +11,28 @@ import (
 	"iter"
 )
 
-// MaxDepth is how many arrays and objects a text may have inside each other.
+// MaxDepth is how deep arrays and objects may be nested.
 const MaxDepth = 300
 
-// A SyntaxError says what is wrong with a text, and where.
+// A SyntaxError describes the first error in a text.
 type SyntaxError struct {
-	Offset  int    // in bytes, of what is wrong; the text's length if it ends too early
+	Offset  int    // position of the error in bytes, from 0; the text's length if it ends too early
 	Problem string // like "expected a colon"
 }
 
-// Error returns the problem and its place, counted from 1.
+// Error returns the problem and its position in bytes, counted from 1.
 func (e *SyntaxError) Error() string { return fmt.Sprintf("%s at byte %d", e.Problem, e.Offset+1) }
 
-// A DepthError says that a text is nested more than MaxDepth deep.
+// A DepthError reports that a text is nested more than MaxDepth deep.
 type DepthError struct{}
 
 // Error names the limit.
 func (DepthError) Error() string { return fmt.Sprintf("nested more than %d deep", MaxDepth) }
 
-// Check returns a [*SyntaxError] or [DepthError] if the text is not one JSON
-// value. It takes the text's encoding to be valid UTF-8, and lets surrogates
-// that are not in pairs pass where they are escaped, like encoding/json.
+// Check checks that the text is a single JSON value. The error is a
+// [*SyntaxError] or a [DepthError]. The caller must have checked that the text
+// is valid UTF-8. Like encoding/json, Check accepts escaped surrogates that are
+// not in pairs.
 func Check(text []byte) error {
 	s := scanner{text: text}
 	s.space()
@@ -44,8 +45,8 @@ func Check(text []byte) error {
 // An Object is a text whose outermost value is an object.
 type Object struct{ text []byte }
 
-// NewObject returns an object, or ok false if the text begins with anything
-// else. It looks at the beginning only.
+// NewObject returns the text as an object. ok is false if the text does not
+// begin with a brace. NewObject does not check the rest.
 func NewObject(text []byte) (o Object, ok bool) {
 	s := scanner{text: text}
 	s.space()
@@ -54,13 +55,13 @@ func NewObject(text []byte) (o Object, ok bool) {
 
 // A Member is a member of an object. Its slices alias the text.
 type Member struct {
-	Name  []byte // as it is written between its quotes, with escapes
-	Value []byte // as it is written
+	Name  []byte // the name between its quotes, with its escapes
+	Value []byte // the value as it is written
 }
 
-// Members returns the outermost members in their order, and puts into err
-// what [Check] would return. The members are of use only if err is nil after
-// the loop, which has to run to its end.
+// Members returns an iterator over the outermost members in their order. When
+// the loop has run to its end, *err is what [Check] would return. The members
+// must not be used before that, and only if *err is nil.
 func (o Object) Members(err *error) iter.Seq[Member] {
 	return func(yield func(Member) bool) {
 		s := scanner{text: o.text}
@@ -68,13 +69,14 @@ func (o Object) Members(err *error) iter.Seq[Member] {
 	}
 }
 
-// A scanner is a place in a text.
+// A scanner is a position in a text.
 type scanner struct {
 	text []byte
 	pos  int
 }
 
-// at returns the byte at the place, 0 at the end: no text has it but in error.
+// at returns the current byte, 0 at the end of the text. No valid text contains
+// a 0.
 func (s *scanner) at() byte {
 	if s.pos < len(s.text) {
 		return s.text[s.pos]
@@ -107,7 +109,7 @@ func (s *scanner) space() {
 	}
 }
 
-// members reads an object at the top of the text.
+// members scans the outermost object.
 func (s *scanner) members(yield func(Member) bool) error {
 	s.space()
 	s.pos++ // the brace
@@ -164,7 +166,7 @@ func (s *scanner) colon() error {
 	return nil
 }
 
-// levels notes for each level of nesting whether it is an object.
+// levels records for each level of nesting whether it is an object.
 type levels [MaxDepth/64 + 1]uint64
 
 func (l *levels) set(level int, object bool) {
@@ -177,8 +179,8 @@ func (l *levels) set(level int, object bool) {
 
 func (l *levels) isObject(level int) bool { return l[level/64]&(1<<(level%64)) != 0 }
 
-// value reads a value that has outside levels around it. It does not call
-// itself: what is nested is a bit in levels.
+// value scans a value that is nested outside levels deep. It keeps the nesting
+// in levels instead of recursing.
 func (s *scanner) value(outside int) error {
 	var kinds levels
 	level := outside
@@ -248,11 +250,11 @@ var separators = map[bool]string{
 	false: "expected a comma or a closing bracket",
 }
 
-// str reads a string from its opening quote on.
+// str scans a string from its opening quote on.
 func (s *scanner) str() error {
 	text, i := s.text, s.pos+1
 	for {
-		// Eight bytes at a time, as long as none of them is special.
+		// Take eight bytes at a time as long as none of them is special.
 		for i+8 <= len(text) && !hasSpecial(binary.LittleEndian.Uint64(text[i:])) {
 			i += 8
 		}
@@ -300,7 +302,7 @@ func hasSpecial(x uint64) bool {
 	return ((x-ones*' ')&^x|(quote-ones)&^quote|(backslash-ones)&^backslash)&highs != 0
 }
 
-// escape reads an escape sequence from its backslash on.
+// escape scans an escape sequence from its backslash on.
 func (s *scanner) escape() error {
 	s.pos++
 	switch s.at() {
@@ -320,7 +322,7 @@ func (s *scanner) escape() error {
 	return s.fail("an unknown escape in a string")
 }
 
-// number reads a number, from its sign or first digit on.
+// number scans a number from its sign or first digit on.
 func (s *scanner) number() error {
 	if s.at() == '-' {
 		s.pos++
@@ -346,7 +348,7 @@ func (s *scanner) number() error {
 	return nil
 }
 
-// digits reads at least one.
+// digits scans one or more digits.
 func (s *scanner) digits() error {
 	if !isDigit(s.at()) {
 		return s.fail("expected a digit")
