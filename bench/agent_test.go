@@ -187,7 +187,7 @@ func TestInterruptEndsAgents(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	o.Duration = 200 * time.Millisecond
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(40 * time.Second)
 	for {
 		_, err := runSmall(t, Fanout{}, o)
 		if err == nil {

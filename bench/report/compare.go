@@ -11,7 +11,7 @@ import (
 func WriteComparison(out io.Writer, results ...*Result) error {
 	w := &printer{out: out}
 	for _, res := range results {
-		for _, p := range res.Problems {
+		for _, p := range slices.Concat(res.Crossed, res.Problems) {
 			w.line("%s FAILED: %s", res.title(), p)
 		}
 	}

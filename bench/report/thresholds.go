@@ -60,8 +60,8 @@ func (r Ratios) Check(results ...*Result) error {
 		}
 	}
 	for i, res := range results {
-		if err := res.Failed(); err != nil && r != (Ratios{}) {
-			crossed = append(crossed, fmt.Sprintf("%s: %v", letter(i), err))
+		if !res.passed() && r != (Ratios{}) {
+			crossed = append(crossed, letter(i)+": "+res.verdict()[0])
 		}
 	}
 	if len(crossed) == 0 {

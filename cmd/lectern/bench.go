@@ -58,6 +58,9 @@ func (c fanoutCommand) Run() error {
 	if err != nil {
 		return err
 	}
+	if (len(c.Agents) > 0) != (c.TokenFile != "") {
+		return fmt.Errorf("%w: --agents and --token-file go together", workload.ErrOptions)
+	}
 	if len(c.Agents) > 0 {
 		if c.team.token, err = firstLine(c.TokenFile); err != nil {
 			return err
