@@ -1,13 +1,10 @@
 package main
 
 import (
-	"go/ast"
-	"go/token"
 	"io"
 	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 

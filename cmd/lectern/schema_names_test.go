@@ -121,3 +121,16 @@ func beginsWithType(s *ast.StructType) bool {
 	tag, err := strconv.Unquote(s.Fields.List[0].Tag.Value)
 	return err == nil && reflect.StructTag(tag).Get("json") == "type"
 }
+
+// unquoted returns the text of a string literal.
+func unquoted(e ast.Expr) []string {
+	literal, ok := e.(*ast.BasicLit)
+	if !ok || literal.Kind != token.STRING {
+		return nil
+	}
+	text, err := strconv.Unquote(literal.Value)
+	if err != nil {
+		return nil
+	}
+	return []string{text}
+}
