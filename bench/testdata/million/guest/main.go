@@ -33,8 +33,10 @@ func main() {
 // machine.
 const secondsPerViewer = 250e-6
 
-// server is the relay with limits for a machine that takes its time.
-const server = "/lectern serve --addr {addr} --handshake-timeout 5m --max-connections-per-address 5000000 --max-rooms-per-address 10000"
+// server is the relay, with time limits for an emulated machine, where the bench may
+// take a minute to answer a ping.
+const server = "/lectern serve --addr {addr} --handshake-timeout 5m --idle-timeout 30m --stall-timeout 30m" +
+	" --max-connections-per-address 5000000 --max-rooms-per-address 10000"
 
 func measure() error {
 	if err := prepare(); err != nil {
