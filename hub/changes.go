@@ -13,26 +13,27 @@ type changes struct {
 	rooms []*Room // guarded by mu; each room once, with its marked set
 }
 
-// A Store keeps rooms beyond the life of the relay, on disk or elsewhere. It reads
-// what [Hub.Changed] returns, and gives rooms back with [Hub.Restore] and [Hub.Wake]. The
-// hub alone decides which viewers recover from what it gives back.
+// A Store keeps rooms beyond the life of the relay, on disk or elsewhere. It
+// saves the rooms that [Hub.Changed] returns, and gives rooms back with
+// [Hub.Restore] and [Hub.Wake]. The hub decides which viewers recover from what
+// the store gives back.
 type Store interface {
-	// Key returns the key that signs viewers' tokens. It is the same after every
+	// Key returns the key of viewers' tokens. It must be the same after every
 	// start.
 	Key() [32]byte
-	// Codes returns the codes of the rooms that the store has yet to read. It calls
-	// Wake or Lost once for each of them. Until then the room sleeps: it counts as
-	// open, and the hub calls Want when a client asks for it. The hub ignores invalid
-	// codes.
+	// Codes returns the codes of the rooms that the store has yet to give back.
+	// The store calls Wake or Lost once for each of them. Until then the room
+	// sleeps: it counts as open, and the hub calls Want when a client asks for
+	// it. Invalid codes are ignored.
 	Codes() []string
-	// Want asks for a sleeping room. It may be called from any goroutine, and must
-	// not block.
+	// Want asks for a room that sleeps. It may be called from any goroutine, and
+	// must not block.
 	Want(code string)
 }
 
-// Persist has the hub record which rooms change, keep rooms open when it shuts
-// down, and sign viewers' tokens with the store's key. It must be called before
-// anything is served.
+// Persist has the hub keep its rooms in a store: the hub records which rooms
+// change, and leaves rooms open when it shuts down. Persist must be called
+// before anything is served.
 func (h *Hub) Persist(s Store) {
 	h.key = s.Key()
 	h.changes = new(changes)

@@ -16,7 +16,8 @@ type sleeper struct {
 	timer   *time.Timer // runs maxWake after the first of waiting
 }
 
-// sleep registers the codes of rooms that the store has yet to read.
+// sleep registers the codes of rooms that the store has yet to give back.
+// Invalid codes are ignored.
 func (h *Hub) sleep(codes []string, want func(code string)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -33,7 +33,7 @@ func (q *queue) begin(rooms []*diskRoom) {
 	}
 }
 
-// codes returns the codes of the rooms that wait.
+// codes returns the codes of the rooms that no loader has begun to read.
 func (q *queue) codes() []string {
 	q.mu.Lock()
 	defer q.mu.Unlock()

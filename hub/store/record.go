@@ -10,7 +10,7 @@ import (
 //
 //	4 bytes  length of the body, in big-endian order
 //	4 bytes  CRC-32C of the length and the body
-//	body     its kind, and then as the kind has it
+//	body     its kind, then the fields of that kind
 //
 // The broadcasts of one interval are a batch: one entry, or several if they are
 // many, namely parts and the entry that completes them. A torn write shows in a
@@ -18,12 +18,13 @@ import (
 // room can never disagree. Lengths inside are uvarints.
 //
 //	part   number of its first broadcast, broadcasts
-//	state  broadcasts taken from hosts, latest id, length of the state, state, number, broadcasts
-//	       (a broadcast is its length and its text; a state of length 0 is as before)
+//	state  broadcasts accepted from hosts, latest id, length of the state, state,
+//	       number of its first broadcast, broadcasts
+//	       (a broadcast is its length and its text; a state of length 0 is unchanged)
 //	begin  the same
-//	next   nothing; it is sealed, and goes on in the file with the next number
-//	stop   nothing; it is sealed, and the relay was stopped with all of it written
-//	gone   nothing; it is sealed, and the room was closed
+//	next   no fields; the file is sealed, and the record continues in the next one
+//	stop   no fields; the file is sealed, and the relay stopped with everything written
+//	gone   no fields; the file is sealed, and the room is closed
 //
 // A file's first state is never empty. With begin, it says that it does not
 // matter how the previous file ended: that was judged at a start, or the file

@@ -61,7 +61,7 @@ func (s *Store) Restore(h *hub.Hub) error {
 	return nil
 }
 
-// Key returns the key that signs viewers' tokens.
+// Key returns the key of viewers' tokens.
 func (s *Store) Key() [keySize]byte { return [keySize]byte(s.relay.Key) }
 
 // Codes returns the codes of the rooms that Run has yet to read.
