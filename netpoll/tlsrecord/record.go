@@ -93,6 +93,8 @@ var ErrTooManyUseless = errors.New("tlsrecord: too many records without data")
 type Conn struct {
 	in, out half
 
+	maxRecord int // bytes of a record that is sealed
+
 	partial []byte // a record that is incomplete
 	message []byte // a handshake message that is incomplete
 	useless int    // records in a row that carried no data
@@ -123,7 +125,13 @@ type State struct {
 	// and read with each: a server's session tickets are.
 	ReadSecret, WriteSecret []byte
 	ReadSeq, WriteSeq       uint64
+
+	// MaxRecord is how many bytes a record has at most that is sealed, header and tag
+	// included: what a full socket did not take of it has to be held. Default 4 KiB.
+	MaxRecord int
 }
+
+const defaultMaxRecord = 4 << 10
 
 // New returns the record layer of a connection whose handshake is complete. It
 // copies the secrets.
@@ -132,7 +140,10 @@ func New(s State) (*Conn, error) {
 	if suite == nil {
 		return nil, fmt.Errorf("tlsrecord: no TLS 1.3 cipher suite %#04x", s.CipherSuite)
 	}
-	c := new(Conn)
+	c := &Conn{maxRecord: s.MaxRecord}
+	if c.maxRecord == 0 {
+		c.maxRecord = defaultMaxRecord
+	}
 	for _, h := range []struct {
 		half   *half
 		secret []byte
@@ -146,13 +157,9 @@ func New(s State) (*Conn, error) {
 	return c, nil
 }
 
-// Room returns how many bytes a record of at most limit bytes carries.
-func Room(limit int) int { return min(limit-overhead, maxPlain) }
-
-// Seal appends one record to dst, of at most maxRecord bytes. It carries the first n
-// bytes of p, or, with n 0, an alert or a KeyUpdate that is due. It returns dst unchanged if
-// there is nothing to say.
-func (c *Conn) Seal(dst, p []byte, maxRecord int) (record []byte, n int) {
+// Seal appends one record to dst. It carries the first n bytes of p, or, with n 0, an
+// alert or a KeyUpdate that is due. It returns dst unchanged if there is nothing to say.
+func (c *Conn) Seal(dst, p []byte) (record []byte, n int) {
 	switch {
 	case c.ended:
 		return dst, 0
@@ -167,7 +174,7 @@ func (c *Conn) Seal(dst, p []byte, maxRecord int) (record []byte, n int) {
 	case len(p) == 0:
 		return dst, 0
 	}
-	n = min(len(p), Room(maxRecord))
+	n = min(len(p), c.maxRecord-overhead, maxPlain)
 	return c.out.seal(dst, typeData, p[:n]), n
 }
 

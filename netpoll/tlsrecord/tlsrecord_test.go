@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-const maxRecord = 4 << 10
+const maxRecord = defaultMaxRecord
 
 func testConfig(t testing.TB) (server, client *tls.Config) {
 	t.Helper()
@@ -107,7 +107,7 @@ func read(t testing.TB, c *Conn, socket net.Conn, n int) string {
 func write(t testing.TB, c *Conn, socket net.Conn, text string) {
 	t.Helper()
 	for p := []byte(text); ; {
-		record, n := c.Seal(nil, p, maxRecord)
+		record, n := c.Seal(nil, p)
 		if len(record) == 0 {
 			return
 		}
@@ -214,7 +214,7 @@ func TestSuites(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		record, _ := a.Seal(nil, []byte("hello"), maxRecord)
+		record, _ := a.Seal(nil, []byte("hello"))
 		if plain, err := a.Open(nil, record); string(plain) != "hello" || err != nil {
 			t.Errorf("%s: %q, %v", tls.CipherSuiteName(id), plain, err)
 		}
@@ -227,8 +227,9 @@ func TestSuites(t *testing.T) {
 // speech returns records of all kinds, as a sends them, and the data in them.
 func speech(a *Conn) (wire []byte, said string) {
 	say := func(text string, max int) {
+		a.maxRecord = max
 		for p := []byte(text); len(p) > 0; {
-			record, n := a.Seal(nil, p, max)
+			record, n := a.Seal(nil, p)
 			wire, p = append(wire, record...), p[n:]
 		}
 		said += text
@@ -314,7 +315,7 @@ func TestARequestForAKeyIsAnswered(t *testing.T) {
 	}
 	var wire []byte
 	for _, text := range []string{"", "data"} {
-		record, n := b.Seal(nil, []byte(text), maxRecord)
+		record, n := b.Seal(nil, []byte(text))
 		if n != len(text) {
 			t.Fatalf("%d bytes of %q were sealed", n, text)
 		}
@@ -323,7 +324,7 @@ func TestARequestForAKeyIsAnswered(t *testing.T) {
 	if plain, err := a.Open(nil, wire); string(plain) != "data" || err != nil {
 		t.Errorf("%q, %v", plain, err)
 	}
-	if record, _ := b.Seal(nil, nil, maxRecord); len(record) > 0 {
+	if record, _ := b.Seal(nil, nil); len(record) > 0 {
 		t.Error("three requests are answered more than once")
 	}
 }
@@ -376,7 +377,7 @@ func TestBrokenRecords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b := pair(t)
-			first, _ := a.Seal(nil, []byte("before"), maxRecord)
+			first, _ := a.Seal(nil, []byte("before"))
 			plain, err := b.Open(nil, append(first, c.wire(a)...))
 			if string(plain) != "before" || err == nil || err.Error() != c.err {
 				t.Fatalf("opened %q, %v", plain, err)
@@ -384,7 +385,7 @@ func TestBrokenRecords(t *testing.T) {
 			if plain, err := b.Open(nil, []byte("more")); len(plain) > 0 || err == nil {
 				t.Errorf("it goes on: %q, %v", plain, err)
 			}
-			record, n := b.Seal(nil, []byte("data"), maxRecord)
+			record, n := b.Seal(nil, []byte("data"))
 			if n != 0 {
 				t.Error("data is sealed after an error")
 			}
@@ -399,7 +400,7 @@ func TestBrokenRecords(t *testing.T) {
 			if _, err := a.Open(nil, record); !errors.As(err, &alert) || alert.Ours || int(alert.Code) != c.alert {
 				t.Errorf("the peer hears %v", err)
 			}
-			if record, _ := b.Seal(nil, nil, maxRecord); len(record) > 0 {
+			if record, _ := b.Seal(nil, nil); len(record) > 0 {
 				t.Error("the alert is said twice")
 			}
 		})
@@ -421,7 +422,7 @@ func TestSealingAllocatesNothing(t *testing.T) {
 	a, b := pair(t)
 	text, record, plain := bytes.Repeat([]byte("x"), 256), make([]byte, 0, maxRecord), make([]byte, 0, maxRecord)
 	if n := testing.AllocsPerRun(1000, func() {
-		record, _ = a.Seal(record[:0], text, maxRecord)
+		record, _ = a.Seal(record[:0], text)
 		plain, _ = b.Open(plain[:0], record)
 	}); n != 0 {
 		t.Errorf("sealing and opening a record allocates %v times", n)
@@ -481,6 +482,6 @@ func BenchmarkSeal(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(256)
 	for b.Loop() {
-		record, _ = a.Seal(record[:0], text, maxRecord)
+		record, _ = a.Seal(record[:0], text)
 	}
 }
