@@ -50,6 +50,18 @@ func TestHelpListsEveryFlag(t *testing.T) {
 	}
 }
 
+// TestHelpOfTheBenchNamesNoVariables: only options of the relay have variables.
+func TestHelpOfTheBenchNamesNoVariables(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	k := newParser(new(cli))
+	k.Stdout, k.Exit = &out, func(int) {}
+	_, _ = k.Parse([]string{"bench", "fanout", "--help"})
+	if help := out.String(); !strings.Contains(help, "--max-p99") || strings.Contains(help, "($LECTERN_") {
+		t.Errorf("the help is\n%s", help)
+	}
+}
+
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {

@@ -12,11 +12,15 @@ func KongOptions() []kong.Option {
 	return []kong.Option{kong.ValueFormatter(helpOf), kong.ExplicitGroups(helpGroups())}
 }
 
-// helpOf adds an option's environment variable to its help. kong itself does not
-// get to know the variables: it would stop at the first wrong value, and let the
-// file win over the variable.
+// helpOf adds an option's environment variable to its help. Options are in the
+// groups of helpGroups; flags of other commands, which have no variables, are not. kong itself does not get to know the
+// variables: it would stop at the first wrong value, and let the file win over the
+// variable.
 func helpOf(value *kong.Value) string {
-	if value.Flag == nil || value.Name == "help" || value.Name == "version" {
+	if value.Flag == nil || value.Flag.Group == nil {
+		return value.Help
+	}
+	if group := value.Flag.Group.Key; !slices.ContainsFunc(helpGroups(), func(g kong.Group) bool { return g.Key == group }) {
 		return value.Help
 	}
 	return value.Help + " ($" + variableOf(value.Name) + ")"
