@@ -5,8 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"lectern/hub/broadcast"
 	"lectern/hub/budget"
 )
@@ -64,8 +62,9 @@ func (q *historyRequest) stop() {
 type cachedHistory struct {
 	number uint32               // counts the cached histories
 	byHost bool                 // the host told it; otherwise it was made from the record
-	frames map[encoding]*shared // held; one for each encoding that was wanted
+	frames map[encoding]*shared // held; one for each of upTo
 	upTo   ends                 // where it ends in each Log, the record's first
+	added  *ends                // the ends of upTo that came after it was cached
 }
 
 // giveHistory gives a viewer the cached history, or parks it until there is a
@@ -117,33 +116,32 @@ func (r *Room) giveCached(s *Session) bool {
 
 // cachedLocked returns the cached history in an encoding that a viewer reads,
 // and where it ends, nil if there is none. If nobody wanted that encoding when
-// the history was told, it is made from the frame in the record's encoding.
+// the history was told, it is made from the frame in the record's encoding, once
+// and if the budget has room for it. The encoding's Log then stays as long as the
+// cached history does, whoever leaves.
 func (r *Room) cachedLocked(e encoding) (frame *shared, to endOf) {
 	c := &r.cachedHistory
-	if frame, to := c.frames[e], c.upTo.of(e); frame != nil && to.log == r.in(e) {
-		return frame, to
+	if frame := c.frames[e]; frame != nil || len(c.upTo) == 0 {
+		return frame, c.upTo.of(e)
 	}
-	if len(c.upTo) == 0 {
-		return nil, endOf{}
-	}
-	original := c.frames[c.upTo[0].encoding]
-	seq := c.upTo[0].end.Seq()
-	place, ok := r.in(e).At(seq + 1)
-	if original == nil || !ok {
+	record := c.upTo[0]
+	original, seq := c.frames[record.encoding], record.end.Seq()
+	end, ok := r.in(e).At(seq + 1)
+	if !ok {
 		return nil, endOf{}
 	}
 	h, mine := r.hub, &r.hub.encodings[e]
-	if c.frames[e] == nil {
-		switch {
-		case c.byHost:
-			c.frames[e] = h.newShared(mine.Broadcast(nil, broadcastIn(original.frame, seq)))
-		case mine.dialect == h.encodings[r.recordEncoding()].dialect:
-			c.frames[e] = original.hold()
-		default:
-			return nil, endOf{}
-		}
+	switch {
+	case c.byHost && h.fitsHistory(len(original.frame)):
+		frame = h.newShared(mine.Broadcast(nil, broadcastIn(original.frame, seq)))
+	case !c.byHost && mine.dialect == h.encodings[record.encoding].dialect:
+		frame = original.hold()
+	default:
+		return nil, endOf{}
 	}
-	return c.frames[e], endOf{e, r.in(e), place}
+	to = endOf{e, r.wantLocked(e), end}
+	c.frames[e], c.upTo, *c.added = frame, append(c.upTo, to), append(*c.added, to)
+	return frame, to
 }
 
 // cacheHistoryLocked caches a history for freshFor. It takes over the caller's
@@ -154,7 +152,8 @@ func (r *Room) cacheHistoryLocked(byHost bool, frames map[encoding]*shared, upTo
 	for _, frame := range frames {
 		frame.hold()
 	}
-	r.cachedHistory = cachedHistory{r.cachedHistory.number + 1, byHost, frames, upTo}
+	added := new(ends)
+	r.cachedHistory = cachedHistory{r.cachedHistory.number + 1, byHost, frames, upTo, added}
 	number := r.cachedHistory.number
 	time.AfterFunc(freshFor, func() {
 		r.mu.Lock()
@@ -163,6 +162,7 @@ func (r *Room) cacheHistoryLocked(byHost bool, frames map[encoding]*shared, upTo
 			r.cachedHistory.drop()
 		}
 		r.dropEndsLocked(upTo)
+		r.dropEndsLocked(*added)
 	})
 }
 
@@ -268,7 +268,7 @@ func (r *Room) askHostLocked() {
 
 // answerHistory gives the host's history, as it is, to the viewers that wait
 // for it. If no request is pending, it is dropped. The host's worker calls it.
-func (r *Room) answerHistory(host *Session, op ws.OpCode, payload []byte) {
+func (r *Room) answerHistory(host *Session, payload []byte) {
 	r.mu.Lock()
 	if !r.historyRequest.sent || r.hostSlot.host != host {
 		r.mu.Unlock()
@@ -289,7 +289,7 @@ func (r *Room) answerHistory(host *Session, op ws.OpCode, payload []byte) {
 	// that it covers.
 	frames := make(map[encoding]*shared)
 	for _, to := range upTo {
-		history := Broadcast{to.end.Seq(), op, payload}
+		history := Broadcast{to.end.Seq(), payload}
 		frames[to.encoding] = r.hub.newShared(r.hub.encodings[to.encoding].Broadcast(nil, history))
 	}
 	r.mu.Lock()

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"lectern/hub/budget"
 )
 
 func TestHistoryThroughTheHost(t *testing.T) {
@@ -101,6 +103,64 @@ func TestTheHostIsAskedOnceInASecond(t *testing.T) {
 		synctest.Wait()
 		answers("1,2,3")
 		there.hears(`{"type":"history","commands":[1,2,3]}`)
+		host.reset()
+		r.run()
+	})
+}
+
+// TestAnotherEncodingIsMadeOnceInASecond has viewers with numbers join, ask for the
+// history and leave, one after the other, in a room in which nobody else wants
+// numbers. The past is encoded for the first of them only.
+func TestAnotherEncodingIsMadeOnceInASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 1, Config{})
+		encodings, aside := 0, r.hub.background
+		r.hub.background = func(f func()) { encodings++; aside(f) }
+		host, code := r.host(0)
+		host.say(`{"type":"command","data":1}`)
+		first := r.viewer(0, code)
+		first.say(`{"type":"history_request"}`)
+		host.hears(`{"type":"history_request"}`)
+		host.say(`{"type":"history","commands":[1]}`)
+		first.hears(`{"type":"history","commands":[1]}`)
+		host.say(`{"type":"command","data":2}`)
+		for range 10 {
+			p := r.dial(0)
+			p.say(`{"type":"join","code":"` + code + `","history":true,"numbered":true}`)
+			p.hears(`{"type":"joined"*`, `{"seq":1,"type":"history","commands":[1]}`, `{"seq":2,"type":"command","data":2}`)
+			p.reset()
+		}
+		if encodings != 1 {
+			t.Errorf("the past was encoded %d times", encodings)
+		}
+		room := host.session.room
+		if time.Sleep(freshFor); room.in(numbered) != nil || r.hub.budget.Used(budget.Histories) != 0 {
+			t.Errorf("after a second the Log with numbers is %v, and histories have %d bytes", room.in(numbered), r.hub.budget.Used(budget.Histories))
+		}
+		host.reset()
+		r.run()
+	})
+}
+
+// TestAnotherEncodingIsInTheBudget has a viewer with numbers ask for a cached history
+// when the memory is nearly used up: it is not written once more.
+func TestAnotherEncodingIsInTheBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 1, Config{})
+		host, code := r.host(0)
+		first, text := r.viewer(0, code), `{"type":"history","commands":["`+strings.Repeat("x", 100_000)+`"]}`
+		first.say(`{"type":"history_request"}`)
+		host.hears(`{"type":"history_request"}`)
+		host.say(text)
+		first.hears(text)
+		used := r.hub.budget.Used(budget.Histories)
+		r.hub.budget.SetLimit(2*r.hub.budget.Sum() + 50_000)
+		p := r.dial(0)
+		p.say(`{"type":"join","code":"` + code + `","history":true,"numbered":true}`)
+		p.hears(`{"type":"joined"*`)
+		if now := r.hub.budget.Used(budget.Histories); now > used {
+			t.Errorf("histories have %d bytes instead of %d", now, used)
+		}
 		host.reset()
 		r.run()
 	})

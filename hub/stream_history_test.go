@@ -20,6 +20,7 @@ type tale struct {
 	covers, place int
 	at            time.Time
 	numbered      *broadcast.Log // of that time; a viewer of a newer Log continues at the next broadcast
+	newer         *tale          // the same for viewers of a newer Log, from when the first of them asks
 }
 
 // An answer is a history that the host has said.
@@ -63,7 +64,7 @@ func (p *speech) answer(t *rapid.T) {
 	p.answers = append(p.answers, a)
 	p.host.say(a.text)
 	if put {
-		p.tales = append(p.tales, &tale{n, len(p.broadcasts), len(p.order), time.Now(), p.room.in(numbered)})
+		p.tales = append(p.tales, &tale{n, len(p.broadcasts), len(p.order), time.Now(), p.room.in(numbered), nil})
 	}
 	p.questions = 0
 	if put || !open { // else it comes before the host is asked
@@ -81,7 +82,7 @@ func (p *speech) watch(t *rapid.T) {
 		t.Fatalf("the record was encoded %d times, at last at %s; before that %d times, at last at %s", c.number, at, p.encoded, p.encodedAt)
 	}
 	if n > len(p.tales) && c.number == p.encoded+1 {
-		p.tales = append(p.tales, &tale{-1, len(p.broadcasts), len(p.order), at, p.room.in(numbered)})
+		p.tales = append(p.tales, &tale{-1, len(p.broadcasts), len(p.order), at, p.room.in(numbered), nil})
 	}
 	if p.encoded, p.encodedAt = c.number, at; n != len(p.tales) {
 		t.Fatalf("%d histories were told, want %d", n, len(p.tales))
@@ -100,7 +101,7 @@ func (p *speech) question() question {
 
 // keeps notes which history a viewer may get that was told before it asked. Who
 // has just joined without one has got nothing since.
-func (s *hearer) keeps(joins bool) {
+func (s *hearer) keeps(t *rapid.T, joins bool) {
 	p := s.speech
 	if len(p.tales) == 0 {
 		return
@@ -115,13 +116,18 @@ func (s *hearer) keeps(joins bool) {
 		return
 	}
 	if s.numbered && last.numbered != s.session.log() { // its Log is newer, and was filled up from the record
-		_, there := s.session.log().At(uint64(last.covers) + 1)
-		if !there {
-			return
+		if last.newer == nil {
+			if _, there := s.session.log().At(uint64(last.covers) + 1); !there {
+				return
+			}
+			newer := *last
+			newer.place, newer.numbered = p.before(last.covers+1), s.session.log()
+			last.newer = &newer
 		}
-		later := *last
-		later.place = p.before(last.covers + 1)
-		last = &later
+		last = last.newer
+		if last.numbered != s.session.log() {
+			t.Fatalf("%s: its Log is not the one that the history keeps", s)
+		}
 	}
 	switch {
 	case joins:
