@@ -85,9 +85,6 @@ func appendHeader(dst []byte, first, mask byte, n int) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, first, mask|length64), uint64(n))
 }
 
-// Op returns the opcode of a frame that AppendFrame made.
-func Op(whole []byte) ws.OpCode { return ws.OpCode(whole[0] &^ bitFin) }
-
 // Payload returns the payload of a frame that AppendFrame made.
 func Payload(whole []byte) []byte {
 	switch whole[1] {

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
-
-	"github.com/gobwas/ws"
 )
 
 // The methods in this file are for an HTTP API, or for a program that embeds
@@ -191,7 +189,7 @@ func (h *Hub) DeleteRoom(code string) bool {
 // Publish sends a message in the room's dialect to its viewers and its host,
 // and returns the broadcast's number. The error is ErrRoomNotFound,
 // ErrMessageTooBig, ErrHostSpeaks, or ErrShuttingDown once Drain was called.
-func (h *Hub) Publish(code string, op ws.OpCode, message []byte) (seq uint64, err error) {
+func (h *Hub) Publish(code string, message []byte) (seq uint64, err error) {
 	r := h.room(code)
 	if r == nil {
 		return 0, ErrRoomNotFound
@@ -212,7 +210,7 @@ func (h *Hub) Publish(code string, op ws.OpCode, message []byte) (seq uint64, er
 		return 0, ErrShuttingDown
 	}
 	before := r.log.End()
-	seq = r.publishLocked(op, message)
+	seq = r.publishLocked(message)
 	host := r.hostSlot.host
 	r.mu.Unlock()
 	if host != nil {

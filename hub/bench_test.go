@@ -45,7 +45,7 @@ func BenchmarkPublish(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				room.mu.Lock()
-				room.publishLocked(ws.OpText, text)
+				room.publishLocked(text)
 				room.mu.Unlock()
 			}
 		})

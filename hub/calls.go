@@ -1,7 +1,5 @@
 package hub
 
-import "github.com/gobwas/ws"
-
 // This file has the methods of Session that dialects call. Only the session's
 // worker may call them. A method that returns a non-nil Refusal has had no
 // other effect.
@@ -50,20 +48,19 @@ func (s *Session) CountMessage() *Refusal {
 // CountBroadcast counts a broadcast of a host, and refuses it if there were too
 // many in this second.
 func (s *Session) CountBroadcast() *Refusal {
-	return s.countOfHost(func(r *rate, c *Config) (*int, int) { return &r.messages, c.HostRate })
+	return s.countOfHost(&s.extra().rate.messages, s.Config().HostRate)
 }
 
 // CountRequest counts any other message of a host in the same way. It does
 // nothing for a session that is not a host.
 func (s *Session) CountRequest() *Refusal {
-	return s.countOfHost(func(r *rate, c *Config) (*int, int) { return &r.requests, c.HostRequestRate })
+	return s.countOfHost(&s.extra().rate.requests, s.Config().HostRequestRate)
 }
 
-func (s *Session) countOfHost(which func(*rate, *Config) (count *int, limit int)) *Refusal {
+func (s *Session) countOfHost(count *int, limit int) *Refusal {
 	if !s.has(flagHost) {
 		return nil
 	}
-	count, limit := which(&s.extra().rate, s.Config())
 	if s.isOver(count, limit) {
 		return refused(TooManyMessages)
 	}
@@ -81,8 +78,8 @@ func (s *Session) Offload(work func(), done func(there bool)) { s.offload(work, 
 
 // Broadcast relays a message to all viewers. The session must be a host. The
 // payload is copied.
-func (s *Session) Broadcast(op ws.OpCode, payload []byte) *Refusal {
-	if !s.room.broadcast(s, op, payload) {
+func (s *Session) Broadcast(payload []byte) *Refusal {
+	if !s.room.broadcast(s, payload) {
 		return refused(NotHost) // another connection has just become the host
 	}
 	return nil
@@ -116,7 +113,7 @@ func (s *Session) RequestHistory() *Refusal {
 
 // AnswerHistory passes a host's history to the viewers that wait for it. If
 // none does, it is dropped.
-func (s *Session) AnswerHistory(op ws.OpCode, payload []byte) { s.room.answerHistory(s, op, payload) }
+func (s *Session) AnswerHistory(payload []byte) { s.room.answerHistory(s, payload) }
 
 // MaxPage is the largest number of viewers in a page of the list.
 const MaxPage = 1000
@@ -124,7 +121,7 @@ const MaxPage = 1000
 // ListViewers queues a List of up to limit viewers with ids greater than after,
 // in the order in which they joined. The limit is at most MaxPage.
 func (s *Session) ListViewers(after uint32, limit int) *Refusal {
-	if !s.has(flagHost) && !s.room.options.roster || s.has(flagHost) && !s.room.hasHost(s) {
+	if !s.MayListViewers() || s.has(flagHost) && !s.room.hasHost(s) {
 		return refused(NotHost)
 	}
 	if !s.extra().rate.pages.allow(s.shard.Now(), pageBurst, pageEvery) {

@@ -3,8 +3,6 @@ package hub
 import (
 	"fmt"
 	"testing"
-
-	"github.com/gobwas/ws"
 )
 
 // BenchmarkMark appends a broadcast of 256 bytes to a room: in memory only,
@@ -27,7 +25,7 @@ func BenchmarkMark(b *testing.B) {
 			n := 0
 			for b.Loop() {
 				r.mu.Lock()
-				r.publishLocked(ws.OpText, text)
+				r.publishLocked(text)
 				r.mu.Unlock()
 				if n++; every > 0 && n%every == 0 {
 					h.Changed()

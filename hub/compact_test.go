@@ -132,7 +132,7 @@ func (d compact) obey(s *Session, kind byte, rest, whole []byte) *Refusal {
 		s.SendUrgent(frame.AppendFrame(nil, ws.OpBinary, append([]byte{answersPing}, r.Data...)))
 		return nil
 	}
-	return s.Broadcast(ws.OpBinary, whole)
+	return s.Broadcast(whole)
 }
 
 // A compactJoined is Joined without its room.

@@ -1,8 +1,6 @@
 package hub
 
 import (
-	"github.com/gobwas/ws"
-
 	"lectern/frame"
 	"lectern/hub/broadcast"
 )
@@ -52,7 +50,6 @@ type Encoding struct {
 // A Broadcast is a host's message to all viewers.
 type Broadcast struct {
 	Seq     uint64 // number of the broadcast in its epoch
-	Op      ws.OpCode
 	Payload []byte
 }
 
@@ -92,5 +89,5 @@ func (h *Hub) appendEvent(b []byte, of encoding, e Event) []byte {
 
 // broadcastIn returns the broadcast in a frame of the record.
 func broadcastIn(whole []byte, seq uint64) Broadcast {
-	return Broadcast{Seq: seq, Op: frame.Op(whole), Payload: frame.Payload(whole)}
+	return Broadcast{seq, frame.Payload(whole)}
 }

@@ -37,14 +37,5 @@ func (s *Session) plain(handshake *frame.Handshake) {
 	refusal := &PlainRefusal{Cause: "descriptors", Message: "the relay is short of descriptors; try again"}
 	_ = errors.As(err, &refusal)
 	h.Refused(refusal.Cause, from)
-	s.refusePlain(refusal.Message)
-}
-
-// refusePlain answers 503 and closes the connection as soon as the socket has
-// accepted the response. It does not wait for the peer, so that refused
-// connections hold no descriptors. A peer that is still sending a body may see
-// a reset connection instead of the response.
-func (s *Session) refusePlain(message string) {
-	s.respond(ReasonPlain, frame.AppendRefusal(nil, 503, message))
-	s.enter(over)
+	s.refuseNow(ReasonPlain, refusal.Message)
 }

@@ -5,8 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"lectern/hub/broadcast"
 )
 
@@ -91,13 +89,13 @@ func (r *Room) audience(s *shard) *audience { return r.audiences[s.index].Load()
 // broadcast appends a host's message to the room's Logs and wakes the workers
 // that have viewers. Only the host's worker calls it. It returns false if the
 // session is no longer the host.
-func (r *Room) broadcast(from *Session, op ws.OpCode, payload []byte) bool {
+func (r *Room) broadcast(from *Session, payload []byte) bool {
 	r.mu.Lock()
 	if r.hostSlot.host != from {
 		r.mu.Unlock()
 		return false
 	}
-	r.publishLocked(op, payload)
+	r.publishLocked(payload)
 	r.hostSlot.sent++
 	r.mu.Unlock()
 
@@ -108,10 +106,10 @@ func (r *Room) broadcast(from *Session, op ws.OpCode, payload []byte) bool {
 
 // publishLocked appends a broadcast and returns its number. The caller wakes
 // the audiences afterwards.
-func (r *Room) publishLocked(op ws.OpCode, payload []byte) (seq uint64) {
+func (r *Room) publishLocked(payload []byte) (seq uint64) {
 	end := r.log.End()
 	seq = end.Seq() + 1
-	r.appendLocked(Broadcast{seq, op, payload})
+	r.appendLocked(Broadcast{seq, payload})
 	r.changed()
 	return seq
 }

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"lectern/hub/broadcast"
 )
 
@@ -168,7 +166,7 @@ func (r *Room) refillLocked(messages [][]byte, most int64) {
 	size := min(max(bytes/restoredSegments, broadcast.MinSegment), broadcast.MaxSegment)
 	r.log.Bound(size, size)
 	for i, text := range messages {
-		r.hub.write(r.log, r.recordEncoding(), Broadcast{Op: ws.OpText, Payload: text}, r.hub.now())
+		r.hub.write(r.log, r.recordEncoding(), Broadcast{Payload: text}, r.hub.now())
 		if i%64 == 63 || i == len(messages)-1 {
 			r.keepOnlyLocked(keep)
 		}

@@ -177,7 +177,7 @@ func (m *relayModel) ask(t *rapid.T) {
 	}
 	s.asked, s.asks = true, s.speech.question()
 	s.asks.halves = 1
-	s.keeps(false)
+	s.keeps(t, false)
 	s.say(`{"type":"history_request"}`)
 }
 
@@ -266,7 +266,7 @@ func (m *relayModel) enter(t *rapid.T, s *hearer, more string) {
 		s.recovers, s.number, s.place = true, s.lastSeen, p.before(s.lastSeen+1)
 	}
 	if s.asked {
-		s.keeps(!s.recovers)
+		s.keeps(t, !s.recovers)
 	}
 }
 

@@ -131,11 +131,18 @@ func (s *Session) displaced() {
 	s.turnAway("handshakes_full", "others came while your request was not complete; try again")
 }
 
-// turnAway refuses a connection in its handshake, counts it by the cause, and
-// closes it as soon as the response is sent, whether or not its peer closes.
+// turnAway refuses a connection in its handshake and counts it by the cause.
 func (s *Session) turnAway(cause, message string) {
 	s.shard.hub.Refused(cause, s.conn.Peer())
-	s.refuse(ReasonHandshake, 503, message)
+	s.refuseNow(ReasonHandshake, message)
+}
+
+// refuseNow answers 503 and closes the connection as soon as the socket has
+// accepted the response. It does not wait for the peer, so that refused
+// connections hold no descriptors. A peer that is still sending a body may see
+// a reset connection instead of the response.
+func (s *Session) refuseNow(why Reason, message string) {
+	s.refuse(why, 503, message)
 	s.enter(over)
 }
 

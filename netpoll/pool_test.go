@@ -423,34 +423,52 @@ func TestTasksTakeTurns(t *testing.T) {
 	}
 }
 
-// TestTasksBehindHaveASliceOfTheirOwn has a crowd of tasks behind, each of which
-// takes longer than a slice, and then an ordinary one: it is next.
-func TestTasksBehindHaveASliceOfTheirOwn(t *testing.T) {
-	pool, err := New(Config{Workers: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
-	w := pool.Workers()[0]
-	order := make(chan string, 100)
-	w.Post(func() bool {
-		for n := range 10 {
-			w.PostBehind(func() bool {
-				if n == 0 {
-					w.Post(func() bool { order <- "ordinary"; return false })
+// TestPlacesHaveSlicesOfTheirOwn posts a task beside many of another place, each of
+// which takes longer than a slice, whether they end or never do: it is next.
+func TestPlacesHaveSlicesOfTheirOwn(t *testing.T) {
+	for name, c := range map[string]struct {
+		post func(*Worker, func() (more bool))
+		more int // times that the others run, all together
+	}{
+		"behind": {(*Worker).PostBehind, 0},
+		"again":  {(*Worker).PostAgain, 50},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pool, err := New(Config{Workers: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close()
+			w := pool.Workers()[0]
+			order := make(chan string, 100)
+			w.Post(func() bool {
+				for n := range 10 {
+					c.post(w, func() bool {
+						if n == 0 {
+							w.Post(func() bool { order <- "new"; return false })
+						}
+						order <- fmt.Sprint("other ", n)
+						time.Sleep(2 * sliceTime)
+						return len(order) < c.more
+					})
 				}
-				order <- fmt.Sprint("behind ", n)
-				time.Sleep(2 * sliceTime)
 				return false
 			})
-		}
-		return false
-	})
-	for _, want := range []string{"behind 0", "ordinary", "behind 1", "behind 2"} {
-		if got := within(t, want, order); got != want {
-			t.Errorf("%s ran, want %s", got, want)
-		}
+			for _, want := range []string{"other 0", "new", "other 1", "other 2"} {
+				if got := within(t, want, order); got != want {
+					t.Errorf("%s ran, want %s", got, want)
+				}
+			}
+		})
 	}
+}
+
+// keepBusy keeps a worker busy until release is called.
+func keepBusy(w *Worker) (release func()) {
+	busy, done := make(chan bool), make(chan bool)
+	w.Post(func() bool { busy <- true; <-done; return false })
+	<-busy
+	return func() { close(done) }
 }
 
 // TestStrangersComeLast has a crowd and then a connection that is established send
@@ -468,15 +486,13 @@ func TestStrangersComeLast(t *testing.T) {
 		conns = append(conns, s.dial(t))
 		within(t, "a connection", s.sessions)
 	}
-	busy, release := make(chan bool), make(chan bool)
-	s.pool.Workers()[0].Post(func() bool { busy <- true; <-release; return false })
-	<-busy
+	release := keepBusy(s.pool.Workers()[0])
 	for _, c := range conns {
 		if _, err := c.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	close(release)
+	release()
 	for n := range crowd + 1 {
 		if stranger := within(t, "what was sent", order); stranger != (n > 0) {
 			t.Fatalf("number %d to be served was a stranger: %t", n, stranger)
@@ -498,9 +514,7 @@ func TestThoseWhoHangUpComeLast(t *testing.T) {
 		conns = append(conns, s.dial(t))
 		within(t, "a connection", s.sessions)
 	}
-	busy, release := make(chan bool), make(chan bool)
-	s.pool.Workers()[0].Post(func() bool { busy <- true; <-release; return false })
-	<-busy
+	release := keepBusy(s.pool.Workers()[0])
 	for _, c := range conns[:crowd] {
 		if err := errors.Join(c.SetLinger(0), c.Close()); err != nil {
 			t.Fatal(err)
@@ -509,39 +523,9 @@ func TestThoseWhoHangUpComeLast(t *testing.T) {
 	if _, err := conns[crowd].Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	close(release)
+	release()
 	if first := within(t, "what came first", order); first != "message" {
 		t.Errorf("the first to be served was the %s of a connection", first)
-	}
-}
-
-// TestWhatIsNewDoesNotWaitForWhatGoesOn posts a task beside many that never end and
-// each take longer than a slice: it is next.
-func TestWhatIsNewDoesNotWaitForWhatGoesOn(t *testing.T) {
-	pool, err := New(Config{Workers: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
-	w := pool.Workers()[0]
-	order := make(chan string, 100)
-	w.Post(func() bool {
-		for n := range 10 {
-			w.PostAgain(func() bool {
-				if n == 0 {
-					w.Post(func() bool { order <- "new"; return false })
-				}
-				order <- fmt.Sprint("goes on ", n)
-				time.Sleep(2 * sliceTime)
-				return len(order) < 50
-			})
-		}
-		return false
-	})
-	for _, want := range []string{"goes on 0", "new", "goes on 1", "goes on 2"} {
-		if got := within(t, want, order); got != want {
-			t.Errorf("%s ran, want %s", got, want)
-		}
 	}
 }
 

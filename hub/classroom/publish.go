@@ -3,8 +3,6 @@ package classroom
 import (
 	"unicode/utf8"
 
-	"github.com/gobwas/ws"
-
 	"lectern/hub"
 	"lectern/hub/strictjson"
 )
@@ -25,5 +23,5 @@ func Publish(h *hub.Hub, code string, data []byte) (seq uint64, err error) {
 	if strictjson.Check(text) != nil || strictjson.Check(data) != nil || !utf8.Valid(data) {
 		return 0, &hub.FieldError{Field: "data", Problem: "valid JSON, at most 300 deep"}
 	}
-	return h.Publish(code, ws.OpText, text)
+	return h.Publish(code, text)
 }

@@ -117,7 +117,7 @@ func relay(s *hub.Session, r request) *hub.Refusal {
 	if r.has("seq") {
 		return seqIsTheRelays()
 	}
-	return s.Broadcast(ws.OpText, r.text)
+	return s.Broadcast(r.text)
 }
 
 func seqIsTheRelays() *hub.Refusal { return badMessage(`"seq" is for the relay to set`) }
@@ -152,7 +152,7 @@ func history(s *hub.Session, r request) *hub.Refusal {
 	if r.has("seq") {
 		return seqIsTheRelays()
 	}
-	s.AnswerHistory(ws.OpText, r.text)
+	s.AnswerHistory(r.text)
 	return nil
 }
 

@@ -254,19 +254,7 @@ func startProcess(t *testing.T, events chan heard, name string, args ...string) 
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.Dir = clientsDir
-	cmd.Env = append(os.Environ(), "no_proxy=*")
-	cmd.Stderr = os.Stderr
-	input, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	output, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	input, output := startPiped(t, cmd)
 	p := &process{t: t, name: name, input: input, events: events}
 	ended := make(chan struct{})
 	go func() {
@@ -281,6 +269,23 @@ func startProcess(t *testing.T, events chan heard, name string, args ...string) 
 		<-ended
 	})
 	return p
+}
+
+// startPiped starts a program with pipes to its input and from its output.
+func startPiped(t *testing.T, cmd *exec.Cmd) (input io.WriteCloser, output io.Reader) {
+	t.Helper()
+	cmd.Env, cmd.Stderr = append(os.Environ(), "no_proxy=*"), os.Stderr
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if output, err = cmd.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return input, output
 }
 
 // read passes on what the process prints, until it ends.

@@ -183,16 +183,27 @@ func TestDataThatCannotBeKept(t *testing.T) {
 	}
 }
 
+// smallDisk returns a folder that is a file system of 128 KiB, empty where none can be
+// mounted. It ends with the test.
+func smallDisk(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=128k"); err != nil {
+		t.Logf("a small file system cannot be mounted here: %v", err)
+		return ""
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return dir
+}
+
 // TestAFullDiskIsTold holds a lecture while a small disk is full, where one can be
 // mounted. hub/store tests the same without a disk.
 func TestAFullDiskIsTold(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=128k"); err != nil {
-		t.Logf("a small file system cannot be mounted here: %v", err)
+	dir := smallDisk(t)
+	if dir == "" {
 		return
 	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	b := startBinary(t, "--data", dir)
 	host, viewer := dial(t, b.url("/")), dial(t, b.url("/"))
 	room := asks(t, host, `{"type":"create","history":"relay"}`)

@@ -3,7 +3,6 @@ package e2e
 import (
 	"bufio"
 	"io"
-	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -87,18 +86,7 @@ func startShownViewer(t *testing.T, b *binary, code string) *exampleProgram {
 // startExample starts a program, which ends with the test at the latest.
 func startExample(t *testing.T, cmd *exec.Cmd) *exampleProgram {
 	t.Helper()
-	cmd.Env, cmd.Stderr = append(os.Environ(), "no_proxy=*"), os.Stderr
-	input, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	output, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	input, output := startPiped(t, cmd)
 	p := &exampleProgram{input, make(chan string, 1024)}
 	ended := make(chan struct{})
 	go func() {
