@@ -44,6 +44,7 @@ var borders = map[string]struct {
 	"hub/broadcast":     {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
 	"frame":             {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync", "context"}},
 
+	internal + "certificates":    {forbidden: []string{"golang.org/x/sys"}},
 	internal + "config":          {forbidden: []string{"net/http", "golang.org/x/sys"}},
 	internal + "httpapi":         {ours: []string{"frame", "hub", "hub/budget", "hub/classroom", "hub/strictjson"}, forbidden: []string{"golang.org/x/sys", "syscall"}},
 	internal + "httpapi/apitest": {ours: []string{"hub"}}, // for tests
