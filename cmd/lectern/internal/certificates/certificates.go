@@ -3,7 +3,8 @@
 // answers plain HTTP beside TLS, and keeps the keys for session tickets.
 //
 // The package opens no sockets but those to the CA. Whoever listens uses the
-// configuration that TLS returns.
+// configuration that TLS returns. Without domains the ACME library is linked, and
+// nothing of it runs.
 package certificates
 
 import (
@@ -23,9 +24,23 @@ type Config struct {
 	CertFile string // PEM; the relay's certificate and then its intermediate ones
 	KeyFile  string // PEM; the private key, not encrypted
 
+	Domains []string // in lower case; the relay asks the CA for a certificate for each
+	CA      string   // URL of the CA's ACME directory; empty for Let's Encrypt
+	CARoots string   // PEM; the CAs that sign the ACME server's own certificate; empty for the system's
+	Email   string   // where the CA may write to; may be empty
+	Storage string   // folder for certificates, their keys and the account, with mode 0700
+
+	// The addresses at which the CA's challenges arrive. A challenge whose address is
+	// empty is not used. The CA always connects to the ports 80 and 443.
+	HTTPAddr string // of the server of Redirect, for HTTP-01
+	TLSAddr  string // of the TLS server, for TLS-ALPN-01
+
 	TicketFile string // keys for session tickets; if it is empty, they do not survive a restart
 
 	Log *slog.Logger // nil for none
+
+	renewEvery time.Duration // time between two looks at what to renew; 0 for ten minutes
+	firstRetry time.Duration // 0 for 15 s
 }
 
 // Certificates is a relay's TLS configuration and what keeps it up to date. All
@@ -33,7 +48,8 @@ type Config struct {
 type Certificates struct {
 	log     *slog.Logger
 	config  *tls.Config
-	files   *filePair // nil with ACME
+	files   *filePair  // nil with ACME
+	acme    *automatic // nil with files
 	tickets *ticketKeys
 }
 
@@ -45,12 +61,21 @@ func Open(ctx context.Context, c Config) (*Certificates, error) {
 	}
 	all := &Certificates{log: c.Log}
 	now := time.Now()
-	all.files = &filePair{certFile: c.CertFile, keyFile: c.KeyFile}
-	if err := all.files.load(now); err != nil {
-		return nil, err
+	if len(c.Domains) > 0 {
+		var err error
+		if all.acme, err = openAutomatic(ctx, c); err != nil {
+			return nil, err
+		}
+		all.config = newTLSConfig(all.acme.certificate)
+		all.config.NextProtos = append(all.config.NextProtos, acmeTLSProtocol)
+	} else {
+		all.files = &filePair{certFile: c.CertFile, keyFile: c.KeyFile}
+		if err := all.files.load(now); err != nil {
+			return nil, err
+		}
+		all.config = newTLSConfig(all.files.certificate)
 	}
 	all.tickets = openTicketKeys(c.TicketFile, now, c.Log)
-	all.config = newTLSConfig(all.certificate)
 	all.tickets.apply(all.config)
 	return all, nil
 }
@@ -63,7 +88,11 @@ const ticketCheck = 10 * time.Minute
 func (c *Certificates) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
-	all.Go(func() { c.watch(ctx) })
+	if c.acme != nil {
+		all.Go(func() { c.acme.run(ctx) })
+	} else {
+		all.Go(func() { c.watch(ctx) })
+	}
 	ticks := time.NewTicker(ticketCheck)
 	defer ticks.Stop()
 	for {
@@ -103,20 +132,20 @@ func newTLSConfig(certificate func(*tls.ClientHelloInfo) (*tls.Certificate, erro
 	}
 }
 
-// certificate is called for each handshake. The pair in files serves clients that
-// ask for another name too: they tell their users which name it has.
-func (c *Certificates) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return c.files.current.Load(), nil
-}
-
 // isOwn reports whether the relay serves a host's name, in lower case.
 func (c *Certificates) isOwn(host string) bool {
+	if c.acme != nil {
+		return slices.Contains(c.acme.domains, host)
+	}
 	return c.files.current.Load().Leaf.VerifyHostname(host) == nil
 }
 
 // Reload reads the files again. After an error, which it logs, the old certificate
 // stays. With ACME there is nothing to read.
 func (c *Certificates) Reload() error {
+	if c.acme != nil {
+		return nil
+	}
 	if err := c.files.load(time.Now()); err != nil {
 		c.log.Error("the certificate is as it was: the new one is refused", "error", err)
 		return err
@@ -129,6 +158,12 @@ func (c *Certificates) Reload() error {
 // Expiries calls yield for each certificate with its name and the time of its end.
 // The time is zero as long as there is no certificate for a name.
 func (c *Certificates) Expiries(yield func(name string, notAfter time.Time)) {
+	if c.acme != nil {
+		for _, name := range c.acme.domains {
+			yield(name, c.acme.expiry(name))
+		}
+		return
+	}
 	leaf := c.files.current.Load().Leaf
 	yield(nameOf(leaf), leaf.NotAfter)
 }
@@ -143,4 +178,8 @@ func namesOf(c *x509.Certificate) string {
 }
 
 // Close gives back what Open took. Run must have ended. It may be called again.
-func (c *Certificates) Close() {}
+func (c *Certificates) Close() {
+	if c.acme != nil {
+		c.acme.stop()
+	}
+}

@@ -25,7 +25,9 @@ func (c *Certificates) Redirect(httpsAddr string) http.Handler {
 			return
 		}
 		if strings.HasPrefix(r.URL.Path, challengePath) {
-			http.Error(w, "there is no such challenge", http.StatusNotFound)
+			if c.acme == nil || !c.acme.answerChallenge(w, r, host) {
+				http.Error(w, "there is no such challenge", http.StatusNotFound)
+			}
 			return
 		}
 		if !strings.HasPrefix(r.URL.Path, "/") { // OPTIONS *, or CONNECT
