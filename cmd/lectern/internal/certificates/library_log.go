@@ -3,6 +3,7 @@ package certificates
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	"go.uber.org/zap/zapcore"
 )
@@ -22,6 +23,12 @@ func levelOf(level zapcore.Level) slog.Level {
 	}
 }
 
+// isDetail reports whether an entry tells part of a failure. The relay, or the
+// library's job, logs the failure itself in one line.
+func isDetail(entry zapcore.Entry) bool {
+	return entry.LoggerName == "obtain" || entry.LoggerName == "renew" || strings.HasSuffix(entry.LoggerName, "acme_client")
+}
+
 // Enabled reports whether a level is logged.
 func (l libraryLog) Enabled(level zapcore.Level) bool {
 	return l.log.Enabled(context.Background(), levelOf(level))
@@ -34,6 +41,9 @@ func (l libraryLog) With(fields []zapcore.Field) zapcore.Core {
 
 // Check adds the core to an entry that is logged.
 func (l libraryLog) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if isDetail(entry) {
+		entry.Level = zapcore.DebugLevel
+	}
 	if l.Enabled(entry.Level) {
 		return checked.AddCore(entry, l)
 	}
@@ -42,7 +52,11 @@ func (l libraryLog) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *z
 
 // Write logs an entry.
 func (l libraryLog) Write(entry zapcore.Entry, fields []zapcore.Field) error {
-	l.log.Log(context.Background(), levelOf(entry.Level), "acme: "+entry.Message, attributes(fields)...)
+	text := "acme: " + entry.Message
+	if entry.Message == "job failed" { // the library has no other jobs here
+		text = "a certificate was not renewed"
+	}
+	l.log.Log(context.Background(), levelOf(entry.Level), text, attributes(fields)...)
 	return nil
 }
 
