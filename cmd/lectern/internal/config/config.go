@@ -130,7 +130,9 @@ func (l *CommandLine) Read(parsed *Options, environ []string) (*Settings, error)
 	}
 	s.createKey = b.settleKey(createKeyName, checkKey)
 	s.apiKey = b.settleKey(apiKeyName, checkBearer)
+	b.settleCertificates()
 	b.check()
+	b.checkCertificates()
 	if b.wrong != nil {
 		return nil, b.wrong
 	}

@@ -30,6 +30,7 @@ func helpGroups() []kong.Group {
 	return []kong.Group{
 		{Key: "file", Title: "Configuration file:", Description: "A flag wins over its environment variable, the variable over the file, and the file over the default."},
 		{Key: "listen", Title: "Addresses and threads:"},
+		{Key: "tls", Title: "TLS:", Description: "With --domain you accept the terms of the CA."},
 		{Key: "data", Title: "What survives a restart:"},
 		{Key: "access", Title: "Access:", Description: "Keys come from a file or from the environment: $LECTERN_CREATE_KEY, $LECTERN_API_KEY. No flag takes a key."},
 		{Key: "limits", Title: "Limits:", Description: "0 means the default unless the option says otherwise."},

@@ -14,6 +14,15 @@ type Options struct {
 	Echo      string `restart:"" placeholder:"PATH" group:"listen" help:"Serve an echo at this path, for WebSocket conformance suites."`
 	Workers   int    `restart:"" default:"0" zero:"" bounds:"1..256" group:"listen" help:"Threads that own connections; 0 for one per processor."`
 
+	TLSCert      string     `name:"tls-cert" restart:"" placeholder:"FILE" group:"tls" help:"PEM file with the certificate and its intermediate ones. --addr speaks TLS then. Read again when it changes."`
+	TLSKey       string     `name:"tls-key" restart:"" placeholder:"FILE" group:"tls" help:"PEM file with the private key of --tls-cert."`
+	Domain       []Hostname `restart:"" placeholder:"NAME" group:"tls" help:"Domain name for which the relay gets a certificate from a CA. --addr is :443 and speaks TLS then. May be repeated."`
+	ACMECA       string     `name:"acme-ca" restart:"" placeholder:"URL" group:"tls" help:"ACME directory of the CA; Let's Encrypt if it is not set."`
+	ACMECARoot   string     `name:"acme-ca-root" restart:"" placeholder:"FILE" group:"tls" help:"PEM file with the CA that signs the ACME server's own certificate, for a CA of your own."`
+	ACMEEmail    string     `name:"acme-email" restart:"" placeholder:"ADDRESS" group:"tls" help:"Where the CA may write to about your certificates."`
+	RedirectAddr string     `restart:"" placeholder:"ADDRESS" group:"tls" help:"Address of plain HTTP that answers the CA and redirects to https; :80 with --domain, otherwise none."`
+	KTLS         string     `name:"ktls" restart:"" enum:"auto,off" default:"auto" group:"tls" help:"Let the kernel encrypt, if it can: auto or off."`
+
 	Data      string        `restart:"" placeholder:"DIR" group:"data" help:"Directory that keeps rooms and their broadcasts, so that they survive a restart. Without it they are in memory only."`
 	DataEvery time.Duration `restart:"" default:"100ms" bounds:"1ms..1h" group:"data" help:"Time between two writes; a process that is killed loses the broadcasts since the last one."`
 
