@@ -88,7 +88,7 @@ func openAutomatic(ctx context.Context, c Config) (*automatic, error) {
 		AltHTTPPort:               portOf(c.HTTPAddr),
 		AltTLSALPNPort:            portOf(c.TLSAddr),
 	})
-	a.manager.Issuers = []certmagic.Issuer{a.issuer}
+	a.manager.Issuers = []certmagic.Issuer{renewer{a.issuer}}
 	for _, name := range a.domains {
 		a.load(ctx, name)
 	}
@@ -218,6 +218,13 @@ func (a *automatic) obtain(ctx context.Context, name string) {
 		}
 	}
 }
+
+// A renewer hides the issuer's type, by which the library decides to name the
+// certificate that an order replaces (RFC 9773 5). A CA that has a replacement
+// already, or does not find the old certificate, refuses such an order each time,
+// and the library would repeat it until the certificate has expired. When to renew
+// is still the CA's to say.
+type renewer struct{ *certmagic.ACMEIssuer }
 
 // A singleAttempt keeps the library from repeating a failed attempt, which it would
 // do with pauses of its own. From the second attempt on the library asks the test

@@ -11,7 +11,9 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -78,6 +80,27 @@ func Open(ctx context.Context, c Config) (*Certificates, error) {
 	all.tickets = openTicketKeys(c.TicketFile, now, c.Log)
 	all.tickets.apply(all.config)
 	return all, nil
+}
+
+// Check says what would keep Open from working, as far as that shows without writing
+// to the disk. Warnings are about what goes wrong later.
+func Check(c Config) (warnings []string, err error) {
+	if len(c.Domains) > 0 {
+		_, err := readRoots(c.CARoots)
+		return nil, err
+	}
+	now := time.Now()
+	pair, err := loadPair(c.CertFile, c.KeyFile, now)
+	if err != nil {
+		return nil, err
+	}
+	if pair.Leaf.NotAfter.Sub(now) < warnBefore {
+		warnings = append(warnings, "the certificate expires at "+pair.Leaf.NotAfter.Format(time.RFC3339))
+	}
+	if info, err := os.Stat(c.KeyFile); err == nil && info.Mode().Perm()&0o004 != 0 {
+		warnings = append(warnings, fmt.Sprintf("every user of this machine may read %s (mode %04o)", c.KeyFile, info.Mode().Perm()))
+	}
+	return warnings, nil
 }
 
 // ticketCheck is the time between two looks at the age of the ticket keys.
