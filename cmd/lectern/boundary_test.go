@@ -25,7 +25,7 @@ var borders = map[string]struct {
 	ours      []string
 	forbidden []string
 }{
-	"cmd/lectern":       {ours: []string{"bench", "bench/report", "bench/workload", "frame", "hub", "hub/budget", "hub/classroom", "hub/echo", "hub/store", "netpoll", internal + "config", internal + "httpapi", internal + "metrics", internal + "resources"}},
+	"cmd/lectern":       {ours: []string{"bench", "bench/report", "bench/workload", "frame", "hub", "hub/budget", "hub/classroom", "hub/echo", "hub/store", "netpoll", internal + "certificates", internal + "config", internal + "httpapi", internal + "metrics", internal + "resources"}},
 	"bench":             {ours: []string{"bench/report", "bench/server", "bench/stamp", "bench/usage", "bench/wire", "bench/workload", "frame", "netpoll"}},
 	"bench/server":      {ours: []string{"bench/workload"}},
 	"bench/usage":       {ours: []string{"bench/report"}, forbidden: []string{"net"}},

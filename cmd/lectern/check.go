@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,13 +73,18 @@ func try(ctx context.Context, s *config.Settings) (warnings []string, err error)
 			warnings = append(warnings, place+": "+warning)
 		}
 	}
-	close1, warning, err := tryAddress(ctx, s.Addr, socketOptions(&s.Options))
+	scheme := "http"
+	if s.HasTLS() {
+		scheme = "https"
+	}
+	close1, warning, err := tryAddress(ctx, scheme, s.Addr, socketOptions(&s.Options))
 	look("addr", warning, err)
 	if s.AdminAddr != "" { // while the other one is open
-		close2, warning, err := tryAddress(ctx, s.AdminAddr, netpoll.SocketOptions{})
+		close2, warning, err := tryAddress(ctx, "http", s.AdminAddr, netpoll.SocketOptions{})
 		look("admin-addr", warning, err)
 		close2()
 	}
+	tryCertificates(ctx, s, look)
 	close1()
 	if s.Data != "" {
 		look("data", "", tryDirectory(s.Data))
@@ -96,19 +102,19 @@ func try(ctx context.Context, s *config.Settings) (warnings []string, err error)
 
 // tryAddress listens on an address until the returned function is called. If a
 // relay holds the address already, that is a warning and no mistake.
-func tryAddress(ctx context.Context, address string, options netpoll.SocketOptions) (closeIt func(), warning string, err error) {
+func tryAddress(ctx context.Context, scheme, address string, options netpoll.SocketOptions) (closeIt func(), warning string, err error) {
 	l, err := netpoll.Listen(ctx, address, options)
 	switch {
 	case err == nil:
 		return func() { _ = l.Close() }, "", nil
-	case errors.Is(err, syscall.EADDRINUSE) && isLive(ctx, address):
+	case errors.Is(err, syscall.EADDRINUSE) && isLive(ctx, scheme, address):
 		return func() {}, "a relay runs at " + address + " already", nil
 	}
 	return func() {}, "", err
 }
 
 // isLive reports whether a relay answers at an address.
-func isLive(ctx context.Context, address string) bool {
+func isLive(ctx context.Context, scheme, address string) bool {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return false
@@ -118,11 +124,14 @@ func isLive(ctx context.Context, address string) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/health/live", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/health/live", nil)
 	if err != nil {
 		return false
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // and no proxy
+	client := http.Client{Transport: &http.Transport{ // without a proxy
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // the relay on this machine has another name
+	}}
 	response, err := client.Do(request)
 	if err != nil {
 		return false

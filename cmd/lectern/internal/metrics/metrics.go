@@ -5,6 +5,7 @@ package metrics
 import (
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -23,6 +24,10 @@ type Sources struct {
 	Pool *netpoll.Pool
 	Data func() store.Stats // of the rooms on disk
 	HTTP func() int         // plain HTTP connections now
+
+	// Expiries calls yield for each certificate with its name and the time of its
+	// end, which is zero as long as there is none. It may be nil.
+	Expiries func(yield func(name string, notAfter time.Time))
 }
 
 // NewHandler serves the relay's metrics, and those of the Go runtime and the
@@ -70,6 +75,8 @@ var (
 	dataWrittenDesc = describe("data_written_bytes_total", "Bytes written to the files of rooms.")
 	dataErrorsDesc  = describe("data_errors_total", "Times that rooms could not be written to disk.")
 	dataFailingDesc = describe("data_failing", "1 while rooms cannot be written to disk.")
+
+	expiryDesc = describe("certificate_expiry_seconds", "Seconds until a certificate expires; negative afterwards, and 0 while there is none.", "name")
 
 	acceptedDesc = describe("accepted_total", "Connections accepted, by worker.", "worker")
 	bytesInDesc  = describe("received_bytes_total", "Bytes read from sockets, by worker.", "worker")
@@ -146,6 +153,15 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		failing = 1
 	}
 	gauge(dataFailingDesc, failing)
+	if c.Expiries != nil {
+		c.Expiries(func(name string, notAfter time.Time) {
+			left := 0.0
+			if !notAfter.IsZero() {
+				left = time.Until(notAfter).Seconds()
+			}
+			gauge(expiryDesc, left, name)
+		})
+	}
 	for i, w := range c.Pool.Workers() {
 		s, worker := w.Stats(), strconv.Itoa(i)
 		count(acceptedDesc, s.Accepted, worker)

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"lectern/hub"
 	"lectern/hub/store"
@@ -23,6 +24,10 @@ func TestSamplesAreThereFromTheStart(t *testing.T) {
 		Pool: pool,
 		Data: func() store.Stats { return store.Stats{Rooms: 3, Failing: true} },
 		HTTP: func() int { return 4 },
+		Expiries: func(yield func(string, time.Time)) {
+			yield("missing.test", time.Time{})
+			yield("old.test", time.Now().Add(-time.Hour))
+		},
 	})
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
@@ -30,6 +35,7 @@ func TestSamplesAreThereFromTheStart(t *testing.T) {
 	wanted := []string{
 		"lectern_data_rooms 3", "lectern_data_failing 1", "lectern_http_connections 4", "lectern_rooms 0",
 		`lectern_http_responses_total{code="503"} 0`, `lectern_accepted_total{worker="0"} 0`, `lectern_connections{phase="open"} 0`,
+		`lectern_certificate_expiry_seconds{name="missing.test"} 0`,
 	}
 	for _, why := range hub.Reasons() {
 		wanted = append(wanted, `lectern_closes_total{reason="`+why.String()+`"} 0`)
@@ -39,6 +45,9 @@ func TestSamplesAreThereFromTheStart(t *testing.T) {
 	}
 	for _, err := range hub.RefusalCodes() {
 		wanted = append(wanted, `lectern_errors_total{error="`+err+`"} 0`)
+	}
+	if !strings.Contains(body, `lectern_certificate_expiry_seconds{name="old.test"} -3600.`) {
+		t.Error("an expired certificate does not show")
 	}
 	for _, want := range wanted {
 		if !strings.Contains(body, want+"\n") {
