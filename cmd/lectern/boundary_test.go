@@ -44,14 +44,15 @@ var borders = map[string]struct {
 	"hub/broadcast":     {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
 	"frame":             {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync", "context"}},
 
-	internal + "certificates":    {forbidden: []string{"golang.org/x/sys"}},
-	internal + "config":          {forbidden: []string{"net/http", "golang.org/x/sys"}},
-	internal + "httpapi":         {ours: []string{"frame", "hub", "hub/budget", "hub/classroom", "hub/strictjson"}, forbidden: []string{"golang.org/x/sys", "syscall"}},
-	internal + "httpapi/apitest": {ours: []string{"hub"}}, // for tests
-	internal + "metrics":         {ours: []string{"hub", "hub/budget", "hub/store", "netpoll"}},
-	internal + "resources":       {ours: []string{"hub", "hub/budget"}, forbidden: []string{"net"}},
-	internal + "attack":          {},                                             // tests of the binary
-	internal + "e2e":             {ours: []string{internal + "httpapi/apitest"}}, // tests of the binary
+	internal + "certificates":          {forbidden: []string{"golang.org/x/sys"}},
+	internal + "certificates/acmetest": {}, // for tests
+	internal + "config":                {forbidden: []string{"net/http", "golang.org/x/sys"}},
+	internal + "httpapi":               {ours: []string{"frame", "hub", "hub/budget", "hub/classroom", "hub/strictjson"}, forbidden: []string{"golang.org/x/sys", "syscall"}},
+	internal + "httpapi/apitest":       {ours: []string{"hub"}}, // for tests
+	internal + "metrics":               {ours: []string{"hub", "hub/budget", "hub/store", "netpoll"}},
+	internal + "resources":             {ours: []string{"hub", "hub/budget"}, forbidden: []string{"net"}},
+	internal + "attack":                {},                                                                                 // tests of the binary
+	internal + "e2e":                   {ours: []string{internal + "certificates/acmetest", internal + "httpapi/apitest"}}, // tests of the binary
 }
 
 // confined are the dependencies that only some files may import.
@@ -62,6 +63,7 @@ var confined = map[string][]string{
 	"github.com/pelletier/go-toml":  {internal + "config/file.go", internal + "config/print.go"},
 	"github.com/caddyserver":        {internal + "certificates/acme.go"},
 	"go.uber.org/zap":               {internal + "certificates/acme.go", internal + "certificates/library_log.go"},
+	"github.com/miekg/dns":          {internal + "certificates/acmetest/names.go"},
 	"github.com/prometheus":         {internal + "metrics/metrics.go"},
 	"github.com/coder/websocket":    {}, // a foreign client for the tests
 	"github.com/gorilla/websocket":  {},
