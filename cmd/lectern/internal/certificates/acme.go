@@ -262,7 +262,7 @@ func (s singleAttempt) Issue(ctx context.Context, request *x509.CertificateReque
 // tell logs what the library did. It is called by the library.
 func (a *automatic) tell(_ context.Context, event string, data map[string]any) error {
 	if event == "cert_obtained" {
-		a.log.Info("the CA gave a certificate", "name", data["identifier"], "ca", data["issuer"], "renewal", data["renewal"])
+		a.log.Info("the CA gave a certificate", "name", data["identifier"], "ca", a.issuer.CA, "renewal", data["renewal"])
 	}
 	return nil
 }

@@ -1,7 +1,11 @@
 package certificates
 
 import (
+	"bufio"
+	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 )
@@ -59,4 +63,40 @@ func TestRedirect(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzRedirect sends requests as they could come over the network. Whatever they are,
+// the location is a path of the relay.
+func FuzzRedirect(f *testing.F) {
+	ca := newAuthority(f, "ca", nil)
+	certFile, keyFile := ca.writePair(f, f.TempDir(), time.Hour, "relay.test")
+	c, err := Open(f.Context(), Config{CertFile: certFile, KeyFile: keyFile})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range [][2]string{
+		{"relay.test", "/"}, {"relay.test", "//evil.test"}, {"relay.test:80", "http://evil.test/"}, {"relay.test", "/\\evil.test?a#b"},
+		{"relay.test@evil.test", "/"}, {"evil.test\\relay.test", "/"}, {"relay.test.", "/%0d%0ax"}, {"[::1]", "*"}, {"127.0.0.1", "x:/y"},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, host, target string) {
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n")))
+		if err != nil {
+			return
+		}
+		w := httptest.NewRecorder()
+		c.Redirect(":443").ServeHTTP(w, r)
+		location := w.Header().Get("Location")
+		if (location == "") != (w.Code != http.StatusPermanentRedirect) {
+			t.Fatalf("%d to %q", w.Code, location)
+		}
+		if location == "" {
+			return
+		}
+		u, err := url.Parse(location)
+		if err != nil || u.Scheme != "https" || u.Host != "relay.test" && u.Host != "127.0.0.1" || u.User != nil || strings.ContainsAny(location, "\r\n\\") {
+			t.Errorf("%q, %q: to %q, %v", host, target, location, err)
+		}
+	})
 }
