@@ -22,10 +22,10 @@ import (
 // A certificateKeeper has the relay's certificates, and the server of plain HTTP
 // beside TLS. The zero certificateKeeper does nothing: the relay speaks no TLS.
 type certificateKeeper struct {
-	all      *certificates.Certificates // nil without TLS
-	redirect *http.Server               // nil without --redirect-addr
-	listener net.Listener               // of redirect
-	cancel   context.CancelFunc
+	all      *certificates.Certificates // immutable after openCertificates; nil without TLS
+	redirect *http.Server               // immutable after openCertificates; nil without --redirect-addr
+	listener net.Listener               // immutable after openCertificates; of redirect
+	cancel   context.CancelFunc         // owned by run and stop
 	running  sync.WaitGroup
 }
 

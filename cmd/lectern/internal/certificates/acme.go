@@ -38,20 +38,22 @@ const (
 // are on disk and in memory; those in memory are served whatever happens to the
 // disk and the CA.
 type automatic struct {
+	// Immutable after openAutomatic:
 	log     *slog.Logger
-	domains []string // immutable; in lower case
-	storage string   // immutable
-	first   time.Duration
-	cache   *certmagic.Cache
+	domains []string // in lower case
+	storage string
+	first   time.Duration         // wait after a first failure
+	cache   *certmagic.Cache      // the certificates in memory; guards itself
 	manager *certmagic.Config     // renews, and reads the disk
 	issuer  *certmagic.ACMEIssuer // of manager
-	close   sync.Once
+
+	close sync.Once
 
 	strangers refusals // handshakes for other names
 	unready   refusals // handshakes for domains that have no certificate yet
 }
 
-// openAutomatic reads the certificates on disk. It asks nobody on the network.
+// openAutomatic reads the certificates on disk. It does not use the network.
 func openAutomatic(ctx context.Context, c Config) (*automatic, error) {
 	roots, err := readRoots(c.CARoots)
 	if err != nil {
@@ -121,7 +123,7 @@ func readRoots(path string) (*x509.CertPool, error) {
 func prepareStorage(folder string, log *slog.Logger) error {
 	err := os.MkdirAll(folder, 0o700)
 	if err == nil {
-		err = os.Chmod(folder, 0o700) // one that somebody else made may be open to all
+		err = os.Chmod(folder, 0o700) // if it was there before, it may be open to all users
 	}
 	if err != nil {
 		return err

@@ -2,8 +2,8 @@
 // comes from two files that somebody else renews, or from a CA by ACME. It also
 // answers plain HTTP beside TLS, and keeps the keys for session tickets.
 //
-// The package opens no sockets but those to the CA. Whoever listens uses the
-// configuration that TLS returns. Without domains the ACME library is linked, and
+// The package opens no sockets but those to the CA. A listener uses the
+// configuration that TLS returns. Without domains the ACME library is linked, but
 // nothing of it runs.
 package certificates
 
@@ -48,14 +48,14 @@ type Config struct {
 // Certificates is a relay's TLS configuration and what keeps it up to date. All
 // methods but Run may be called from anywhere.
 type Certificates struct {
-	log     *slog.Logger
-	config  *tls.Config
-	files   *filePair  // nil with ACME
-	acme    *automatic // nil with files
-	tickets *ticketKeys
+	log     *slog.Logger // immutable after Open
+	config  *tls.Config  // immutable after Open, but for the ticket keys, which it guards itself
+	files   *filePair    // immutable after Open; nil with ACME
+	acme    *automatic   // immutable after Open; nil with files
+	tickets *ticketKeys  // owned by Run
 }
 
-// Open reads what is on disk. It asks nobody on the network. An error names the
+// Open reads what is on disk. It does not use the network. An error names the
 // file and says what is wrong with it.
 func Open(ctx context.Context, c Config) (*Certificates, error) {
 	if c.Log == nil {

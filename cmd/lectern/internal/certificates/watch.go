@@ -21,8 +21,8 @@ const warnBefore = 14 * 24 * time.Hour
 
 // A filePair is a certificate that somebody else renews.
 type filePair struct {
-	certFile, keyFile string // immutable
-	current           atomic.Pointer[tls.Certificate]
+	certFile, keyFile string                          // immutable
+	current           atomic.Pointer[tls.Certificate] // with its Leaf
 
 	mu     sync.Mutex   // held while the files are read
 	loaded [2]signature // guarded by mu; of the files that were read last, whether good or bad
