@@ -66,11 +66,21 @@ type Conn struct {
 	slot    int32    // owned by the worker; place in worker.conns
 	events  events   // owned by the worker; events not yet looked at
 
-	queued   bool // owned by the worker; is in worker.ready
-	hungUp   bool // owned by the worker; a hang-up or error event was seen
-	held     bool // owned by the worker; reading waits until the session wants it
-	finished bool // owned by the worker; the sending side was shut down
+	queued  bool    // owned by the worker; is in worker.ready
+	hungUp  bool    // owned by the worker; a hang-up or error event was seen
+	held    bool    // owned by the worker; reading waits until the session wants it
+	sending sending // owned by the worker
 }
+
+// sending is what becomes of the bytes that a connection sends.
+type sending uint8
+
+const (
+	finished   sending = 1 << iota // the sending side was shut down
+	encrypting                     // the kernel makes the TLS records, see offload
+)
+
+func (s sending) has(flag sending) bool { return s&flag != 0 }
 
 // notify is the epoll callback: it only notes the events and queues the
 // connection.
@@ -117,8 +127,11 @@ func (c *Conn) serve() {
 // receive reads until the socket is drained or the visit is over.
 func (c *Conn) receive() {
 	buf := c.worker.buf
+	if c.carrier != nil {
+		buf = buf[:maxChunk]
+	}
 	for read := 0; c.fd >= 0; {
-		if reading, _ := c.session.Wants(); !reading {
+		if !c.reads() {
 			c.held = true
 			return
 		}
@@ -128,6 +141,11 @@ func (c *Conn) receive() {
 			continue
 		case errno == syscall.EAGAIN:
 			return
+		case errno == syscall.EIO && c.sending.has(encrypting):
+			c.Flush()
+			c.sayEnd()
+			c.close(receiveRecord(int(c.fd)))
+			return
 		case errno != 0:
 			c.close(os.NewSyscallError("recv", errno))
 			return
@@ -136,6 +154,7 @@ func (c *Conn) receive() {
 			if c.carrier != nil {
 				c.carrier.end(c)
 			}
+			c.sayEnd()
 			c.close(io.EOF)
 			return
 		}
@@ -146,8 +165,9 @@ func (c *Conn) receive() {
 			return
 		}
 		// A short read means that the socket was drained, and the next byte is
-		// a new edge, unless the peer has hung up: that edge may have been.
-		if n < len(buf) && !c.hungUp {
+		// a new edge, unless the peer has hung up: that edge may have been. The
+		// kernel also ends a read before a record that is no data.
+		if n < len(buf) && !c.hungUp && !c.sending.has(encrypting) {
 			return
 		}
 		if read += n; read >= maxVisit {
@@ -226,12 +246,21 @@ func (c *Conn) drained() {
 	reading, writing := c.session.Wants()
 	switch {
 	case !reading && !writing:
+		c.sayEnd()
 		c.close(ErrClosed)
-	case !writing && !c.finished:
-		c.finished = true
+	case !writing && !c.sending.has(finished):
+		c.sayEnd()
+		c.sending |= finished
 		_ = unix.Shutdown(int(c.fd), unix.SHUT_WR)
 	}
 	c.resume()
+}
+
+// sayEnd sends the last record of a connection that the kernel encrypts.
+func (c *Conn) sayEnd() {
+	if c.sending == encrypting && c.fd >= 0 {
+		endKernel(int(c.fd))
+	}
 }
 
 // resume reads on if reading was held back and need not be any longer.
@@ -239,10 +268,16 @@ func (c *Conn) resume() {
 	if !c.held || c.fd < 0 {
 		return
 	}
-	if reading, _ := c.session.Wants(); reading {
+	if c.reads() {
 		c.held = false
 		c.ready(eventRead, anew)
 	}
+}
+
+// reads reports whether the session, and the transport, want bytes.
+func (c *Conn) reads() bool {
+	reading, _ := c.session.Wants()
+	return reading && (c.carrier == nil || !c.carrier.awaiting)
 }
 
 // tick has the session check its time limits, and tries a full socket again. A
@@ -275,6 +310,9 @@ func (c *Conn) close(err error) {
 	}
 	closeSocket(fd)
 	c.worker.pool.quota.give()
+	if c.carrier != nil {
+		c.carrier.transport.Close()
+	}
 	c.session.Closed(err)
 }
 

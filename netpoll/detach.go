@@ -5,6 +5,7 @@ package netpoll
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -28,7 +29,7 @@ func (c *Conn) Detach(unread []byte) (*Detached, error) {
 	if err != nil {
 		return nil, fmt.Errorf("detach connection: %w", os.NewSyscallError("fcntl", err))
 	}
-	d := &Detached{pool: c.worker.pool, unread: unread}
+	d := &Detached{pool: c.worker.pool, unread: unread, kernel: c.sending.has(encrypting)}
 	if c.carrier != nil {
 		d.carried = &carried{transport: c.carrier.transport, rest: c.carrier.rest}
 	}
@@ -38,6 +39,9 @@ func (c *Conn) Detach(unread []byte) (*Detached, error) {
 	_ = file.Close()
 	if err != nil {
 		d.pool.quota.give()
+		if d.carried != nil {
+			d.carried.transport.Close()
+		}
 		c.session.Closed(err)
 		return nil, fmt.Errorf("detach connection: %w", err)
 	}
@@ -51,6 +55,7 @@ type Detached struct {
 	net.Conn
 	pool    *Pool    // immutable
 	carried *carried // immutable; nil without a transport
+	kernel  bool     // immutable; the kernel makes the TLS records
 	unread  []byte   // owned by the reader; what the reactor read already
 	left    atomic.Bool
 }
@@ -60,6 +65,10 @@ func (d *Detached) Close() error {
 	if !d.left.Swap(true) {
 		if d.carried != nil {
 			d.carried.end(d.Conn)
+			defer d.carried.close()
+		}
+		if d.kernel {
+			d.endKernel()
 		}
 		d.pool.quota.give()
 	}
@@ -80,7 +89,20 @@ func (d *Detached) Read(p []byte) (int, error) {
 		d.unread = d.unread[n:]
 		return n, nil
 	}
-	return d.Conn.Read(p)
+	n, err := d.Conn.Read(p)
+	if d.kernel && errors.Is(err, syscall.EIO) {
+		err = io.EOF // a record that is no data: close_notify, or what ends the connection, too
+	}
+	return n, err
+}
+
+// endKernel sends the last record of a connection that the kernel encrypts.
+func (d *Detached) endKernel() {
+	if socket, ok := d.Conn.(syscall.Conn); ok {
+		if raw, err := socket.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { endKernel(int(fd)) })
+		}
+	}
 }
 
 // Write writes all of p, unless it returns an error.
@@ -100,7 +122,7 @@ func (d *Detached) Attach(unread []byte, open OpenFunc) error {
 	if err != nil {
 		return fmt.Errorf("attach connection: %w", err)
 	}
-	a := arrival{fd: fd, unread: append(unread, d.unread...), open: open}
+	a := arrival{fd: fd, kernel: d.kernel, unread: append(unread, d.unread...), open: open}
 	if d.carried != nil {
 		a.transport = d.carried.transport
 	}
@@ -179,6 +201,13 @@ func (c *carried) end(to net.Conn) {
 		_ = to.SetWriteDeadline(time.Now().Add(endTime))
 		_, _ = to.Write(record)
 	}
+}
+
+// close closes the transport. What is being read or written with it ends first.
+func (c *carried) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.transport.Close()
 }
 
 // endTime bounds the wait for a socket to take a connection's last record.

@@ -25,6 +25,17 @@ type Config struct {
 	// wait in the system's backlog. Default: no bound but the system's.
 	MaxConns int
 
+	// Hold counts the bytes that the connections' transports hold: what full sockets
+	// did not take (see [MaxRest]), and what they buffer; n is negative when they give
+	// some back. It reports whether there is memory for more: if not, connections are
+	// closed that have more than a few bytes of an incomplete record. It is called by
+	// the workers. Default: there always is.
+	Hold func(n int64) (ok bool)
+
+	// KernelTLS has the kernel make the records of transports that are Offloaders, see
+	// [KernelTLS]. Default: it does not.
+	KernelTLS bool
+
 	// Failed is called with errors of the reactor that concern no connection:
 	// a failing epoll, accept at MaxConns or short of descriptors (once for each
 	// time that it happens). Default: they are dropped.
@@ -33,10 +44,13 @@ type Config struct {
 
 // A Pool is a fixed set of workers.
 type Pool struct {
-	workers []*Worker   // immutable
-	failed  func(error) // immutable
-	clock   *clock      // immutable
-	quota   *quota      // immutable; of descriptors
+	workers []*Worker        // immutable
+	failed  func(error)      // immutable
+	hold    func(int64) bool // immutable
+
+	kernelTLS bool   // immutable
+	clock     *clock // immutable
+	quota     *quota // immutable; of descriptors
 
 	open    atomic.Int64 // connections owned by all workers, and those on their way to one
 	emptied chan struct{}
@@ -53,14 +67,20 @@ type Pool struct {
 // New starts the workers of a pool.
 func New(config Config) (*Pool, error) {
 	p := &Pool{
-		failed:  config.Failed,
-		clock:   newClock(),
-		quota:   newQuota(config.MaxConns),
-		emptied: make(chan struct{}, 1),
-		stop:    make(chan struct{}),
+		failed: config.Failed,
+		hold:   config.Hold,
+
+		kernelTLS: config.KernelTLS,
+		clock:     newClock(),
+		quota:     newQuota(config.MaxConns),
+		emptied:   make(chan struct{}, 1),
+		stop:      make(chan struct{}),
 	}
 	if p.failed == nil {
 		p.failed = func(error) {}
+	}
+	if p.hold == nil {
+		p.hold = func(int64) bool { return true }
 	}
 	if config.Workers <= 0 {
 		config.Workers = runtime.GOMAXPROCS(0)
@@ -134,7 +154,8 @@ func (w *Worker) Adopt(fd int, open OpenFunc) {
 
 // An arrival is a connection on its way to a worker.
 type arrival struct {
-	fd        int // counted in the quota
+	fd        int  // counted in the quota
+	kernel    bool // the kernel makes the TLS records
 	transport Transport
 	unread    []byte // what its session receives first
 	open      OpenFunc
@@ -223,10 +244,11 @@ func (p *Pool) closeWorkers() error {
 type Stats struct {
 	Conns    int64  // connections it owns now
 	Queue    int64  // connections and tasks that waited at the end of its last turn
-	Held     int64  // bytes of records that full sockets did not take, see [MaxRest]
+	Held     int64  // bytes that the connections' transports hold, see [Config.Hold]
 	Turns    uint64 // turns taken
 	Blocked  uint64 // sends that met a full socket
 	Accepted uint64 // connections taken over
+	Kernel   uint64 // connections whose TLS records the kernel makes
 	BytesIn  uint64
 	BytesOut uint64
 }
@@ -236,6 +258,6 @@ func (w *Worker) Stats() Stats {
 	s := &w.stats
 	return Stats{
 		Conns: s.conns.Load(), Queue: s.queue.Load(), Held: s.held.Load(), Turns: s.turns.Load(), Blocked: s.blocked.Load(),
-		Accepted: s.accepted.Load(), BytesIn: s.bytesIn.Load(), BytesOut: s.bytesOut.Load(),
+		Accepted: s.accepted.Load(), Kernel: s.offloaded.Load(), BytesIn: s.bytesIn.Load(), BytesOut: s.bytesOut.Load(),
 	}
 }

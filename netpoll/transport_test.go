@@ -112,6 +112,12 @@ func (m *mask) Open(dst, chunk []byte) ([]byte, error) {
 
 func (m *mask) End(dst []byte) []byte { return m.record(dst, maskEnd, nil) }
 
+func (m *mask) Rewind(records int) { m.sent -= uint32(records) }
+
+func (m *mask) Buffered() int { return len(m.in) }
+
+func (m *mask) Close() {}
+
 // A client is the peer of a connection.
 type client struct {
 	*net.TCPConn
@@ -439,7 +445,7 @@ func TestSmallRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 1) })
+	_ = raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 16<<10) })
 	write(t, c, "x")
 	n, err := io.Copy(io.Discard, c)
 	if n != size || err != nil {

@@ -88,6 +88,7 @@ type workerStats struct {
 	conns, queue, held          atomic.Int64
 	turns, blocked              atomic.Uint64
 	bytesIn, bytesOut, accepted atomic.Uint64
+	offloaded                   atomic.Uint64
 }
 
 func newWorker(pool *Pool) (*Worker, error) {
@@ -258,6 +259,9 @@ func (w *Worker) run(p place) {
 // add makes a connection of what has arrived and opens a session on it.
 func (w *Worker) add(a arrival) {
 	c := &Conn{worker: w, fd: int32(a.fd), slot: int32(len(w.conns))}
+	if a.kernel {
+		c.sending = encrypting
+	}
 	w.conns = append(w.conns, c)
 	w.due = append(w.due, 1)
 	if a.transport != nil {
