@@ -20,12 +20,15 @@ type suite struct {
 	hash    func() hash.Hash
 	keySize int
 	aead    func(key []byte) (cipher.AEAD, error)
+
+	kernelType uint16 // its number in linux/tls.h
+	salt       int    // bytes of the IV that go by that name there
 }
 
 var suites = map[uint16]*suite{
-	tls.TLS_AES_128_GCM_SHA256:       {sha256.New, 16, newGCM},
-	tls.TLS_AES_256_GCM_SHA384:       {sha512.New384, 32, newGCM},
-	tls.TLS_CHACHA20_POLY1305_SHA256: {sha256.New, chacha20poly1305.KeySize, chacha20poly1305.New},
+	tls.TLS_AES_128_GCM_SHA256:       {sha256.New, 16, newGCM, 51, 4},
+	tls.TLS_AES_256_GCM_SHA384:       {sha512.New384, 32, newGCM, 52, 4},
+	tls.TLS_CHACHA20_POLY1305_SHA256: {sha256.New, chacha20poly1305.KeySize, chacha20poly1305.New, 54, 0},
 }
 
 func newGCM(key []byte) (cipher.AEAD, error) {
@@ -105,4 +108,19 @@ func (h *half) advance() []byte {
 	}
 	h.seq++
 	return h.nonce[:]
+}
+
+// kernelInfo returns a direction's keys as setsockopt takes them for TLS_TX and TLS_RX:
+// the tls12_crypto_info structures of linux/tls.h.
+func (h *half) kernelInfo() []byte {
+	key, err := h.suite.expand(h.secret, "key", h.suite.keySize)
+	if err != nil {
+		return nil
+	}
+	b := binary.NativeEndian.AppendUint16(nil, version13)
+	b = binary.NativeEndian.AppendUint16(b, h.suite.kernelType)
+	b = append(b, h.iv[h.suite.salt:]...)
+	b = append(b, key...)
+	b = append(b, h.iv[:h.suite.salt]...)
+	return binary.BigEndian.AppendUint64(b, h.seq)
 }

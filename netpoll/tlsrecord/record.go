@@ -35,6 +35,7 @@ const (
 	// maxSealed is how long a record's body may be (RFC 8446 5.2).
 	maxSealed = maxPlain + 256
 
+	version13 = 0x0304
 	version12 = 0x0303 // what every record says that it is (RFC 8446 5.1)
 
 	// overhead is how many bytes a record has besides what it carries: header, type
@@ -91,30 +92,31 @@ var ErrTooManyUseless = errors.New("tlsrecord: too many records without data")
 // A Conn is the record layer of one connection. Its methods may be called by one
 // goroutine at a time.
 type Conn struct {
-	in, out half
+	out half // first, beside what Seal asks for
 
-	maxRecord int // bytes of a record that is sealed
+	maxRecord int  // bytes of a record that is sealed
+	update    bool // a KeyUpdate is due, because the peer asked for one
+	alert     byte // an alert is due, see failed
+	failed    bool
+	peerEnded,
+	ended bool
+
+	in half
 
 	partial []byte // a record that is incomplete
 	message []byte // a handshake message that is incomplete
 	useless int    // records in a row that carried no data
-
-	update bool // a KeyUpdate is due, because the peer asked for one
-	alert  byte // an alert is due, see failed
-	failed bool
-	peerEnded,
-	ended bool
 }
 
 // A half is one direction.
 type half struct {
-	suite  *suite
-	secret []byte // the traffic secret, for the next one
 	aead   cipher.AEAD
+	seq    uint64
 	iv     [ivSize]byte
 	nonce  [ivSize]byte // here and not on the stack, from where it would escape
 	header [headerSize]byte
-	seq    uint64
+	suite  *suite
+	secret []byte // the traffic secret, for the next one
 }
 
 // State is what a handshake leaves behind.
@@ -178,6 +180,10 @@ func (c *Conn) Seal(dst, p []byte) (record []byte, n int) {
 	return c.out.seal(dst, typeData, p[:n]), n
 }
 
+// Rewind takes the last records back, which carried data. Nothing of them may have left
+// the process: their nonces are used again.
+func (c *Conn) Rewind(records int) { c.out.seq -= uint64(records) }
+
 // End appends close_notify (RFC 8446 6.1), after which nothing is sealed.
 func (c *Conn) End(dst []byte) []byte {
 	if c.ended {
@@ -212,6 +218,22 @@ func (c *Conn) Open(dst, chunk []byte) (plain []byte, err error) {
 		return dst, io.EOF
 	}
 	return dst, nil
+}
+
+// Buffered returns how many bytes are kept of records and messages that are
+// incomplete.
+func (c *Conn) Buffered() int { return cap(c.partial) + cap(c.message) }
+
+// Close does nothing: there is only memory.
+func (c *Conn) Close() {}
+
+// Offload returns the keys of both directions as the kernel takes them, nil if something
+// of this package's is still to be said. Nothing may be buffered.
+func (c *Conn) Offload() (send, receive []byte) {
+	if c.update || c.failed || c.ended || c.peerEnded {
+		return nil, nil
+	}
+	return c.out.kernelInfo(), c.in.kernelInfo()
 }
 
 // fail notes an error, of which the peer is told if this side found it.

@@ -17,7 +17,8 @@ var ErrVersion = errors.New("tlsrecord: not TLS 1.3")
 // Server makes a server's handshake on conn with crypto/tls and takes the connection
 // over: it returns what is left to be done with the bytes of the socket. Nothing behind
 // the handshake has been read from conn. The error wraps ErrVersion when the peers agreed
-// on TLS 1.2; then the tls.Conn that is returned goes on.
+// on TLS 1.2; then the tls.Conn that is returned goes on. Its NetConn has a method
+// Continue(net.Conn), which has it go on over another connection.
 //
 // The config is cloned, because the secrets of a connection are taken from its
 // KeyLogWriter. Its session ticket keys should be set, as clones do not share those that
@@ -33,8 +34,7 @@ func Client(ctx context.Context, conn net.Conn, config *tls.Config) (*Conn, *tls
 
 func take(ctx context.Context, conn net.Conn, config *tls.Config, side func(net.Conn, *tls.Config) *tls.Conn, peer, me string) (*Conn, *tls.Conn, error) {
 	var secrets keyLog
-	config = config.Clone()
-	config.KeyLogWriter = &secrets
+	config = logTo(&secrets, config)
 	wire := &wire{Conn: conn}
 	t := side(wire, config)
 	if err := t.HandshakeContext(ctx); err != nil {
@@ -42,6 +42,7 @@ func take(ctx context.Context, conn net.Conn, config *tls.Config, side func(net.
 	}
 	state := t.ConnectionState()
 	if state.Version != tls.VersionTLS13 {
+		wire.Continue(conn)
 		return nil, t, ErrVersion
 	}
 	s := State{CipherSuite: state.CipherSuite}
@@ -60,6 +61,23 @@ func take(ctx context.Context, conn net.Conn, config *tls.Config, side func(net.
 	s.WriteSeq = sent.countRecords(wire.written.Bytes())
 	c, err := New(s)
 	return c, t, err
+}
+
+// logTo returns a clone of the config that has crypto/tls log the secrets.
+func logTo(secrets *keyLog, config *tls.Config) *tls.Config {
+	config = config.Clone()
+	config.KeyLogWriter = secrets
+	if choose := config.GetConfigForClient; choose != nil {
+		config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			chosen, err := choose(hello)
+			if chosen != nil {
+				chosen = chosen.Clone()
+				chosen.KeyLogWriter = secrets
+			}
+			return chosen, err
+		}
+	}
+	return config
 }
 
 // countRecords returns how many of the records in b are sealed with the half's
@@ -96,11 +114,15 @@ func anyRecordSize(b []byte) (int, error) {
 type wire struct {
 	net.Conn
 	header  [headerSize]byte
-	had     int // bytes of the header that have been read from the connection
-	given   int // and that have been given
-	left    int // bytes of the record's body that have not been read
+	had     int  // bytes of the header that have been read from the connection
+	given   int  // and that have been given
+	left    int  // bytes of the record's body that have not been read
+	over    bool // the handshake
 	written bytes.Buffer
 }
+
+// Continue ends the handshake. What follows goes over another connection.
+func (w *wire) Continue(conn net.Conn) { w.Conn, w.over, w.written = conn, true, bytes.Buffer{} }
 
 // Read reads to the end of the present record at most.
 func (w *wire) Read(p []byte) (int, error) {
@@ -136,6 +158,9 @@ func (w *wire) Read(p []byte) (int, error) {
 const maxFlight = 256 << 10
 
 func (w *wire) Write(p []byte) (int, error) {
+	if w.over {
+		return w.Conn.Write(p)
+	}
 	if w.written.Len()+len(p) > maxFlight {
 		return 0, fmt.Errorf("tlsrecord: a handshake of more than %d bytes", maxFlight)
 	}
