@@ -32,6 +32,7 @@ const (
 func main() {
 	viewers := flag.Int("viewers", 100_000, "viewers of the one room")
 	folder := flag.String("folder", "bin/million", "where packages and programs are kept")
+	ktls := flag.Bool("ktls", false, "compare TLS by the kernel, TLS by the relay and plain connections instead")
 	kvm := flag.Bool("kvm", false, "run the machine's processors on this one's, which needs /dev/kvm: faster, and its figures are nearly native")
 	limit := flag.Duration("limit", 6*time.Hour, "after which the machine is ended")
 	flag.Parse()
@@ -40,7 +41,7 @@ func main() {
 	ctx, cancel := context.WithTimeout(ctx, *limit)
 	defer cancel()
 	began := time.Now()
-	err := run(ctx, *viewers, *folder, newProcessor(*kvm))
+	err := run(ctx, job{viewers: *viewers, ktls: *ktls}, *folder, newProcessor(*kvm))
 	fmt.Printf("--- it took %s\n", time.Since(began).Round(time.Second))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "million:", err)
@@ -48,13 +49,27 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, viewers int, folder string, processor processor) error {
-	if viewers < 1 || viewers > 4_000_000 {
-		return fmt.Errorf("%d viewers: give 1 to 4,000,000", viewers)
+// A job is what the machine does.
+type job struct {
+	viewers int
+	ktls    bool
+}
+
+// options tell the machine's first program, on the kernel's command line.
+func (j job) options() string {
+	if j.ktls {
+		return fmt.Sprintf("viewers=%d ktls=1", j.viewers)
 	}
-	memory := baseMemory + viewers*viewerMemory
+	return fmt.Sprintf("viewers=%d", j.viewers)
+}
+
+func run(ctx context.Context, job job, folder string, processor processor) error {
+	if job.viewers < 1 || job.viewers > 4_000_000 {
+		return fmt.Errorf("%d viewers: give 1 to 4,000,000", job.viewers)
+	}
+	memory := baseMemory + job.viewers*viewerMemory
 	if free := availableMemory(); free > 0 && free < memory {
-		return fmt.Errorf("%d viewers need %d MB of memory, and %d MB are available", viewers, memory>>20, free>>20)
+		return fmt.Errorf("%d viewers need %d MB of memory, and %d MB are available", job.viewers, memory>>20, free>>20)
 	}
 	folder, err := filepath.Abs(folder)
 	if err != nil {
@@ -71,7 +86,7 @@ func run(ctx context.Context, viewers int, folder string, processor processor) e
 	}{
 		{"find or fetch qemu", func() (err error) { e, err = findEmulator(ctx, folder); return err }},
 		{"find or fetch a kernel", func() (err error) { kernel, err = findKernel(ctx, folder); return err }},
-		{"build the relay and the machine's first program", func() (err error) { image, err = buildImage(ctx, folder); return err }},
+		{"build the relay and the machine's first program", func() (err error) { image, err = buildImage(ctx, folder, job); return err }},
 	} {
 		began := time.Now()
 		fmt.Println("---", step.what)
@@ -81,7 +96,7 @@ func run(ctx context.Context, viewers int, folder string, processor processor) e
 		fmt.Printf("    done after %s\n", time.Since(began).Round(100*time.Millisecond))
 	}
 	fmt.Printf("--- start a machine with %d processors and %d MB (%s, %s)\n", runtime.NumCPU(), memory>>20, processor.name, filepath.Base(kernel))
-	return e.boot(ctx, processor, kernel, image, memory, viewers)
+	return e.boot(ctx, processor, kernel, image, memory, job)
 }
 
 // availableMemory returns what the system says is available, 0 if it does not.
@@ -125,10 +140,10 @@ func newProcessor(kvm bool) processor {
 const kernelOptions = "console=ttyS0 quiet panic=-1 init_on_alloc=0 apparmor=0 audit=0 lsm=capability hardened_usercopy=off randomize_kstack_offset=off mitigations=off"
 
 // boot runs the machine to its end and shows what it prints.
-func (e emulator) boot(ctx context.Context, processor processor, kernel, image string, memory, viewers int) error {
+func (e emulator) boot(ctx context.Context, processor processor, kernel, image string, memory int, job job) error {
 	args := append(slices.Clone(processor.args), "-smp", strconv.Itoa(runtime.NumCPU()), "-m", fmt.Sprintf("%dM", memory>>20),
 		"-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
-		"-kernel", kernel, "-initrd", image, "-append", fmt.Sprintf("%s viewers=%d", kernelOptions, viewers))
+		"-kernel", kernel, "-initrd", image, "-append", kernelOptions+" "+job.options())
 	if e.data != "" {
 		args = append(args, "-L", e.data)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -46,6 +47,9 @@ func measure() error {
 	if err != nil {
 		return err
 	}
+	if _, err := asked("ktls"); err == nil {
+		return compareTLS(viewers)
+	}
 	every := max(0.1, float64(viewers)*secondsPerViewer) // seconds between two broadcasts
 	patience := fmt.Sprintf("%.0fs", 60+20*every)
 	common := []string{"--serve", "--server-command", server, "--window", "200", "--viewers", strconv.Itoa(viewers), "--timeout", patience, "--drain", patience, "--warmup=-1s",
@@ -59,15 +63,21 @@ func measure() error {
 		{"five broadcasts to everybody", append([]string{"fanout"}, append(common, fmt.Sprintf("%.1fs", 5*every))...)},
 		{"half of them are cut off at once and come back", append([]string{"resume", "--share", "0.5", "--waves", "1"}, append(common, fmt.Sprintf("%.1fs", 6*every))...)},
 	} {
-		fmt.Printf("=== %s\n    lectern bench %s\n", run.what, strings.Join(run.args, " "))
-		cmd := exec.Command("/lectern", append([]string{"bench"}, run.args...)...)
-		console := struct{ io.Writer }{os.Stdout} // no terminal, on which progress would be drawn
-		cmd.Stdout, cmd.Stderr = console, console
-		if err := cmd.Run(); err != nil {
-			errs = append(errs, fmt.Errorf("bench %s: %w", run.args[0], err))
-		}
+		errs = append(errs, show(run.what, "/lectern", append([]string{"bench"}, run.args...)...))
 	}
 	return errors.Join(errs...)
+}
+
+// show runs a program, and prints what it is for.
+func show(what, program string, args ...string) error {
+	fmt.Printf("=== %s\n    %s %s\n", what, filepath.Base(program), strings.Join(args, " "))
+	cmd := exec.Command(program, args...)
+	console := struct{ io.Writer }{os.Stdout} // no terminal, on which progress would be drawn
+	cmd.Stdout, cmd.Stderr = console, console
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s %s: %w", filepath.Base(program), args[0], err)
+	}
+	return nil
 }
 
 // asked returns a number of the kernel's command line.
