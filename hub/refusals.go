@@ -67,6 +67,7 @@ func Causes() []string {
 	return []string{
 		"handshakes_full", "handshake_timeout", "memory", "origin", "connections_per_address", "rooms_per_address",
 		"http_full", "http_address", "http_busy", "descriptors", "misdirected", "wrong_api_key", "too_many_keys",
+		"tls_plain", "tls_not", "tls_hello", "tls_displaced", "tls_memory", "tls_handshake",
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 // unread, when the connection is accepted.
 const (
 	silentTime = 50 * time.Millisecond // has sent nothing
-	headTime   = 2 * time.Second       // has sent an incomplete head
+	headTime   = 2 * time.Second       // has sent an incomplete head, or a ClientHello
 )
 
 // safeTime returns how long after it began a connection in its handshake is
@@ -86,6 +86,15 @@ func (s *Session) admit() {
 			s.shard.makeRoom(silentTime) // if it cannot, the transport's own limit applies
 		}
 		s.shard.silent.add(s)
+	}
+}
+
+// Begin notes that the client has begun the handshake of a transport, such as TLS, so
+// that the session is not silent although no byte has come for it.
+func (s *Session) Begin() {
+	if s.has(flagSilent) {
+		s.shard.silent.remove(s)
+		s.shard.begun.add(s)
 	}
 }
 

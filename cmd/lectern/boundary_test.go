@@ -25,34 +25,34 @@ var borders = map[string]struct {
 	ours      []string
 	forbidden []string
 }{
-	"cmd/lectern":       {ours: []string{"bench", "bench/report", "bench/workload", "frame", "hub", "hub/budget", "hub/classroom", "hub/echo", "hub/store", "netpoll", internal + "certificates", internal + "config", internal + "httpapi", internal + "metrics", internal + "resources"}},
-	"bench":             {ours: []string{"bench/report", "bench/server", "bench/stamp", "bench/usage", "bench/wire", "bench/workload", "frame", "netpoll"}},
-	"bench/server":      {ours: []string{"bench/workload"}},
-	"bench/usage":       {ours: []string{"bench/report"}, forbidden: []string{"net"}},
-	"bench/report":      {ours: []string{"bench/workload"}, forbidden: []string{"net", "golang.org/x/sys"}},
-	"bench/workload":    {ours: []string{"bench/stamp"}},
-	"bench/stamp":       {forbidden: []string{"net", "os", "syscall", "time", "sync"}},
-	"bench/wire":        {ours: []string{"frame"}},
-	"netpoll":           {},
-	"netpoll/tlsrecord": {forbidden: []string{"os", "syscall", "golang.org/x/sys", "sync"}},
-	"hub":               {ours: []string{"frame", "hub/broadcast", "hub/budget"}, forbidden: []string{"encoding/json", "net", "os", "syscall", "golang.org/x/sys"}},
-	"hub/classroom":     {ours: []string{"frame", "hub", "hub/broadcast", "hub/strictjson"}, forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
-	"hub/echo":          {ours: []string{"frame", "hub"}, forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
-	"hub/store":         {ours: []string{"frame", "hub", "hub/broadcast"}, forbidden: []string{"net"}},
-	"hub/budget":        {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time"}},
-	"hub/strictjson":    {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync"}},
-	"hub/broadcast":     {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
-	"frame":             {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync", "context"}},
+	"cmd/lectern":          {ours: []string{"bench", "bench/report", "bench/workload", "frame", "hub", "hub/budget", "hub/classroom", "hub/echo", "hub/store", "netpoll", "netpoll/tlstransport", internal + "certificates", internal + "config", internal + "httpapi", internal + "metrics", internal + "resources"}},
+	"bench":                {ours: []string{"bench/report", "bench/server", "bench/stamp", "bench/usage", "bench/wire", "bench/workload", "frame", "netpoll"}},
+	"bench/server":         {ours: []string{"bench/workload"}},
+	"bench/usage":          {ours: []string{"bench/report"}, forbidden: []string{"net"}},
+	"bench/report":         {ours: []string{"bench/workload"}, forbidden: []string{"net", "golang.org/x/sys"}},
+	"bench/workload":       {ours: []string{"bench/stamp"}},
+	"bench/stamp":          {forbidden: []string{"net", "os", "syscall", "time", "sync"}},
+	"bench/wire":           {ours: []string{"frame"}},
+	"netpoll":              {},
+	"netpoll/tlstransport": {ours: []string{"netpoll", "netpoll/tlsrecord"}},
+	"netpoll/tlsrecord":    {forbidden: []string{"os", "syscall", "golang.org/x/sys", "sync"}},
+	"hub":                  {ours: []string{"frame", "hub/broadcast", "hub/budget"}, forbidden: []string{"encoding/json", "net", "os", "syscall", "golang.org/x/sys"}},
+	"hub/classroom":        {ours: []string{"frame", "hub", "hub/broadcast", "hub/strictjson"}, forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
+	"hub/echo":             {ours: []string{"frame", "hub"}, forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
+	"hub/store":            {ours: []string{"frame", "hub", "hub/broadcast"}, forbidden: []string{"net"}},
+	"hub/budget":           {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time"}},
+	"hub/strictjson":       {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync"}},
+	"hub/broadcast":        {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
+	"frame":                {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync", "context"}},
 
-	internal + "certificates":          {forbidden: []string{"golang.org/x/sys"}},
-	internal + "certificates/acmetest": {}, // for tests
-	internal + "config":                {forbidden: []string{"net/http", "golang.org/x/sys"}},
-	internal + "httpapi":               {ours: []string{"frame", "hub", "hub/budget", "hub/classroom", "hub/strictjson"}, forbidden: []string{"golang.org/x/sys", "syscall"}},
-	internal + "httpapi/apitest":       {ours: []string{"hub"}}, // for tests
-	internal + "metrics":               {ours: []string{"hub", "hub/budget", "hub/store", "netpoll"}},
-	internal + "resources":             {ours: []string{"hub", "hub/budget"}, forbidden: []string{"net"}},
-	internal + "attack":                {},                                                                                 // tests of the binary
-	internal + "e2e":                   {ours: []string{internal + "certificates/acmetest", internal + "httpapi/apitest"}}, // tests of the binary
+	internal + "certificates":    {forbidden: []string{"golang.org/x/sys"}},
+	internal + "config":          {forbidden: []string{"net/http", "golang.org/x/sys"}},
+	internal + "httpapi":         {ours: []string{"frame", "hub", "hub/budget", "hub/classroom", "hub/strictjson"}, forbidden: []string{"golang.org/x/sys", "syscall"}},
+	internal + "httpapi/apitest": {ours: []string{"hub"}}, // for tests
+	internal + "metrics":         {ours: []string{"hub", "hub/budget", "hub/store", "netpoll", "netpoll/tlstransport"}},
+	internal + "resources":       {ours: []string{"hub", "hub/budget"}, forbidden: []string{"net"}},
+	internal + "attack":          {},                                             // tests of the binary
+	internal + "e2e":             {ours: []string{internal + "httpapi/apitest"}}, // tests of the binary
 }
 
 // confined are the dependencies that only some files may import.

@@ -83,7 +83,6 @@ func certificateConfig(o *config.Options, addr string) (certificates.Config, err
 	}
 	var err error
 	c.Storage, err = certificateStorage(o)
-	c.TicketFile = filepath.Join(c.Storage, "ticket-keys")
 	return c, err
 }
 
@@ -165,9 +164,7 @@ func (k *certificateKeeper) expiries(yield func(name string, notAfter time.Time)
 	}
 }
 
-// stop ends what run began. It comes before the relay's own listener closes:
-// otherwise the library could open the port again for a challenge, and keep the next
-// relay from it. Handshakes go on with the certificates at hand.
+// stop ends what run began. Handshakes go on with the certificates at hand.
 func (k *certificateKeeper) stop() (err error) {
 	if k.cancel != nil {
 		k.cancel()

@@ -15,19 +15,23 @@ import (
 // service's log does not get this.
 func (r *relay) greet(stderr *os.File) {
 	if r.config.LogFormat == "text" && term.IsTerminal(int(stderr.Fd())) {
-		writeHint(stderr, r.listener.Addr().String())
+		scheme := "ws"
+		if r.tls != nil {
+			scheme = "wss"
+		}
+		writeHint(stderr, scheme, r.listener.Addr().String())
 	}
 }
 
 // writeHint writes the address to connect to and a first command.
-func writeHint(w io.Writer, addr string) {
+func writeHint(w io.Writer, scheme, addr string) {
 	if host, port, err := net.SplitHostPort(addr); err == nil && config.IsUnspecified(host) {
 		addr = net.JoinHostPort("localhost", port)
 	}
 	fmt.Fprintf(w, `
-The relay is at ws://%s. Create a room from another terminal:
-  python3 -m websockets ws://%s    and type {"type":"create"}
+The relay is at %s. Create a room from another terminal:
+  python3 -m websockets %s    and type {"type":"create"}
 README.md goes on from there. Ctrl-C ends the relay.
 
-`, addr, addr)
+`, scheme+"://"+addr, scheme+"://"+addr)
 }

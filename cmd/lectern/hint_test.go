@@ -13,7 +13,7 @@ func TestHint(t *testing.T) {
 		"[::1]:80":       "ws://[::1]:80. ",
 	} {
 		var b strings.Builder
-		writeHint(&b, addr)
+		writeHint(&b, "ws", addr)
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%s: the hint is %s, want %s", addr, b.String(), want)
 		}

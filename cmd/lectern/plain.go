@@ -50,7 +50,13 @@ func (r *relay) newSite() *httpapi.Site {
 }
 
 func (r *relay) adminHandler(site *httpapi.Site) http.Handler {
-	figures := metrics.NewHandler(metrics.Sources{Hub: r.hub, Pool: r.pool, Data: r.data.stats, HTTP: r.httpDescriptors})
+	sources := metrics.Sources{
+		Hub: r.hub, Pool: r.pool, Data: r.data.stats, HTTP: r.httpDescriptors, Expiries: r.certificates.expiries,
+	}
+	if r.tls != nil {
+		sources.TLS = r.tls.Stats
+	}
+	figures := metrics.NewHandler(sources)
 	var debug http.Handler
 	if r.config.Pprof {
 		debug = httpapi.Profiles()

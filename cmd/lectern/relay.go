@@ -21,25 +21,28 @@ import (
 	"lectern/hub/classroom"
 	"lectern/hub/echo"
 	"lectern/netpoll"
+	"lectern/netpoll/tlstransport"
 )
 
 // A relay is everything that runs while the process serves.
 type relay struct {
-	log      *slog.Logger
-	config   *config.Options                 // immutable; as at the start
-	current  atomic.Pointer[config.Settings] // in force
-	level    *slog.LevelVar
-	limit    int         // descriptors
-	viewers  int         // WebSockets that they suffice for
-	leaving  atomic.Bool // the relay was told to end
-	pool     *netpoll.Pool
-	hub      *hub.Hub
-	data     dataKeeper
-	listener *netpoll.Listener
-	plain    *handover    // connections on their way to net/http
-	web      *http.Server // plain HTTP on the relay's own port
-	admin    *http.Server // nil without an admin address
-	adminOn  *httpapi.AdminListener
+	log          *slog.Logger
+	config       *config.Options                 // immutable; as at the start
+	current      atomic.Pointer[config.Settings] // in force
+	level        *slog.LevelVar
+	limit        int         // descriptors
+	viewers      int         // WebSockets that they suffice for
+	leaving      atomic.Bool // the relay was told to end
+	pool         *netpoll.Pool
+	certificates *certificateKeeper
+	tls          *tlstransport.Server // nil without certificates
+	hub          *hub.Hub
+	data         dataKeeper
+	listener     *netpoll.Listener
+	plain        *handover    // connections on their way to net/http
+	web          *http.Server // plain HTTP on the relay's own port
+	admin        *http.Server // nil without an admin address
+	adminOn      *httpapi.AdminListener
 }
 
 // newRelay opens the listeners, and logs to w. Nothing is served before run.
@@ -56,7 +59,10 @@ func newRelay(s *config.Settings, w io.Writer) (*relay, error) {
 	conf := netpoll.Config{
 		Workers: resources.Workers(s.Workers),
 		Failed:  func(err error) { log.Error("reactor", "error", err) },
+		Hold:    r.hold,
 	}
+	tlsBy := r.tlsBy()
+	conf.KernelTLS = tlsBy == "kernel"
 	resources.UseProcessors(conf.Workers)
 	conf.MaxConns = resources.MaxConns(limit, conf.Workers)
 	r.viewers = resources.MaxWebSockets(conf.MaxConns)
@@ -80,8 +86,15 @@ func newRelay(s *config.Settings, w io.Writer) (*relay, error) {
 	}
 	r.hub.Budget().SetLimit(memory)
 	r.plain.hub = r.hub
-	if err := r.openData(); err != nil {
+	r.certificates, err = openCertificates(context.Background(), r.config, r.listener.Addr().String(), log)
+	if err != nil {
 		return nil, errors.Join(err, r.closeListeners(), r.pool.Close())
+	}
+	if config := r.certificates.tlsConfig(); config != nil {
+		r.tls = r.newTLS(config)
+	}
+	if err := r.openData(); err != nil {
+		return nil, errors.Join(err, r.certificates.stop(), r.closeListeners(), r.pool.Close())
 	}
 
 	site := r.newSite()
@@ -92,7 +105,7 @@ func newRelay(s *config.Settings, w io.Writer) (*relay, error) {
 	}
 	viewers := r.hub.Config().MaxConnections
 	log.Info("relay listens",
-		"addr", r.listener.Addr().String(), "admin", r.adminAddr(), "version", version, "workers", len(workers),
+		"addr", r.listener.Addr().String(), "tls", tlsBy, "admin", r.adminAddr(), "version", version, "workers", len(workers),
 		"memory", humanize.IBytes(uint64(memory)), "descriptors", limit, "viewers", viewers, "drain", r.drainTime(viewers))
 	r.warnIfDrainIsCut(viewers)
 	r.warn()
@@ -177,15 +190,16 @@ func (r *relay) run(ctx context.Context) error {
 	}
 	r.data.run()
 	workers := indexed(r.pool.Workers())
-	open := func(w *netpoll.Worker, c *netpoll.Conn) netpoll.Session {
+	open := func(w *netpoll.Worker, c *netpoll.Conn) *hub.Session {
 		return r.hub.NewSession(workers[w], c)
 	}
-	r.plain.reopen = open
-	serve("relay", func() error { return r.pool.Serve(r.listener, open) })
+	r.plain.reopen = func(w *netpoll.Worker, c *netpoll.Conn) netpoll.Session { return open(w, c) }
+	serve("relay", func() error { return r.pool.Serve(r.listener, r.throughTLS(open)) })
 	serve("http", func() error { return r.web.Serve(r.plain) })
 	if r.admin != nil {
 		serve("admin", func() error { return r.admin.Serve(r.adminOn) })
 	}
+	r.certificates.run(func(err error) { cancel(err) })
 	all.Go(func() { resources.NewMemoryKeeper(r.hub).Run(ctx) })
 	all.Go(func() { r.logRefusals(ctx) })
 
@@ -216,7 +230,10 @@ func (r *relay) stop() error {
 	if r.admin != nil {
 		errs = append(errs, end(ctx, r.admin))
 	}
-	errs = append(errs, r.pool.Close(), r.data.stop())
+	errs = append(errs, r.certificates.stop(), r.pool.Close(), r.data.stop())
+	if r.tls != nil {
+		r.tls.Wait()
+	}
 	r.log.Info("relay ended", "drained_in", time.Since(began).Round(time.Millisecond), "cut_off", cut)
 	return errors.Join(errs...)
 }

@@ -36,4 +36,5 @@ func (r *relay) apply(next *config.Settings) {
 	r.log.Info("the configuration was read again", "changed", changed, "need_restart", restart)
 	r.level.Set(level)
 	r.warn()
+	r.certificates.reload()
 }

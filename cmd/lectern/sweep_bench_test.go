@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -28,31 +29,33 @@ import (
 // BenchmarkSweep compares what it costs to deliver a broadcast through the hub
 // and the reactor with the bare loop of send calls that nobody can do without,
 // in turns: the same payload, as many sockets, and receivers in processes of
-// their own. The figures are processor time of this process, user and system,
+// their own. A second hall has its viewers behind TLS 1.3. The figures are processor time of this process, user and system,
 // for each delivery. The next message is not published before the last viewer's
 // socket has taken the one before, so that no send carries two.
 func BenchmarkSweep(b *testing.B) {
 	message := fmt.Appendf(nil, `{"type":"command","data":"%s"}`, strings.Repeat("x", 220))
-	for _, viewers := range []int{1000, 5000} {
+	for _, viewers := range []int{1000, 3000} {
 		b.Run(fmt.Sprint(viewers), func(b *testing.B) {
 			raw := newRawLoop(b, viewers, frame.AppendFrame(nil, ws.OpText, message))
-			hall := newHall(b, viewers, string(message))
-			var spent [2]time.Duration
+			hall := newHall(b, viewers, string(message), overPlain)
+			secure := newHall(b, viewers, string(message), overTLS)
+			ways := []func(){raw.send, hall.publish, secure.publish}
+			var spent [3]time.Duration
 			b.ResetTimer()
-			for i := range 2 * b.N {
-				// raw, hall, hall, raw, ...: neither is always the first.
-				which, before := (i+1)/2%2, processorTime()
-				if which == 0 {
-					raw.send()
-				} else {
-					hall.publish()
+			for i := range b.N {
+				for turn := range ways {
+					which := (i + turn) % len(ways) // none is always the first
+					before := processorTime()
+					ways[which]()
+					spent[which] += processorTime() - before
 				}
-				spent[which] += processorTime() - before
 			}
 			deliveries := float64(b.N * viewers)
 			b.ReportMetric(float64(spent[0])/deliveries, "raw-ns/delivery")
 			b.ReportMetric(float64(spent[1])/deliveries, "sweep-ns/delivery")
+			b.ReportMetric(float64(spent[2])/deliveries, "tls-ns/delivery")
 			b.ReportMetric(float64(spent[1])/float64(spent[0]), "sweep/raw")
+			b.ReportMetric(float64(spent[2])/float64(spent[1]), "tls/sweep")
 		})
 	}
 }
@@ -83,7 +86,7 @@ func newRawLoop(b *testing.B, viewers int, text []byte) *rawLoop {
 		}
 		accepted <- nil
 	}()
-	b.Cleanup(startReceivers(b, viewers, l.Addr().String(), ""))
+	b.Cleanup(startReceivers(b, viewers, l.Addr().String(), overPlain, ""))
 	if err := <-accepted; err != nil {
 		b.Fatal(err)
 	}
@@ -117,7 +120,7 @@ type hall struct {
 	message string
 }
 
-func newHall(b *testing.B, viewers int, message string) *hall {
+func newHall(b *testing.B, viewers int, message string, over way) *hall {
 	b.Helper()
 	pool, err := netpoll.New(netpoll.Config{Workers: 1})
 	if err != nil {
@@ -130,8 +133,13 @@ func newHall(b *testing.B, viewers int, message string) *hall {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = pool.Close() })
+	through := new(relay)
+	if over == overTLS {
+		through.hub = r.hub
+		through.tls = through.newTLS(selfSigned(b))
+	}
 	go func() {
-		_ = pool.Serve(l, func(_ *netpoll.Worker, c *netpoll.Conn) netpoll.Session { return r.hub.NewSession(0, c) })
+		_ = pool.Serve(l, through.throughTLS(func(_ *netpoll.Worker, c *netpoll.Conn) *hub.Session { return r.hub.NewSession(0, c) }))
 	}()
 
 	var created struct{ Code string }
@@ -147,7 +155,7 @@ func newHall(b *testing.B, viewers int, message string) *hall {
 		}
 		return false
 	})
-	b.Cleanup(startReceivers(b, viewers, l.Addr().String(), created.Code))
+	b.Cleanup(startReceivers(b, viewers, l.Addr().String(), over, created.Code))
 	for r.hub.Stats().Viewers < int64(viewers) {
 		time.Sleep(time.Millisecond)
 	}
@@ -203,16 +211,24 @@ func processorTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// A way is what connections go over.
+type way string
+
+const (
+	overPlain way = "tcp"
+	overTLS   way = "tls"
+)
+
 // startReceivers starts a process with connections that read and throw away.
 // With a code they are viewers of that room, else they send one byte.
-func startReceivers(b *testing.B, n int, addr, code string) (stop func()) {
+func startReceivers(b *testing.B, n int, addr string, over way, code string) (stop func()) {
 	b.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s %s", receiversEnv, n, addr, code))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s %s %s", receiversEnv, n, addr, over, code))
 	cmd.Stderr = os.Stderr
 	ready, err := cmd.StdoutPipe()
 	if err != nil {
@@ -236,7 +252,8 @@ const receiversEnv = "LECTERN_TEST_RECEIVERS"
 func receive(arguments string) error {
 	var n int
 	var addr, code string
-	if _, err := fmt.Sscan(arguments, &n, &addr, &code); err != nil && err != io.EOF {
+	var over way
+	if _, err := fmt.Sscan(arguments, &n, &addr, &over, &code); err != nil && err != io.EOF {
 		return err
 	}
 	hello := "x"
@@ -252,7 +269,11 @@ func receive(arguments string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := io.Copy(c, strings.NewReader(hello)); err != nil {
+		var to io.Writer = c
+		if over == overTLS {
+			to = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+		}
+		if _, err := to.Write([]byte(hello)); err != nil {
 			return err
 		}
 		fd := descriptorOf(c.(*net.TCPConn))

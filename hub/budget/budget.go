@@ -20,10 +20,11 @@ const (
 	Input                 // incomplete messages, and input that waits
 	Heads                 // incomplete request heads
 	HTTP                  // plain HTTP requests in progress, with their bodies
+	TLS                   // handshakes, and records that are incomplete or wait for their sockets
 	Kinds                 // number of kinds
 )
 
-var names = [Kinds]string{"logs", "histories", "answers", "input", "heads", "http"}
+var names = [Kinds]string{"logs", "histories", "answers", "input", "heads", "http", "tls"}
 
 // String returns the kind's name in the metrics.
 func (k Kind) String() string { return names[k] }

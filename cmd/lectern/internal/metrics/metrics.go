@@ -15,6 +15,7 @@ import (
 	"lectern/hub/budget"
 	"lectern/hub/store"
 	"lectern/netpoll"
+	"lectern/netpoll/tlstransport"
 )
 
 // Sources are where the figures come from. Their functions may be called from
@@ -28,6 +29,8 @@ type Sources struct {
 	// Expiries calls yield for each certificate with its name and the time of its
 	// end, which is zero as long as there is none. It may be nil.
 	Expiries func(yield func(name string, notAfter time.Time))
+
+	TLS func() tlstransport.Stats // nil without TLS
 }
 
 // NewHandler serves the relay's metrics, and those of the Go runtime and the
@@ -77,6 +80,10 @@ var (
 	dataFailingDesc = describe("data_failing", "1 while rooms cannot be written to disk.")
 
 	expiryDesc = describe("certificate_expiry_seconds", "Seconds until a certificate expires; negative afterwards, and 0 while there is none.", "name")
+
+	tlsDesc    = describe("tls_handshakes_total", "TLS handshakes that succeeded, by version and by whether they resumed a session.", "version", "resumed")
+	tlsNowDesc = describe("tls_handshakes", "TLS handshakes now, by whether they run or wait for their turn.", "state")
+	kernelDesc = describe("kernel_tls_total", "Connections whose TLS records the kernel makes, by worker.", "worker")
 
 	acceptedDesc = describe("accepted_total", "Connections accepted, by worker.", "worker")
 	bytesInDesc  = describe("received_bytes_total", "Bytes read from sockets, by worker.", "worker")
@@ -162,9 +169,20 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 			gauge(expiryDesc, left, name)
 		})
 	}
+	var tls tlstransport.Stats
+	if c.TLS != nil {
+		tls = c.TLS()
+	}
+	gauge(tlsNowDesc, float64(tls.Running), "running")
+	gauge(tlsNowDesc, float64(tls.Waiting), "waiting")
+	count(tlsDesc, tls.Full12, "1.2", "false")
+	count(tlsDesc, tls.Full13, "1.3", "false")
+	count(tlsDesc, tls.Resumed12, "1.2", "true")
+	count(tlsDesc, tls.Resumed13, "1.3", "true")
 	for i, w := range c.Pool.Workers() {
 		s, worker := w.Stats(), strconv.Itoa(i)
 		count(acceptedDesc, s.Accepted, worker)
+		count(kernelDesc, s.Kernel, worker)
 		count(bytesInDesc, s.BytesIn, worker)
 		count(bytesOutDesc, s.BytesOut, worker)
 		count(blockedDesc, s.Blocked, worker)
