@@ -84,8 +84,8 @@ func openAutomatic(ctx context.Context, c Config) (*automatic, error) {
 		CA: c.CA, Email: c.Email, TrustedRoots: roots, Logger: logger,
 		Agreed:                    true, // docs/operating.md says so
 		DisableDistributedSolvers: true, // this process answers its own challenges, from memory
-		DisableHTTPChallenge:      portOf(c.HTTPAddr) == 0,
-		DisableTLSALPNChallenge:   portOf(c.TLSAddr) == 0,
+		DisableHTTPChallenge:      c.HTTPAddr == "",
+		DisableTLSALPNChallenge:   c.TLSAddr == "",
 		ListenHost:                listenHost(c.TLSAddr), // the library looks there for a server, and makes one if there is none
 		AltHTTPPort:               portOf(c.HTTPAddr),
 		AltTLSALPNPort:            portOf(c.TLSAddr),

@@ -33,7 +33,7 @@ type Config struct {
 	Storage string   // folder for certificates, their keys and the account, with mode 0700
 
 	// The addresses at which the CA's challenges arrive. A challenge whose address is
-	// empty or has no port is not used. The CA always connects to the ports 80 and 443.
+	// empty is not used. The CA always connects to the ports 80 and 443.
 	HTTPAddr string // of the server of Redirect, for HTTP-01
 	TLSAddr  string // of the TLS server, for TLS-ALPN-01
 

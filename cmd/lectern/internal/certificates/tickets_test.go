@@ -160,32 +160,3 @@ func TestSessionsAreResumed(t *testing.T) {
 		resumes(open(), "after a restart", true)
 	}
 }
-
-// FuzzTicketKeys reads files as they could be on a disk. What is accepted can be
-// written and read again.
-func FuzzTicketKeys(f *testing.F) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	line := now.Format(time.RFC3339) + " " + strings.Repeat("ab", 32) + "\n"
-	for _, seed := range []string{"", line, line + line, line[:len(line)-1], "\n", strings.ReplaceAll(line, "2026", "9999")} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		keys, err := parseTicketKeys(text, now)
-		if err != nil {
-			return
-		}
-		if len(keys) > maxTicketKeys {
-			t.Fatalf("%d keys", len(keys))
-		}
-		var again strings.Builder
-		for _, k := range keys {
-			fmt.Fprintf(&again, "%s %x\n", k.made.UTC().Format(time.RFC3339), k.key)
-		}
-		if len(keys) == 0 {
-			return
-		}
-		if read, err := parseTicketKeys(again.String(), now); err != nil || len(read) != len(keys) {
-			t.Fatalf("%q: %v", again.String(), err)
-		}
-	})
-}

@@ -34,6 +34,10 @@ func Main(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	if err := makeCertificate(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	binaryPath = filepath.Join(dir, "lectern")
 	build := []string{"build", "-buildvcs=false", "-o", binaryPath}
 	if raced {
@@ -151,7 +155,15 @@ func (b *binary) logged() string {
 }
 
 // url returns the relay's WebSocket URL with a path.
-func (b *binary) url(path string) string { return "ws://" + b.addr + path }
+func (b *binary) url(path string) string { return b.urlAt(b.addr, path) }
+
+// urlAt is url for something that carries connections to the relay.
+func (b *binary) urlAt(addr, path string) string {
+	if slices.Contains(b.cmd.Args, "--tls-cert") {
+		return "wss://" + addr + path
+	}
+	return "ws://" + addr + path
+}
 
 // signal sends the process a signal.
 func (b *binary) signal(s syscall.Signal) {

@@ -51,13 +51,23 @@ const clientsDir = "testdata/clients"
 // TestClients has one of each kind host a room with viewers of all kinds.
 func TestClients(t *testing.T) {
 	t.Parallel()
+	over(t, func(t *testing.T, flags []string) { testClients(t, flags) })
+}
+
+// over runs a test over plain connections and over TLS.
+func over(t *testing.T, test func(t *testing.T, flags []string)) {
+	t.Run("ws", func(t *testing.T) { test(t, nil) })
+	t.Run("wss", func(t *testing.T) { test(t, secure) })
+}
+
+func testClients(t *testing.T, flags []string) {
 	for i, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			if why := kind.absent(); why != "" {
 				Missing(t, why)
 			}
 			t.Parallel()
-			b := startBinary(t, "--host-grace=0")
+			b := startBinary(t, append([]string{"--host-grace=0"}, flags...)...)
 			viewers := make(map[string]peer)
 			for _, k := range kinds {
 				if k.absent() == "" {

@@ -20,20 +20,24 @@ import (
 // back by themselves, and have got everything in the end, once and in order.
 func TestViewersComeBackAfterCuts(t *testing.T) {
 	t.Parallel()
+	over(t, viewersComeBack)
+}
+
+func viewersComeBack(t *testing.T, flags []string) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			if why := kind.absent(); why != "" {
 				Missing(t, why)
 			}
 			t.Parallel()
-			b := startBinary(t, "--retain", "33554432", "--retain-messages", "100000", "--close-timeout", "1s", "--ping-after", "1s", "--idle-timeout", "4s")
+			b := startBinary(t, append([]string{"--retain", "33554432", "--retain-messages", "100000", "--close-timeout", "1s", "--ping-after", "1s", "--idle-timeout", "4s"}, flags...)...)
 			host, code := openRoom(t, b)
 			var calm atomic.Bool // nobody is cut off any more
 			var class []*absentee
 			for i := range 4 {
 				a := &absentee{name: fmt.Sprintf("viewer %d", i), numbered: i%2 == 1, events: make(chan heard, 1024)}
 				a.cable = newCable(t, b.addr, func(nth int) int { return fraysAfter(nth, &calm) })
-				kind.watch(t, "ws://"+a.cable.addr()+"/v1/websocket", code, a.numbered, a.events)
+				kind.watch(t, b.urlAt(a.cable.addr(), "/v1/websocket"), code, a.numbered, a.events)
 				class = append(class, a)
 			}
 			missAndHear(t, host, class, &calm)
