@@ -21,7 +21,7 @@ REPORT  := ./cmd/lectern/testdata/testreport
 PICTURE := ./cmd/lectern/testdata/picture
 MILLION := ./bench/testdata/million
 
-.PHONY: help build run test clients check fuzz soak attack bench compare million picture clean
+.PHONY: help build run test clients check fuzz soak attack bench compare million ktls picture clean
 
 help: ## Tell what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ compare: build ## Measure Lectern beside other relays; takes some ten minutes. R
 
 million: ## Load a relay with VIEWERS (100,000) in an emulated machine; see docs/million.md.
 	go run $(MILLION) --viewers $(VIEWERS) $(ARGS)
+
+ktls: ## Compare TLS by the kernel, TLS by the relay and plain connections in an emulated machine.
+	go run $(MILLION) --ktls --viewers 1000 $(ARGS)
 
 bench: ## Run the Go benchmarks that match BENCH (all).
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
