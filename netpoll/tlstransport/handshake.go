@@ -34,6 +34,7 @@ type handshake struct {
 
 	waits *list.Element // guarded by server.mu; nil unless it waits for its turn
 
+	client  bool // immutable; this side begins
 	running bool // owned by the worker
 
 	mu     sync.Mutex
@@ -201,7 +202,11 @@ func (h *handshake) run() {
 
 // negotiate makes the handshake, and returns the transport that goes on.
 func (h *handshake) negotiate() (netpoll.Transport, tls.ConnectionState, error) {
-	record, t, err := tlsrecord.Server(context.Background(), (*wire)(h), h.server.config.TLS)
+	take := tlsrecord.Server
+	if h.client {
+		take = tlsrecord.Client
+	}
+	record, t, err := take(context.Background(), (*wire)(h), h.server.config.TLS)
 	switch {
 	case err == nil:
 		return record, t.ConnectionState(), nil
