@@ -290,6 +290,9 @@ func (c *Conn) tick() {
 	}
 	c.worker.due[c.slot] = rounds(next)
 	c.Flush()
+	if c.fd >= 0 && c.carrier != nil {
+		c.carrier.expire(c)
+	}
 }
 
 // Peer returns the address at the other end, the zero one if it has gone.

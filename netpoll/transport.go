@@ -74,6 +74,7 @@ type carrier struct {
 	full      bool     // the session knows that the socket is full
 	ended     bool     // the last record was made
 	awaiting  bool     // see Await
+	expiring  bool     // the last tick found only the rest
 }
 
 // scratch is a worker's memory for the bytes on their way through transports.
@@ -274,6 +275,22 @@ func (c *carrier) end(conn *Conn) bool {
 		}
 	}
 	return c.rest == nil
+}
+
+// expire closes a connection of which two ticks in a row, a second apart, found only the
+// rest of a record: the session wants nothing any more, and has nothing that it could
+// drop.
+func (c *carrier) expire(conn *Conn) {
+	reading, writing := conn.session.Wants()
+	only := c.rest != nil && !reading && !writing && len(conn.session.Next()) == 0
+	if only && c.expiring {
+		conn.close(ErrClosed)
+		return
+	}
+	c.expiring = only
+	if only {
+		conn.soon()
+	}
 }
 
 // drop gives up what has not been sent. The connection leaves its worker.

@@ -432,6 +432,27 @@ func TestAttachToAClosedPool(t *testing.T) {
 	}
 }
 
+// TestTheRestOfARecordDoesNotKeepAConnection has a session end whose peer does not read.
+func TestTheRestOfARecordDoesNotKeepAConnection(t *testing.T) {
+	s := masked.serve(t, Config{Workers: 1}, SocketOptions{SendBuffer: 64 << 10}, func(e *echo) {
+		e.onBytes = func(e *echo, p []byte) { e.due = make([]byte, 64<<20) }
+	})
+	write(t, s.dial(t), "x")
+	e := within(t, "the session", s.sessions)
+	w := s.pool.Workers()[0]
+	for sent := uint64(0); w.Stats().Blocked == 0 || w.Stats().BytesOut > sent; time.Sleep(1500 * time.Millisecond) {
+		sent = w.Stats().BytesOut
+	}
+	w.Post(func() bool {
+		e.due, e.reading, e.writing = nil, false, false
+		return false
+	})
+	if err := within(t, "the end", e.closed); err != ErrClosed {
+		t.Errorf("closed by %v", err)
+	}
+	eventually(t, "nothing is held", func() bool { return w.Stats().Held == 0 })
+}
+
 // TestSmallRecords has a record for each few bytes go through the socket's limit.
 func TestSmallRecords(t *testing.T) {
 	const size = 300_000

@@ -200,6 +200,9 @@ func (h *handshake) run() {
 	h.proceed()
 }
 
+// challengeProtocol is what a CA speaks that looks for a challenge (RFC 8737).
+const challengeProtocol = "acme-tls/1"
+
 // negotiate makes the handshake, and returns the transport that goes on.
 func (h *handshake) negotiate() (netpoll.Transport, tls.ConnectionState, error) {
 	take := tlsrecord.Server
@@ -208,6 +211,8 @@ func (h *handshake) negotiate() (netpoll.Transport, tls.ConnectionState, error) 
 	}
 	record, t, err := take(context.Background(), (*wire)(h), h.server.config.TLS)
 	switch {
+	case t != nil && t.ConnectionState().NegotiatedProtocol == challengeProtocol:
+		return nil, tls.ConnectionState{}, io.EOF // the CA has seen the certificate
 	case err == nil:
 		return record, t.ConnectionState(), nil
 	case errors.Is(err, tlsrecord.ErrVersion):

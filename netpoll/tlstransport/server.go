@@ -86,7 +86,7 @@ const (
 	patience = 2 * time.Second
 	// handshakeBytes is about what a running handshake takes: a goroutine's stack, the
 	// tls.Conn and its buffers. TestAHandshakeTakesWhatIsCounted measures it.
-	handshakeBytes = 40 << 10
+	handshakeBytes = 48 << 10
 )
 
 // A Server makes the handshakes of a relay's connections. Its methods may be called
