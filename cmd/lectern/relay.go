@@ -224,13 +224,13 @@ func (r *relay) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	r.hub.Drain()
-	errs := []error{r.listener.Close()}
+	errs := []error{r.certificates.stop(), r.listener.Close()} // in this order: a challenge may listen where nobody does
 	cut := r.pool.Drain(ctx)
 	errs = append(errs, end(ctx, r.web), r.plain.Close())
 	if r.admin != nil {
 		errs = append(errs, end(ctx, r.admin))
 	}
-	errs = append(errs, r.certificates.stop(), r.pool.Close(), r.data.stop())
+	errs = append(errs, r.pool.Close(), r.data.stop())
 	if r.tls != nil {
 		r.tls.Wait()
 	}

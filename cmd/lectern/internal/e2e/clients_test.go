@@ -43,6 +43,7 @@ var kinds = []struct {
 	{"go", func() string { return "" }, startGo, watchGo},
 	{"python", func() string { _, why := FindPython(); return why }, startPython, watchPython},
 	{"node", absentNode, startNode, watchNode},
+	{"chromium", absentChromium, startChromium, watchChromium},
 }
 
 // clientsDir holds the peers that are not written in Go, and what they need.
@@ -67,7 +68,7 @@ func testClients(t *testing.T, flags []string) {
 				Missing(t, why)
 			}
 			t.Parallel()
-			b := startBinary(t, append([]string{"--host-grace=0"}, flags...)...)
+			b := startBinary(t, append([]string{"--host-grace=0", "--retain-messages=1"}, flags...)...) // the host answers, however long that takes
 			viewers := make(map[string]peer)
 			for _, k := range kinds {
 				if k.absent() == "" {
@@ -328,14 +329,20 @@ func (p *process) say(text string) {
 
 func (p *process) hear() heard {
 	p.t.Helper()
+	return hearEvent(p.t, p.name, p.events)
+}
+
+// hearEvent returns what a client in another process tells next.
+func hearEvent(t *testing.T, name string, events chan heard) heard {
+	t.Helper()
 	select {
-	case event, ok := <-p.events:
+	case event, ok := <-events:
 		if !ok {
-			p.t.Fatalf("%s has ended", p.name)
+			t.Fatalf("%s has ended", name)
 		}
 		return event
 	case <-time.After(20 * time.Second):
-		p.t.Fatalf("%s hears nothing", p.name)
+		t.Fatalf("%s hears nothing", name)
 		return heard{}
 	}
 }

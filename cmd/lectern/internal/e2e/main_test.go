@@ -15,5 +15,7 @@ func TestMain(m *testing.M) {
 	default:
 		_ = flag.Set("test.parallel", "8")
 	}
-	os.Exit(Main(m))
+	status := Main(m)
+	endBrowser()
+	os.Exit(status)
 }

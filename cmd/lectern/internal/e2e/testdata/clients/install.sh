@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches the WebSocket clients that the tests run against the relay: Python's
-# websockets as a Debian package, Node's ws by npm into this folder. It says what
+# websockets and Chromium as Debian packages, Node's ws by npm into this folder. It says what
 # it may or can not install here, and the tests then skip what needs it. With
 # CI=true that is an error.
 set -euo pipefail
@@ -26,17 +26,19 @@ apt_install() { # PACKAGE
 	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -q --no-install-recommends "$1"
 }
 
-install_websockets() {
+install_debian() { # PACKAGE CHECK
 	if ! command -v apt-get >/dev/null; then
-		not_installed python3-websockets "this system has no apt-get"
+		not_installed "$1" "this system has no apt-get"
 	elif [ "$(id -u)" != 0 ]; then
-		not_installed python3-websockets "only root may run apt-get install"
-	elif ! apt_install python3-websockets 2>/dev/null && ! { apt-get update -q && apt_install python3-websockets; }; then
-		not_installed python3-websockets "apt-get failed, see above"
-	elif ! have_websockets; then
-		not_installed python3-websockets "python3 cannot import it"
+		not_installed "$1" "only root may run apt-get install"
+	elif ! apt_install "$1" 2>/dev/null && ! { apt-get update -q && apt_install "$1"; }; then
+		not_installed "$1" "apt-get failed, see above"
+	elif ! "$2"; then
+		not_installed "$1" "it is installed, and does not work"
 	fi
 }
+
+have_chromium() { command -v chromium >/dev/null; }
 
 # npm leaves its own copy of the lock in node_modules when it has finished.
 have_ws() {
@@ -51,7 +53,8 @@ install_ws() {
 	fi
 }
 
-have_websockets || install_websockets
+have_websockets || install_debian python3-websockets have_websockets
+have_chromium || install_debian chromium have_chromium
 have_ws || install_ws
 
 if [ "$missing" = 1 ] && [ "${CI:-}" = true ]; then
