@@ -45,14 +45,15 @@ var borders = map[string]struct {
 	"hub/broadcast":        {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
 	"frame":                {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync", "context"}},
 
-	internal + "certificates":    {forbidden: []string{"golang.org/x/sys"}},
-	internal + "config":          {forbidden: []string{"net/http", "golang.org/x/sys"}},
-	internal + "httpapi":         {ours: []string{"frame", "hub", "hub/budget", "hub/classroom", "hub/strictjson"}, forbidden: []string{"golang.org/x/sys", "syscall"}},
-	internal + "httpapi/apitest": {ours: []string{"hub"}}, // for tests
-	internal + "metrics":         {ours: []string{"hub", "hub/budget", "hub/store", "netpoll", "netpoll/tlstransport"}},
-	internal + "resources":       {ours: []string{"hub", "hub/budget"}, forbidden: []string{"net"}},
-	internal + "attack":          {},                                             // tests of the binary
-	internal + "e2e":             {ours: []string{internal + "httpapi/apitest"}}, // tests of the binary
+	internal + "certificates":          {forbidden: []string{"golang.org/x/sys"}},
+	internal + "certificates/acmetest": {}, // for tests
+	internal + "config":                {forbidden: []string{"net/http", "golang.org/x/sys"}},
+	internal + "httpapi":               {ours: []string{"frame", "hub", "hub/budget", "hub/classroom", "hub/strictjson"}, forbidden: []string{"golang.org/x/sys", "syscall"}},
+	internal + "httpapi/apitest":       {ours: []string{"hub"}}, // for tests
+	internal + "metrics":               {ours: []string{"hub", "hub/budget", "hub/store", "netpoll", "netpoll/tlstransport"}},
+	internal + "resources":             {ours: []string{"hub", "hub/budget"}, forbidden: []string{"net"}},
+	internal + "attack":                {},                                                                                 // tests of the binary
+	internal + "e2e":                   {ours: []string{internal + "certificates/acmetest", internal + "httpapi/apitest"}}, // tests of the binary
 }
 
 // confined are the dependencies that only some files may import.
