@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
-	"io"
 	"iter"
 	"strconv"
 	"strings"
@@ -247,20 +246,30 @@ func (f *fields) accept(head []byte, subprotocol string) (reply []byte, refused 
 	if f.lists != 2 || f.plainLists != 2 {
 		head = f.plainHead(head)
 	}
-	var response bytes.Buffer
-	conn := struct {
-		io.Reader
-		io.Writer
-	}{bytes.NewReader(head), &response}
+	var conn exchange
+	conn.request.Reset(head)
+	conn.response.Grow(responseSize)
 	var upgrader ws.Upgrader
 	if subprotocol != "" && f.offers(subprotocol) {
 		upgrader.Header = ws.HandshakeHeaderString("Sec-WebSocket-Protocol: " + subprotocol + "\r\n")
 	}
-	if _, err := upgrader.Upgrade(conn); err != nil {
+	if _, err := upgrader.Upgrade(&conn); err != nil {
 		return nil, badRequest("not a WebSocket upgrade: " + err.Error())
 	}
-	return response.Bytes(), nil
+	return conn.response.Bytes(), nil
 }
+
+// responseSize is more than a 101 response has without a subprotocol, in bytes.
+const responseSize = 144
+
+// An exchange is a request that a server reads, and the response that it writes.
+type exchange struct {
+	request  bytes.Reader
+	response bytes.Buffer
+}
+
+func (e *exchange) Read(p []byte) (int, error)  { return e.request.Read(p) }
+func (e *exchange) Write(p []byte) (int, error) { return e.response.Write(p) }
 
 // plainHead returns a copy of head in which the Upgrade and Connection lists
 // name only what matters. They may have several items and several lines (RFC
