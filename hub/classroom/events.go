@@ -13,6 +13,10 @@ import (
 
 // AppendEvent appends an event as a JSON object in a text frame.
 func (*Dialect) AppendEvent(b []byte, e hub.Event) []byte {
+	if e, ok := e.(hub.Joined); ok {
+		var text [256]byte // a whole hall may join within a second
+		return frame.AppendFrame(b, ws.OpText, appendJoined(text[:0], e))
+	}
 	text := eventText(e)
 	if text == nil {
 		return b
@@ -22,8 +26,6 @@ func (*Dialect) AppendEvent(b []byte, e hub.Event) []byte {
 
 func eventText(e hub.Event) []byte {
 	switch e := e.(type) {
-	case hub.Joined:
-		return joined(e)
 	case hub.Refused:
 		return errorText(e.Refusal)
 	case hub.Created:
@@ -64,10 +66,9 @@ func eventText(e hub.Event) []byte {
 	return nil
 }
 
-// joined tells a viewer that it has joined, and gives it the token with which
-// it can come back.
-func joined(e hub.Joined) []byte {
-	b := make([]byte, 0, 256) // avoids fmt because a whole hall may join within a second
+// appendJoined appends what tells a viewer that it has joined, and the token with
+// which it can come back.
+func appendJoined(b []byte, e hub.Joined) []byte {
 	b = append(b, `{"type":"joined","code":"`...)
 	b = e.Room.AppendCode(b)
 	b = append(b, `","id":`...)
