@@ -17,14 +17,13 @@ func (s *Session) open(chunk []byte) {
 		s.turnAway("memory", "the relay is short of memory; try again later")
 		return
 	}
-	m := s.extra()
-	if m.handshake == nil {
-		m.handshake = &frame.Handshake{MaxHead: h.Config().MaxHead, Subprotocol: subprotocol}
-	}
-	handshake := m.handshake
+	handshake := s.handshake()
 	buffered := handshake.Buffered()
 	verdict := handshake.Feed(chunk)
 	h.budget.Add(budget.Heads, int64(handshake.Buffered()-buffered))
+	if verdict != frame.Upgrade {
+		handshake = s.keepHandshake()
+	}
 	switch verdict {
 	case frame.Pending:
 		if !s.has(flagBegun) {
@@ -37,6 +36,27 @@ func (s *Session) open(chunk []byte) {
 	case frame.Upgrade:
 		s.upgrade(handshake)
 	}
+}
+
+// handshake returns the session's handshake. While the session has kept none, it is
+// the worker's: most heads arrive whole and ask for an upgrade, and leave nothing to
+// keep.
+func (s *Session) handshake() *frame.Handshake {
+	if m := s.more; m != nil && m.handshake != nil {
+		return m.handshake
+	}
+	s.shard.handshake = frame.Handshake{MaxHead: s.Config().MaxHead, Subprotocol: subprotocol}
+	return &s.shard.handshake
+}
+
+// keepHandshake returns the session's handshake after taking it from the worker.
+func (s *Session) keepHandshake() *frame.Handshake {
+	m := s.extra()
+	if m.handshake == nil {
+		m.handshake = new(frame.Handshake)
+		*m.handshake, s.shard.handshake = s.shard.handshake, frame.Handshake{}
+	}
+	return m.handshake
 }
 
 // dropHead frees an incomplete request head.
@@ -83,5 +103,7 @@ func (s *Session) upgrade(handshake *frame.Handshake) {
 		s.end(ReasonServerFull)
 		return
 	}
-	s.decode(handshake.Rest())
+	rest := handshake.Rest()
+	s.shard.handshake = frame.Handshake{}
+	s.decode(rest)
 }

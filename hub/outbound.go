@@ -18,7 +18,12 @@ type outbound struct {
 	budget *budget.Budget // counts the items
 
 	since uint32 // when a history or page was queued, in the worker's coarse time
+
+	first [1]private // where items begins, so that one item needs no further memory
 }
+
+// reset makes an empty outbound usable for another session.
+func (o *outbound) reset() { *o = outbound{budget: o.budget} }
 
 // A private is a frame for one connection, or several consecutive frames.
 type private struct {
@@ -66,9 +71,20 @@ func (s *shared) release() {
 
 // insert inserts items and counts them.
 func (o *outbound) insert(at int, all ...private) {
+	if o.items == nil {
+		o.items = o.first[:0]
+	}
 	o.items = slices.Insert(o.items, at, all...)
+	o.unpin()
 	for i := range all {
 		o.count(&all[i], 1)
+	}
+}
+
+// unpin drops what first refers to after items has moved to memory of its own.
+func (o *outbound) unpin() {
+	if cap(o.items) > len(o.first) {
+		o.first = [1]private{}
 	}
 }
 
@@ -148,6 +164,7 @@ func (o *outbound) settle(from broadcast.Cursor, end uint64, ofLog bool) {
 		owe(min(p.place, end))
 		p.place = 0
 		o.items = append(o.items, p)
+		o.unpin()
 	}
 	owe(end)
 }
@@ -218,7 +235,7 @@ func (o *outbound) dropAll() {
 	for i := range o.items {
 		o.count(&o.items[i], -1)
 	}
-	o.items = nil
+	o.items, o.first = nil, [1]private{}
 }
 
 // parting reports whether the close frame is partly sent.

@@ -152,15 +152,20 @@ func (s *Session) push(p private) {
 // outbound returns the session's outbound, which it allocates if necessary.
 func (s *Session) outbound() *outbound {
 	if s.out == nil {
-		s.out = &outbound{budget: &s.shard.hub.budget}
+		s.out, s.shard.spare = s.shard.spare, nil
+		if s.out == nil {
+			s.out = &outbound{budget: &s.shard.hub.budget}
+		}
 	}
 	return s.out
 }
 
-// dropOut frees the outbound if it is empty.
+// dropOut frees the outbound if it is empty. The worker keeps one, because most
+// frames are sent at once: a join needs an outbound twice.
 func (s *Session) dropOut() {
 	if s.out != nil && len(s.out.items) == 0 {
-		s.out = nil
+		s.out.reset()
+		s.out, s.shard.spare = nil, s.out
 	}
 }
 

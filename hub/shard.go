@@ -3,6 +3,8 @@ package hub
 import (
 	"net/netip"
 	"sync/atomic"
+
+	"lectern/frame"
 )
 
 // A Worker is the thread that owns a share of the connections, as far as the
@@ -40,6 +42,9 @@ type shard struct {
 	silent   waitingList // owned by the worker; connections that have sent nothing yet
 	begun    waitingList // owned by the worker; connections with an incomplete request head
 	counters counters
+
+	handshake frame.Handshake // owned by the worker; of the session that reads its head, unless that keeps its own
+	spare     *outbound       // owned by the worker; the one that was emptied last, nil while it is in use
 
 	behind map[*audience]struct{} // owned by the worker; audiences that may have viewers behind
 	scans  atomic.Bool            // atomic; behind is not empty
