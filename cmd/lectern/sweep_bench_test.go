@@ -122,24 +122,41 @@ type hall struct {
 
 func newHall(b *testing.B, viewers int, message string, over way) *hall {
 	b.Helper()
-	pool, err := netpoll.New(netpoll.Config{Workers: 1})
+	r, addr, code := newEmptyHall(b, 1, over)
+	r.viewers, r.message = viewers, message
+	b.Cleanup(startReceivers(b, viewers, addr, over, code))
+	for r.hub.Stats().Viewers < int64(viewers) {
+		time.Sleep(time.Millisecond)
+	}
+	return r
+}
+
+// newEmptyHall returns a hall without viewers, its address and its code.
+func newEmptyHall(b *testing.B, workers int, over way) (r *hall, addr, code string) {
+	b.Helper()
+	pool, err := netpoll.New(netpoll.Config{Workers: workers})
 	if err != nil {
 		b.Fatal(err)
 	}
-	r := &hall{worker: pool.Workers()[0], viewers: viewers, message: message}
-	r.hub = newHub(hub.Config{}, []hub.Worker{r.worker}, "")
+	var shards []hub.Worker
+	for _, w := range pool.Workers() {
+		shards = append(shards, w)
+	}
+	r = &hall{worker: pool.Workers()[0]}
+	r.hub = newHub(hub.Config{}, shards, "")
 	l, err := netpoll.Listen(context.Background(), "127.0.0.1:0", netpoll.SocketOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = pool.Close() })
+	places := indexed(pool.Workers())
 	through := new(relay)
 	if over == overTLS {
 		through.hub = r.hub
 		through.tls = through.newTLS(selfSigned(b))
 	}
 	go func() {
-		_ = pool.Serve(l, through.throughTLS(func(_ *netpoll.Worker, c *netpoll.Conn) *hub.Session { return r.hub.NewSession(0, c) }))
+		_ = pool.Serve(l, through.throughTLS(func(w *netpoll.Worker, c *netpoll.Conn) *hub.Session { return r.hub.NewSession(places[w], c) }))
 	}()
 
 	var created struct{ Code string }
@@ -155,11 +172,7 @@ func newHall(b *testing.B, viewers int, message string, over way) *hall {
 		}
 		return false
 	})
-	b.Cleanup(startReceivers(b, viewers, l.Addr().String(), over, created.Code))
-	for r.hub.Stats().Viewers < int64(viewers) {
-		time.Sleep(time.Millisecond)
-	}
-	return r
+	return r, l.Addr().String(), created.Code
 }
 
 // publish has the host say one message, and waits until it is delivered.
