@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -16,6 +17,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"lectern/cmd/lectern/internal/resources"
 )
 
 // BenchmarkJoin compares what it costs to accept a connection, upgrade it and let
@@ -27,7 +30,10 @@ import (
 // apart from joining.
 func BenchmarkJoin(b *testing.B) {
 	const viewers = 4000
-	hall, addr, code := newEmptyHall(b, 0, overPlain)
+	workers := resources.Workers(0)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	resources.UseProcessors(workers) // as the relay does
+	hall, addr, code := newEmptyHall(b, workers, overPlain)
 	bare := newBareServer(b, hall.replies(code))
 	crowds := [2]*joiners{startJoiners(b, viewers, bare.addr, "none"), startJoiners(b, viewers, addr, code)}
 	var joined, left [2]time.Duration
