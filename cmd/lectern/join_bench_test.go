@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -184,28 +183,7 @@ type joiners struct {
 
 func startJoiners(b *testing.B, n int, addr, code string) *joiners {
 	b.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		b.Fatal(err)
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s %s", joinersEnv, n, addr, code))
-	cmd.Stderr = os.Stderr
-	orders, err := cmd.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	reports, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		_ = orders.Close() // which ends the process
-		_ = cmd.Wait()
-	})
+	orders, reports := startProcess(b, joinersEnv, fmt.Sprintf("%d %s %s", n, addr, code))
 	return &joiners{orders, reports}
 }
 

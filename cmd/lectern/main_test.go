@@ -10,18 +10,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if arguments := os.Getenv(receiversEnv); arguments != "" {
-		if err := receive(arguments); err != nil {
-			fmt.Fprintln(os.Stderr, "receivers:", err)
-			os.Exit(1)
+	for variable, run := range map[string]func(string) error{receiversEnv: receive, rawLoopEnv: runRawLoop, joinersEnv: bringAndDrop} {
+		if arguments := os.Getenv(variable); arguments != "" {
+			if err := run(arguments); err != nil {
+				fmt.Fprintln(os.Stderr, variable, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
 		}
-	}
-	if arguments := os.Getenv(joinersEnv); arguments != "" {
-		if err := bringAndDrop(arguments); err != nil {
-			fmt.Fprintln(os.Stderr, "joiners:", err)
-			os.Exit(1)
-		}
-		os.Exit(0)
 	}
 	os.Exit(e2e.Main(m))
 }
