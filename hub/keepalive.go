@@ -35,6 +35,18 @@ func (s *Session) keepAlive(config *Config) {
 	}
 }
 
+// isPong reports whether a chunk is exactly one valid pong frame (RFC 6455 5.2 and
+// 5.5). That is all that most viewers ever send, and nothing has to be done about it,
+// so nothing is allocated for it. In doubt it returns false.
+func isPong(chunk []byte) bool {
+	const pong, masked, maskSize = 0x80 | byte(ws.OpPong), 0x80, 4
+	if len(chunk) < 2+maskSize || chunk[0] != pong || chunk[1]&masked == 0 {
+		return false
+	}
+	size := int(chunk[1] &^ masked)
+	return size <= ws.MaxControlFramePayloadSize && len(chunk) == 2+maskSize+size
+}
+
 // quietFor returns how long nothing of the session can be due if nothing happens to
 // it: the time until a silent peer is asked, or asked again, if that is all there is
 // to do.

@@ -211,3 +211,74 @@ func BenchmarkKeepAlive(b *testing.B) {
 		s.Tick()
 	}
 }
+
+// TestOnlyAValidPongIsPassedOver compares isPong with the decoder, for all beginnings
+// of two bytes and all sizes of a chunk that a control frame may have.
+func TestOnlyAValidPongIsPassedOver(t *testing.T) {
+	for first := range 256 {
+		for second := range 256 {
+			for _, size := range []int{0, 1, 2, 5, 6, 7, 2 + 4 + second&0x7f, 3 + 4 + second&0x7f, 131, 132, 133} {
+				chunk := make([]byte, size)
+				copy(chunk, []byte{byte(first), byte(second)})
+				if !isPong(chunk) {
+					continue
+				}
+				var in frame.Assembler
+				var all []ws.OpCode
+				for m := range in.Feed(chunk) {
+					all = append(all, m.Op)
+				}
+				if in.Err() != nil || !in.Idle() || len(in.Rest()) > 0 || !slices.Equal(all, []ws.OpCode{ws.OpPong}) {
+					t.Fatalf("%x %x with %d bytes is no pong: %v, %v", first, second, size, all, in.Err())
+				}
+			}
+		}
+	}
+	for size := range 126 {
+		pong := frame.AppendMasked(nil, ws.OpPong, true, [4]byte{1, 2, 3, 4}, make([]byte, size))
+		for cut := range pong {
+			if isPong(pong[:cut]) {
+				t.Fatalf("%d of %d bytes are no pong", cut, len(pong))
+			}
+		}
+		if !isPong(pong) || isPong(append(pong, 0)) {
+			t.Fatalf("a pong with %d bytes", size)
+		}
+	}
+}
+
+// TestAPongWithinAMessage comes between the fragments of one, where it belongs to the
+// decoder's input like any other frame, and in the middle of a frame, where it is data.
+func TestAPongWithinAMessage(t *testing.T) {
+	pong := frame.AppendMasked(nil, ws.OpPong, true, [4]byte{}, nil)
+	r := newTestRelay(t, 1, Config{})
+	p := r.dial(0)
+	p.bytes(frame.AppendMasked(nil, ws.OpText, false, [4]byte{}, []byte(`{"type":`)))
+	p.bytes(slices.Clone(pong))
+	p.bytes(frame.AppendMasked(nil, ws.OpContinuation, true, [4]byte{}, []byte(`"ping"}`)))
+	p.hears(`{"type":"pong"}`)
+	whole := frame.AppendMasked(nil, ws.OpText, true, [4]byte{}, append([]byte(`{"type":"ping","data":"`), append(slices.Clone(pong), `"}`...)...))
+	at := len(whole) - len(pong) - len(`"}`)
+	p.bytes(whole[:at])
+	p.bytes(slices.Clone(pong))
+	p.bytes(whole[at+len(pong):])
+	p.hears("close 1007") // the pong's bytes are no UTF-8
+}
+
+// TestAPingAndItsPongAllocateNothing holds for a silent viewer.
+func TestAPingAndItsPongAllocateNothing(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	_, code := r.host(0)
+	s := r.viewer(0, code).session
+	pong := frame.AppendMasked(nil, ws.OpPong, true, [4]byte{1, 2, 3, 4}, nil)
+	if n := testing.AllocsPerRun(100, func() {
+		r.workers[0].now += uint32(s.Config().PingAfter.Milliseconds()) + 1
+		s.Tick()
+		if sendAll(s) != len(pingFrame) {
+			t.Fatal("no ping was due")
+		}
+		s.Receive(pong)
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -133,7 +133,9 @@ func (s *Session) Receive(chunk []byte) {
 	case opening:
 		s.open(chunk)
 	case open, closing:
-		s.decode(chunk)
+		if s.more != nil || !isPong(chunk) {
+			s.decode(chunk)
+		}
 	}
 }
 
