@@ -2,6 +2,7 @@ package frame
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -30,6 +31,7 @@ func AppendHeader(dst []byte, op ws.OpCode, n int) []byte {
 // AppendFrame appends an unfragmented, unmasked frame. A control frame's
 // payload must be at most 125 bytes.
 func AppendFrame(dst []byte, op ws.OpCode, payload []byte) []byte {
+	dst = slices.Grow(dst, HeaderSize(len(payload))+len(payload))
 	return append(AppendHeader(dst, op, len(payload)), payload...)
 }
 
