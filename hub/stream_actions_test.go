@@ -244,9 +244,7 @@ func (m *relayModel) enter(t *rapid.T, s *hearer, more string) {
 	s.place = s.mark
 	s.say(fmt.Sprintf(`{"type":"join","code":"%s"%s}`, p.room.code, more))
 	m.streams = append(m.streams, s)
-	if s.session.more != nil && s.session.more.suspended { // its past is being encoded
-		m.r.run()
-	}
+	m.awaitEntry(t, s)
 
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()
@@ -267,6 +265,28 @@ func (m *relayModel) enter(t *rapid.T, s *hearer, more string) {
 	}
 	if s.asked {
 		s.keeps(t, !s.recovers)
+	}
+}
+
+// awaitEntry lets the relay encode a viewer's past, task by task: which history is
+// cached when the viewer joins depends on the tasks that ran before, not on those
+// that run after.
+func (m *relayModel) awaitEntry(t *rapid.T, s *hearer) {
+	waits := func() bool { return s.session.more != nil && s.session.more.suspended }
+	for busy := true; waits(); {
+		if !busy {
+			t.Fatalf("%s: nothing encodes its past", s)
+		}
+		busy = false
+		for _, w := range m.r.workers {
+			if !waits() {
+				return
+			}
+			busy = w.step() || busy
+			for _, p := range m.speeches {
+				p.watch(t)
+			}
+		}
 	}
 }
 

@@ -62,7 +62,16 @@ func (s *hearer) listen(t *rapid.T) {
 		}
 	}
 	if s.started && !s.asked && s.complete() {
-		s.mark = len(s.speech.order)
+		s.mark = s.place // notices behind a jump may still be due
+	}
+	if !s.asked && s.started && s.session.room != nil && !s.session.cursor.IsZero() {
+		due := int(s.session.behind())
+		if s.session.lagAllowance { // the relay itself has put it behind, by its record at most
+			due -= s.session.Config().recordLimit()
+		}
+		if due > s.lag(s.mark) {
+			t.Fatalf("%s: %d bytes are due, the model knows of %d", s, due, s.lag(s.mark))
+		}
 	}
 }
 

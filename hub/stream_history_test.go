@@ -109,10 +109,9 @@ func (s *hearer) keeps(t *rapid.T, joins bool) {
 	last := p.tales[len(p.tales)-1]
 	// It is dropped when more has been said since than may be held for it.
 	told := &p.room.cachedHistory
-	gone := told.frames[verbatim] == nil || int(told.number) != len(p.tales) // there may be another one already
+	gone := told.frames[verbatim] == nil
 	dropped := gone && p.lag(last.place, s.numbered) > s.session.shard.hub.Config().LagLimit
-	another := int(told.number) > len(p.tales) // was told while the past was encoded for the viewer
-	if dropped || another || time.Since(last.at) >= freshFor {
+	if dropped || time.Since(last.at) >= freshFor {
 		return
 	}
 	if s.numbered && last.numbered != s.session.log() { // its Log is newer, and was filled up from the record
