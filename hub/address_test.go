@@ -9,16 +9,11 @@ import (
 	"time"
 )
 
-// left fails unless the table of addresses has this many entries.
-func (a *addresses) left(t *testing.T, want int) {
-	t.Helper()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.index) != want {
-		t.Errorf("the table has %d addresses, want %d: %v", len(a.index), want, a.index)
-	}
-	if want == 0 && (a.entries != nil || a.free != nil) {
-		t.Error("the table's memory is kept when nobody is there")
+// knowsAddresses fails unless the table of addresses has this many entries.
+func (r *testRelay) knowsAddresses(want int) {
+	r.t.Helper()
+	if n := r.hub.addresses.Len(); n != want {
+		r.t.Errorf("the table has %d addresses, want %d", n, want)
 	}
 }
 
@@ -109,35 +104,35 @@ func cutHead(wire []byte) (head string, rest []byte, found bool) {
 // as a connection or a room refers to it.
 func TestTheTableOfAddressesIsAsLargeAsItsUse(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
-	r.hub.addresses.left(t, 0)
+	r.knowsAddresses(0)
 	var all []*peer
 	for i := range 500 {
 		p := r.visitor(fmt.Sprintf("198.51.%d.%d", i/200, i%200))
 		p.gets("created", `{"type":"create"}`)
 		all = append(all, p)
 	}
-	r.hub.addresses.left(t, 500)
+	r.knowsAddresses(500)
 	tokens := make([]string, len(all))
 	for i, p := range all {
 		tokens[i] = fmt.Sprintf(`"code":"%s","token":"%s"`, p.session.room.code, p.hostToken())
 		p.reset()
 		p.reset()
 	}
-	r.hub.addresses.left(t, 500) // their rooms wait
+	r.knowsAddresses(500) // their rooms wait
 	for _, token := range tokens {
 		host := r.visitor("192.0.2.1")
 		host.gets("created", `{"type":"resume",%s}`, token)
 		host.gets("closed", `{"type":"close"}`)
 		host.reset()
 	}
-	r.hub.addresses.left(t, 0)
+	r.knowsAddresses(0)
 	r.connect(0).reset() // never shook hands
 	if p := r.connect(0); true {
 		p.from = netip.Addr{} // has gone already
 		p.bytes([]byte(testHead))
 		p.reset()
 	}
-	r.hub.addresses.left(t, 0)
+	r.knowsAddresses(0)
 }
 
 // TestRoomsThatNobodyJoinedWaitShortly for their host to come back.
@@ -179,7 +174,7 @@ func TestRoomsThatNobodyJoinedWaitShortly(t *testing.T) {
 		open(2)
 		r.sleep(time.Millisecond)
 		open(0)
-		r.hub.addresses.left(t, 0)
+		r.knowsAddresses(0)
 	})
 }
 

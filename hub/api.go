@@ -7,6 +7,9 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
+
+	"lectern/hub/attempts"
+	"lectern/hub/roomcode"
 )
 
 // The methods in this file are for an HTTP API, or for a program that embeds
@@ -106,7 +109,7 @@ func (r *Room) info() RoomInfo {
 	defer r.mu.Unlock()
 	end := r.log.End()
 	return RoomInfo{
-		Code: r.code.String(), Name: r.options.name, Viewers: r.roster.viewers, MaxViewers: r.options.maxViewers,
+		Code: r.code.String(), Name: r.options.name, Viewers: r.roster.Viewers(), MaxViewers: r.options.maxViewers,
 		Host: r.hostSlot.host != nil, Created: r.created.UTC(), Seq: end.Seq(), Bytes: r.held,
 	}
 }
@@ -114,7 +117,7 @@ func (r *Room) info() RoomInfo {
 // room looks up a room by its code as text, nil if there is none. It may block
 // for up to maxWake while the room is read from disk.
 func (h *Hub) room(text string) *Room {
-	c, ok := parseCode(text)
+	c, ok := roomcode.Parse(text)
 	if !ok {
 		return nil
 	}
@@ -135,17 +138,17 @@ func (h *Hub) Room(code string) (RoomInfo, bool) {
 // the code after. It returns the code to continue with, which is empty on the
 // last page. If after is not a code, the list starts at the beginning.
 func (h *Hub) Rooms(after string, limit int) (page []RoomInfo, next string) {
-	beyond, ok := parseCode(after)
+	beyond, ok := roomcode.Parse(after)
 	if !ok {
-		beyond = code{}
+		beyond = roomcode.Code{}
 	}
 	type listed struct {
-		code code
+		code roomcode.Code
 		room *Room // nil while it sleeps, see sleeping.go
 	}
 	h.mu.RLock()
 	all := make([]listed, 0, len(h.rooms)+len(h.sleeping))
-	add := func(c code, r *Room) {
+	add := func(c roomcode.Code, r *Room) {
 		if bytes.Compare(c[:], beyond[:]) > 0 {
 			all = append(all, listed{c, r})
 		}
@@ -159,7 +162,7 @@ func (h *Hub) Rooms(after string, limit int) (page []RoomInfo, next string) {
 	h.mu.RUnlock()
 	slices.SortFunc(all, func(a, b listed) int { return bytes.Compare(a.code[:], b.code[:]) })
 	page = []RoomInfo{}
-	var asleep []code
+	var asleep []roomcode.Code
 	for _, l := range all[:min(limit, len(all))] {
 		if l.room == nil {
 			asleep = append(asleep, l.code)
@@ -223,10 +226,20 @@ func (h *Hub) Publish(code string, message []byte) (seq uint64, err error) {
 
 // WrongKey counts a wrong key of an HTTP API that a client at this address
 // sent.
-func (h *Hub) WrongKey(from netip.Addr) { h.attempts.wrongProof(keysOf(from), h.uptime()) }
+func (h *Hub) WrongKey(from netip.Addr) { h.attempts.WrongProof(attempts.KeysOf(from), h.uptime()) }
 
 // TooManyWrongKeys reports whether this address has used up its wrong keys: 20,
 // and then one more every 3 s.
 func (h *Hub) TooManyWrongKeys(from netip.Addr) bool {
-	return h.attempts.tooManyProofs(keysOf(from), h.uptime())
+	return h.attempts.TooManyProofs(attempts.KeysOf(from), h.uptime())
+}
+
+// ParseCode parses a room's code as a person may type it, and returns it in its
+// canonical form. ok is false if the text does not have the form of a code.
+func ParseCode(text string) (canonical string, ok bool) {
+	c, ok := roomcode.Parse(text)
+	if !ok {
+		return "", false
+	}
+	return c.String(), true
 }

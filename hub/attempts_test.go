@@ -8,6 +8,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"lectern/hub/attempts"
+	"lectern/hub/roomcode"
 )
 
 // visitor returns a peer at an address that has shaken hands.
@@ -67,7 +70,7 @@ func TestWrongCodesCloseBeyondTheLimit(t *testing.T) {
 		p.hears()
 		r.visitor(pupil).gets("joined", `{"type":"join","code":"%s"}`, room.Code)
 		r.guesses("198.51.100.8", "room_not_found", 600, 10)
-		r.sleep(time.Minute / maxWrongCodes)
+		r.sleep(time.Minute / attempts.MaxWrongCodes)
 		r.guesses(pupil, "room_not_found", 502, 1)
 		ends(503)
 		r.sleep(time.Minute)
@@ -81,8 +84,8 @@ func (r *testRelay) flood(from string) {
 	now := r.hub.uptime()
 	for full := false; !full; {
 		r.flooded++
-		r.hub.attempts.wrongCode(netip.MustParseAddr(from), numberedCode(r.flooded), false, now)
-		full, _ = r.hub.attempts.search(now)
+		r.hub.attempts.WrongCode(netip.MustParseAddr(from), numberedCode(r.flooded), false, now)
+		full, _ = r.hub.attempts.Capped(now)
 	}
 }
 
@@ -139,9 +142,9 @@ func TestBeyondTheCapNothingIsLookedAt(t *testing.T) {
 }
 
 // numberedCode returns a code that stands for a number.
-func numberedCode(n uint64) (c code) {
+func numberedCode(n uint64) (c roomcode.Code) {
 	for i := range c {
-		c[i] = codeAlphabet[n%32]
+		c[i] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"[n%32]
 		n /= 32
 	}
 	return c
@@ -318,7 +321,7 @@ func TestClosedRoomsCodeRestsForAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTestRelay(t, 1, Config{})
 		host, room := r.opens(0, "")
-		c, _ := parseCode(room.Code)
+		c, _ := roomcode.Parse(room.Code)
 		if r.hub.rested(c) {
 			t.Error("the code of an open room rests")
 		}

@@ -146,7 +146,7 @@ func (s *Session) Kick(id uint32) *Refusal {
 	room.mu.Lock()
 	viewer, f := room.viewerLocked(s, id)
 	if f == nil {
-		room.roster.kick(id)
+		room.roster.Kick(id)
 		room.changed()
 	}
 	room.mu.Unlock()

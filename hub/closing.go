@@ -208,7 +208,7 @@ func (s *Session) forget() {
 	h.connections.Add(-1)
 	if s.dialect != 0 {
 		h.upgraded.Add(-1)
-		h.addresses.disconnect(s.from)
+		h.addresses.Disconnect(s.from)
 		s.from = 0
 	}
 	s.shard.counters.closes[s.reason].Add(1)

@@ -12,6 +12,7 @@ import (
 
 	"lectern/frame"
 	"lectern/hub/broadcast"
+	"lectern/hub/roomcode"
 )
 
 // compact is a dialect in a few bytes a message, for the model of rooms: it shows
@@ -293,7 +294,7 @@ func (p *peer) hearCompact(payload string) string {
 	case *Joined:
 		var j compactJoined
 		read(&j)
-		c, _ := parseCode(j.Code)
+		c, _ := roomcode.Parse(j.Code)
 		room := &Room{hub: p.relay.hub, code: c, epoch: j.Epoch} // it may be closed by now
 		if open := p.relay.hub.lookup(c); open != nil {
 			room = open

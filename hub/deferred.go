@@ -1,13 +1,17 @@
 package hub
 
-import "time"
+import (
+	"time"
+
+	"lectern/hub/roomcode"
+)
 
 const (
 	// searchWait is how long a code from an address beyond its limit waits
-	// before the relay looks at it, once more than half of maxSearched is used
-	// up. The connection must stay open meanwhile, so an address has no more
+	// before the relay looks at it, once more than half of attempts.MaxSearched is
+	// used up. The connection must stay open meanwhile, so an address has no more
 	// codes looked at in that time than it has connections: 11,111 a second
-	// with 10,000 connections. That is below maxSearched, so one address cannot
+	// with 10,000 connections. That is below MaxSearched, so one address cannot
 	// use up the whole bound and have its neighbours refused.
 	searchWait = 900 * time.Millisecond
 
@@ -19,7 +23,7 @@ const (
 // soon looks at a join or resume now, or later if the session's address has
 // guessed too many codes.
 func (s *Session) soon(e JoinRequest) *Refusal {
-	if _, ok := parseCode(e.Code); !ok || !s.crowded() {
+	if _, ok := roomcode.Parse(e.Code); !ok || !s.crowded() {
 		return s.lookAt(e)
 	}
 	if len(e.Code)+len(e.Secret)+len(e.Name)+len(e.Token)+len(e.Last.Epoch) > maxWaiting {
@@ -62,8 +66,8 @@ func (s *Session) lookAt(e JoinRequest) *Refusal {
 func (s *Session) crowded() bool {
 	h := s.shard.hub
 	now := h.uptime()
-	if h.Config().HexCodes || leaky(h.attempts.searched.Load()).level(now) < searchDepth/2 {
+	if h.Config().HexCodes || !h.attempts.HalfCapped(now) {
 		return false // the common case
 	}
-	return h.attempts.over(s.address(), now)
+	return h.attempts.Over(s.address(), now)
 }

@@ -135,7 +135,7 @@ func (r *Room) setHostLocked(s *Session) {
 // creators had a key, or a room before.
 func (r *Room) graceLocked() time.Duration {
 	c := r.hub.Config()
-	if r.from != 0 && r.roster.last == 0 {
+	if r.from != 0 && r.roster.LastID() == 0 {
 		return min(c.HostGrace, c.UnjoinedGrace)
 	}
 	return c.HostGrace
@@ -210,7 +210,7 @@ func (r *Room) viewerLocked(host *Session, id uint32) (*Session, *Refusal) {
 	if r.hostSlot.host != host {
 		return nil, refused(NotHost) // a former host may not know yet that it was replaced
 	}
-	viewer := r.roster.session(id)
+	viewer := r.roster.Session(id)
 	if viewer == nil {
 		return nil, noSuchViewer(id)
 	}
@@ -259,13 +259,13 @@ func (r *Room) promote(viewer, host *Session, id uint32) *Refusal {
 	case r.hostSlot.host != host: // also if the room is closed
 		r.mu.Unlock()
 		return refused(NotHost)
-	case r.roster.session(id) != viewer: // the viewer has come back on a newer connection
+	case r.roster.Session(id) != viewer: // the viewer has come back on a newer connection
 		r.mu.Unlock()
 		return noSuchViewer(id)
 	}
 	viewer.settle(false) // what was published so far reaches it as a viewer; a host has no cursor
 	r.pages.version++
-	r.roster.remove(id)
+	r.roster.Remove(id)
 	a.count.Add(-1)
 	token := drawToken()
 	r.noticeLocked(HostChanged{id})
@@ -303,11 +303,11 @@ func (r *Room) demote(host *Session) {
 		return // the room's end reaches it as a host, or it has resumed in the meantime
 	}
 	r.pages.version++
-	id, _ := r.roster.add(host, 0, "")
+	id, _ := r.roster.Add(host, 0, "")
 	r.presence.joinedLocked(r, id, "")
 	r.countLocked()
 	r.enterLocked(host, id, r.wantLocked(host.encoding).End())
-	w := Joined{Room: r, ID: id, Seq: host.cursor.Seq(), Viewers: r.roster.viewers, Host: r.hostSlot.host != nil}
+	w := Joined{Room: r, ID: id, Seq: host.cursor.Seq(), Viewers: r.roster.Viewers(), Host: r.hostSlot.host != nil}
 	r.mu.Unlock()
 	r.audience(host.shard).add(host)
 	host.tellAt(w, host.cursor.Position())

@@ -7,8 +7,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lectern/hub/address"
+	"lectern/hub/attempts"
 	"lectern/hub/broadcast"
 	"lectern/hub/budget"
+	"lectern/hub/roomcode"
 )
 
 // A Hub is the registry of rooms, and holds everything that its sessions share.
@@ -41,16 +44,16 @@ type Hub struct {
 	refusals  refusals
 	pressure  atomic.Int32 // how often limits are halved, see shrunk
 	answers   answers
-	attempts  attempts
-	addresses addresses
+	attempts  attempts.Table
+	addresses address.Table
 	changes   *changes // immutable once served; nil without a store
 
 	mu       sync.RWMutex
-	rooms    map[code]*Room     // guarded by mu
-	sleeping map[code]*sleeper  // guarded by mu; rooms on disk that have not been read yet
-	resting  map[code]time.Time // guarded by mu; codes of closed rooms, and when they closed
-	rest     []code             // guarded by mu; the codes in resting, oldest first
-	want     func(code string)  // immutable once served; asks the store for a room that sleeps
+	rooms    map[roomcode.Code]*Room     // guarded by mu
+	sleeping map[roomcode.Code]*sleeper  // guarded by mu; rooms on disk that have not been read yet
+	resting  map[roomcode.Code]time.Time // guarded by mu; codes of closed rooms, and when they closed
+	rest     []roomcode.Code             // guarded by mu; the codes in resting, oldest first
+	want     func(code string)           // immutable once served; asks the store for a room that sleeps
 }
 
 // maxOffloads is how many large messages are checked at the same time, and how
@@ -65,7 +68,7 @@ func New(config Config, workers []Worker) *Hub {
 		began:      time.Now(),
 		background: func(f func()) { go f() }, newLog: broadcast.New,
 		paths: make(map[string]uint8), dialects: make([]served, 1),
-		rooms: make(map[code]*Room), sleeping: make(map[code]*sleeper), resting: make(map[code]time.Time),
+		rooms: make(map[roomcode.Code]*Room), sleeping: make(map[roomcode.Code]*sleeper), resting: make(map[roomcode.Code]time.Time),
 	}
 	background := func(f func()) { h.background(f) } // tests replace h.background
 	offloads := max(1, min(maxOffloads, len(workers)/2))
@@ -137,7 +140,7 @@ func (h *Hub) retryAfter() time.Duration {
 }
 
 // lookup returns the open room with this code, nil if there is none.
-func (h *Hub) lookup(c code) *Room {
+func (h *Hub) lookup(c roomcode.Code) *Room {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.rooms[c]
@@ -163,7 +166,7 @@ func (h *Hub) register(r *Room) bool {
 	}
 	h.freeCodesLocked(maxResting)
 	for {
-		r.code = drawCode(h.Config().HexCodes)
+		r.code = roomcode.Draw(h.Config().HexCodes)
 		_, taken := h.rooms[r.code]
 		_, rests := h.resting[r.code]
 		if !taken && !rests && h.sleeping[r.code] == nil {
@@ -182,7 +185,7 @@ func (h *Hub) remove(r *Room) {
 	defer h.mu.Unlock()
 	delete(h.rooms, r.code)
 	h.open.Add(-1)
-	h.addresses.closeRoom(r.from)
+	h.addresses.CloseRoom(r.from)
 	h.freeCodesLocked(maxResting - 1)
 	h.resting[r.code] = time.Now()
 	h.rest = append(h.rest, r.code)
@@ -199,7 +202,7 @@ func (h *Hub) freeCodesLocked(limit int) {
 }
 
 // rested reports whether a room with this code was closed within restTime.
-func (h *Hub) rested(c code) bool {
+func (h *Hub) rested(c roomcode.Code) bool {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	_, rests := h.resting[c]

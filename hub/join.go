@@ -1,5 +1,10 @@
 package hub
 
+import (
+	"lectern/hub/attempts"
+	"lectern/hub/roomcode"
+)
+
 // This file is about how a session enters a room.
 
 // Create creates a room with the session as its host. key is the create key
@@ -9,7 +14,7 @@ func (s *Session) Create(o RoomOptions, key string) *Refusal {
 	if f := h.mayCreate(s, key); f != nil {
 		return f
 	}
-	if limit := h.Config().MaxRoomsPerAddress; !h.addresses.openRoom(s.from, limit) {
+	if limit := h.Config().MaxRoomsPerAddress; !h.addresses.OpenRoom(s.from, limit) {
 		h.Refused("rooms_per_address", s.address())
 		return &Refusal{Kind: TooManyRoomsFromAddress, Limit: limit}
 	}
@@ -17,7 +22,7 @@ func (s *Session) Create(o RoomOptions, key string) *Refusal {
 	room, token := newRoom(h, record, rulesOf(o))
 	room.hostSlot.host, room.hostSlot.hosted, room.from = s, true, s.from
 	if !h.register(room) {
-		h.addresses.closeRoom(s.from)
+		h.addresses.CloseRoom(s.from)
 		return refused(TooManyRooms)
 	}
 	s.room, s.encoding = room, record
@@ -36,7 +41,7 @@ func (h *Hub) mayCreate(s *Session, given string) *Refusal {
 		return nil // a right key counts even after many wrong ones from its address
 	}
 	f := refused(CreateForbidden)
-	if given != "" && h.attempts.wrongProof(keysOf(s.address()), h.uptime()) {
+	if given != "" && h.attempts.WrongProof(attempts.KeysOf(s.address()), h.uptime()) {
 		f.End = ReasonTooManyAttempts
 	}
 	return f
@@ -92,7 +97,7 @@ type Place struct {
 // joined before. The session learns the result at once, or later if the room
 // has to be read from disk or its past has to be encoded first.
 func (s *Session) Join(e JoinRequest) *Refusal {
-	if typed, secret, found := cutSecret(e.Code); found {
+	if typed, secret, found := roomcode.CutSecret(e.Code); found {
 		e.Code = typed
 		if !e.HasSecret {
 			e.Secret, e.HasSecret = secret, true
@@ -180,9 +185,9 @@ func (s *Session) enterRoom(room *Room, e JoinRequest, id uint32) *Refusal {
 // checks. While the relay looks at no codes from the client's address, only a
 // correct proof gets in, and every other reply is the same, so that it reveals
 // nothing about the code.
-func (s *Session) find(text string, proof bool) (*Room, code, *Refusal) {
+func (s *Session) find(text string, proof bool) (*Room, roomcode.Code, *Refusal) {
 	h := s.shard.hub
-	c, ok := parseCode(text)
+	c, ok := roomcode.Parse(text)
 	shut := s.shut()
 	if shut != nil && !proof {
 		return nil, c, shut
@@ -203,7 +208,7 @@ func (s *Session) find(text string, proof bool) (*Room, code, *Refusal) {
 		return nil, c, shut
 	}
 	f := refused(RoomNotFound)
-	if ok && !h.rested(c) && h.attempts.wrongCode(s.address(), c, h.Config().HexCodes, h.uptime()) {
+	if ok && !h.rested(c) && h.attempts.WrongCode(s.address(), c, h.Config().HexCodes, h.uptime()) {
 		if shut = s.shut(); h.Config().HexCodes && shut != nil {
 			return nil, c, shut // the limit was reached after the check above
 		}
@@ -217,10 +222,10 @@ func (s *Session) find(text string, proof bool) (*Room, code, *Refusal) {
 func (s *Session) shut() *Refusal {
 	h := s.shard.hub
 	hexadecimal, now := h.Config().HexCodes, h.uptime()
-	if full, _ := h.attempts.search(now); !full && !hexadecimal {
+	if full, _ := h.attempts.Capped(now); !full && !hexadecimal {
 		return nil // the common case
 	}
-	shut, wait := h.attempts.shut(s.address(), hexadecimal, now)
+	shut, wait := h.attempts.Shut(s.address(), hexadecimal, now)
 	if !shut {
 		return nil
 	}
@@ -236,14 +241,14 @@ func (r *Room) admits(s *Session, given string, hasSecret bool) *Refusal {
 	case !hasSecret:
 		return refused(SecretRequired)
 	}
-	if shut, wait := h.attempts.secretsShut(s.address(), r.code, h.uptime()); shut {
+	if shut, wait := h.attempts.SecretsShut(s.address(), r.code, h.uptime()); shut {
 		if f := s.shut(); f != nil {
 			return f // the same reply as to a wrong code
 		}
 		return tooManyAttempts(wait)
 	}
 	if !r.options.secret.matches(given) {
-		h.attempts.wrongSecret(r.code, h.uptime())
+		h.attempts.WrongSecret(r.code, h.uptime())
 		return refused(WrongSecret)
 	}
 	return nil
@@ -252,7 +257,7 @@ func (r *Room) admits(s *Session, given string, hasSecret bool) *Refusal {
 // failedAttempt counts a wrong secret or token, and returns the reply. While
 // the relay looks at no codes from the address, that is the reply to a wrong
 // code.
-func (s *Session) failedAttempt(f *Refusal, c code) *Refusal {
+func (s *Session) failedAttempt(f *Refusal, c roomcode.Code) *Refusal {
 	if f.Kind != WrongSecret && f.Kind != BadToken {
 		return f
 	}
@@ -260,7 +265,7 @@ func (s *Session) failedAttempt(f *Refusal, c code) *Refusal {
 		return shut
 	}
 	h := s.shard.hub
-	if h.attempts.wrongProof(proofsOf(s.address(), c), h.uptime()) {
+	if h.attempts.WrongProof(attempts.ProofsOf(s.address(), c), h.uptime()) {
 		f.End = ReasonTooManyAttempts
 	}
 	return f

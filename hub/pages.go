@@ -77,9 +77,9 @@ func (r *Room) page(key pageKey) (*shared, *Refusal) {
 		})
 	}
 	p.encoded++
-	version, total := p.version, r.roster.viewers
+	version, total := p.version, r.roster.Viewers()
 	var viewers []Person
-	r.roster.page(key.after, key.limit, func(id uint32, name string) { viewers = append(viewers, Person{id, name}) })
+	r.roster.Page(key.after, key.limit, func(id uint32, name string) { viewers = append(viewers, Person{id, name}) })
 	r.mu.Unlock()
 
 	made := page{r.hub.newShared(r.hub.dialects[key.dialect].AppendEvent(nil, List{viewers, total})), version}

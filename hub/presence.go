@@ -51,7 +51,7 @@ func (p *presence) leftLocked(r *Room, id uint32) {
 func (p *presence) hostLocked(r *Room) {
 	p.stop()
 	p.joined, p.left, p.cut, p.due = nil, nil, false, false
-	if r.roster.viewers > 0 {
+	if r.roster.Viewers() > 0 {
 		p.changedLocked(r)
 	}
 }
@@ -106,7 +106,7 @@ func (r *Room) tellPresence() {
 			r.mu.Unlock()
 			return
 		}
-		event := Presence{p.joined, p.left, r.roster.viewers, p.cut}
+		event := Presence{p.joined, p.left, r.roster.Viewers(), p.cut}
 		p.joined, p.left, p.cut, p.due = nil, nil, false, false
 		r.mu.Unlock()
 		host.tell(event)

@@ -3,6 +3,8 @@ package hub
 import (
 	"math/rand/v2"
 	"time"
+
+	"lectern/hub/roomcode"
 )
 
 // A Refusal is why the relay did not do what a client asked for. The message
@@ -23,7 +25,7 @@ type Refusal struct {
 	History bool
 
 	sleeps bool // not an error: the message has to wait until room is read from disk
-	room   code
+	room   roomcode.Code
 }
 
 // A Tag is what a dialect needs to say which message a reply belongs to. The

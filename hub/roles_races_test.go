@@ -68,7 +68,7 @@ func TestRacesLeaveTheRoomWhole(t *testing.T) {
 		fixed := func(text string) func(*rapid.T) string { return func(*rapid.T) string { return text } }
 		onID := func(format string) func(*rapid.T) string {
 			return func(t *rapid.T) string {
-				last := max(1, c.room.roster.last)
+				last := max(1, c.room.roster.LastID())
 				return fmt.Sprintf(format, rapid.Uint32Range(max(4, last)-3, last).Draw(t, "id"))
 			}
 		}
@@ -150,9 +150,9 @@ func (c *race) settle() {
 	c.listen(true)
 	checkWhole(c.r.t, c.r)
 	c.room.mu.Lock()
-	for _, kicked := range c.room.roster.void {
+	for _, kicked := range c.room.roster.Void() {
 		for id := kicked[0]; id <= kicked[1]; id++ {
-			if c.room.roster.session(id) != nil {
+			if c.room.roster.Session(id) != nil {
 				c.t.Errorf("viewer %d is there although it was kicked", id)
 			}
 		}

@@ -6,18 +6,20 @@ import (
 	"time"
 
 	"lectern/hub/broadcast"
+	"lectern/hub/roomcode"
+	"lectern/hub/roster"
 )
 
 // A Room is one host's broadcast and its viewers.
 type Room struct {
-	hub     *Hub      // immutable
-	code    code      // immutable once registered
-	epoch   string    // immutable; the epoch that the broadcasts' numbers belong to
-	birth   string    // immutable; the room's first epoch
-	older   []Past    // immutable; earlier epochs that the room remembers
-	options roomRules // immutable
-	created time.Time // immutable
-	from    uint32    // immutable; index in hub.addresses of the creator, 0 for none
+	hub     *Hub          // immutable
+	code    roomcode.Code // immutable once registered
+	epoch   string        // immutable; the epoch that the broadcasts' numbers belong to
+	birth   string        // immutable; the room's first epoch
+	older   []Past        // immutable; earlier epochs that the room remembers
+	options roomRules     // immutable
+	created time.Time     // immutable
+	from    uint32        // immutable; index in hub.addresses of the creator, 0 for none
 
 	log     *broadcast.Log // immutable; the record, appended to under mu
 	streams streams        // replaced under mu; the record's stream comes first
@@ -29,16 +31,16 @@ type Room struct {
 	marked    atomic.Bool                // atomic; the room is in the hub's list of changes
 
 	mu             sync.Mutex
-	closed         bool           // guarded by mu
-	hostSlot       hostSlot       // guarded by mu
-	roster         roster         // guarded by mu
-	presence       presence       // guarded by mu
-	historyRequest historyRequest // guarded by mu
-	recordHistory  recordHistory  // guarded by mu
-	cachedHistory  cachedHistory  // guarded by mu
-	viewerCount    viewerCount    // guarded by mu
-	pages          pages          // guarded by mu
-	returns        returns        // guarded by mu
+	closed         bool                    // guarded by mu
+	hostSlot       hostSlot                // guarded by mu
+	roster         roster.Roster[*Session] // guarded by mu
+	presence       presence                // guarded by mu
+	historyRequest historyRequest          // guarded by mu
+	recordHistory  recordHistory           // guarded by mu
+	cachedHistory  cachedHistory           // guarded by mu
+	viewerCount    viewerCount             // guarded by mu
+	pages          pages                   // guarded by mu
+	returns        returns                 // guarded by mu
 
 	held    int64  // guarded by mu; bytes of the Logs, as last counted
 	counted int64  // guarded by mu; bytes that the budget counts for the room
@@ -60,10 +62,9 @@ func newRoom(h *Hub, record encoding, rules roomRules) (*Room, hostToken) {
 	epoch := drawEpoch()
 	r := &Room{
 		hub: h, epoch: epoch, birth: epoch, options: rules, created: time.Now(),
-		log: h.newLog(0), audiences: make([]atomic.Pointer[audience], len(h.shards)),
+		log: h.newLog(0), roster: roster.New[*Session](&h.left), audiences: make([]atomic.Pointer[audience], len(h.shards)),
 	}
 	r.setLog(r.log, record)
-	r.roster.left.total = &h.left
 	token := drawToken()
 	r.hostSlot.token = token.hash()
 	return r, token
@@ -77,7 +78,7 @@ func (r *Room) setLog(l *broadcast.Log, in encoding) {
 }
 
 // AppendCode appends the room's code in its canonical form.
-func (r *Room) AppendCode(b []byte) []byte { return r.code.appendText(b) }
+func (r *Room) AppendCode(b []byte) []byte { return r.code.AppendText(b) }
 
 // Epoch returns the name of the epoch that the broadcasts' numbers belong to.
 func (r *Room) Epoch() string { return r.epoch }
@@ -168,9 +169,9 @@ func (r *Room) refusalLocked(id uint32) *Refusal {
 	switch {
 	case r.closed:
 		return refused(RoomNotFound)
-	case r.roster.voided(id):
+	case r.roster.Voided(id):
 		return refused(BadToken)
-	case r.roster.session(id) == nil && r.roster.viewers+r.hostSlot.moving >= r.options.maxViewers:
+	case r.roster.Session(id) == nil && r.roster.Viewers()+r.hostSlot.moving >= r.options.maxViewers:
 		return refused(RoomFull)
 	}
 	return nil
@@ -197,12 +198,12 @@ func (r *Room) needsBackfillLocked(e JoinRequest) bool {
 // connection, nil if there is none.
 func (r *Room) admitLocked(s *Session, e JoinRequest, id uint32) (w Joined, older *Session) {
 	r.pages.version++
-	if older = r.roster.session(id); older == nil {
+	if older = r.roster.Session(id); older == nil {
 		var name string
-		id, name = r.roster.add(s, id, e.Name)
+		id, name = r.roster.Add(s, id, e.Name)
 		r.presence.joinedLocked(r, id, name)
 		r.countLocked()
-	} else if r.roster.replace(s, id, e.Name) {
+	} else if r.roster.Replace(s, id, e.Name) {
 		r.presence.joinedLocked(r, id, e.Name) // the host is told the new name
 	}
 	l := r.in(e.encoding)
@@ -217,7 +218,7 @@ func (r *Room) admitLocked(s *Session, e JoinRequest, id uint32) (w Joined, olde
 	s.encoding = e.encoding
 	r.enterLocked(s, id, from)
 	w.Room, w.ID, w.Back = r, id, e.Back
-	w.Seq, w.Viewers, w.Host = s.cursor.Seq(), r.roster.viewers, r.hostSlot.host != nil
+	w.Seq, w.Viewers, w.Host = s.cursor.Seq(), r.roster.Viewers(), r.hostSlot.host != nil
 	return w, older
 }
 
@@ -248,9 +249,9 @@ func (r *Room) leave(s *Session) {
 	r.mu.Lock()
 	a.count.Add(-1)
 	r.unwantLocked(s.encoding)
-	if r.roster.session(s.id) == s { // unless a newer connection has taken its place
+	if r.roster.Session(s.id) == s { // unless a newer connection has taken its place
 		r.pages.version++
-		r.roster.remove(s.id)
+		r.roster.Remove(s.id)
 		r.presence.leftLocked(r, s.id)
 		r.countLocked()
 	}
@@ -289,7 +290,7 @@ func (r *Room) closeLocked() (host *Session) {
 	r.historyRequest.stop()
 	r.presence.stop()
 	r.viewerCount.stop()
-	r.roster.left.forget()
+	r.roster.Close()
 	r.cachedHistory.drop()
 	r.pages.drop()
 	r.releaseLocked()

@@ -178,8 +178,8 @@ func TestIDsAreNeverReused(t *testing.T) {
 		}
 		r.fresh(host)
 	}
-	if n := cap(host.session.room.roster.chunks); n > 8 {
-		t.Errorf("room for %d chunks of viewers is kept for none", n)
+	if n := host.session.room.roster.Viewers(); n != 0 {
+		t.Errorf("%d viewers are left of none", n)
 	}
 }
 

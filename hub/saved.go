@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"lectern/hub/broadcast"
+	"lectern/hub/roomcode"
 )
 
 // This file has what a store keeps of rooms. The hub itself writes nothing to
@@ -89,8 +90,8 @@ func (r *Room) Snapshot() Snapshot {
 		Saved: Saved{
 			Code: r.code.String(), Birth: r.birth, Epoch: r.epoch, Older: r.older, Created: r.created,
 			Name: o.name, Secret: o.secret, MaxViewers: o.maxViewers, Roster: o.roster, RelayTells: o.relayTells, Skips: o.skips,
-			Token: r.hostSlot.token, Granted: r.hostSlot.newToken, Hosted: r.hostSlot.hosted, Void: r.roster.void,
-			Seq: end.Seq(), Sent: r.hostSlot.sent, LastID: r.roster.last,
+			Token: r.hostSlot.token, Granted: r.hostSlot.newToken, Hosted: r.hostSlot.hosted, Void: r.roster.Void(),
+			Seq: end.Seq(), Sent: r.hostSlot.sent, LastID: r.roster.LastID(),
 		},
 		Closed: r.closed, Oldest: r.log.Oldest(), End: end,
 	}
@@ -112,7 +113,7 @@ const restoredSegments = 8
 // epoch. Clients cannot reach the room before Wake. Restore must be called
 // after Persist. It copies the messages.
 func (h *Hub) Restore(s Saved, messages [][]byte, how Restoring) (*Room, error) {
-	c, ok := parseCode(s.Code)
+	c, ok := roomcode.Parse(s.Code)
 	if !ok || s.Birth == "" || s.Epoch == "" || !s.Token.isSet() || uint64(len(messages)) > s.Seq {
 		return nil, errors.New("restore a room: its state is incomplete")
 	}
@@ -137,8 +138,7 @@ func (h *Hub) Restore(s Saved, messages [][]byte, how Restoring) (*Room, error) 
 	r.code, r.birth, r.epoch, r.older, r.created = c, s.Birth, s.Epoch, s.Older, s.Created
 	r.setLog(h.newLog(s.Seq-uint64(len(messages))), r.recordEncoding())
 	r.hostSlot.token, r.hostSlot.newToken, r.hostSlot.hosted, r.hostSlot.sent = s.Token, s.Granted, s.Hosted, s.Sent
-	r.roster.last = s.LastID
-	r.roster.void = rangesOf(s.Void, s.VoidIDs)
+	r.roster.Restore(s.LastID, s.Void, s.VoidIDs)
 	r.mu.Lock()
 	r.marked.Store(true) // the store has all of this already
 	r.refillLocked(messages, how.Bytes)

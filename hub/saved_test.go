@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lectern/frame"
+	"lectern/hub/roomcode"
 )
 
 // restart returns a relay that goes on where another one ended, as if a store
@@ -255,7 +256,7 @@ func TestUncleanStarts(t *testing.T) {
 		if len(room.older) != min(i, maxOlder) || room.birth != first.Epoch || room.epoch == first.Epoch {
 			t.Fatalf("after %d starts the room has %d older epochs, birth %s, epoch %s", i, len(room.older), room.birth, room.epoch)
 		}
-		if last := room.roster.last; last != uint32(1+i*lostIDs) {
+		if last := room.roster.LastID(); last != uint32(1+i*lostIDs) {
 			t.Fatalf("after %d starts the last id is %d", i, last)
 		}
 	}
@@ -391,7 +392,7 @@ func TestCodesOfTheOtherFormAreFound(t *testing.T) {
 // TestTokensOfShortCodesAreWhatTheyWere before codes had eight characters.
 func TestTokensOfShortCodesAreWhatTheyWere(t *testing.T) {
 	r := newSavingRelay(t, 1, Config{})
-	room := &Room{hub: r.hub, birth: "0123456789ab", code: code{'A', '1', 'B', '2', 'C', '3'}}
+	room := &Room{hub: r.hub, birth: "0123456789ab", code: roomcode.Code{'A', '1', 'B', '2', 'C', '3'}}
 	if got, want := viewerToken(room, 7), "00000007edb6b5fdde2b9bf1cfcbcd7c322ee5a6"; got != want {
 		t.Errorf("the token is %s, it was %s", got, want)
 	}

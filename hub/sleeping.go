@@ -1,6 +1,10 @@
 package hub
 
-import "time"
+import (
+	"time"
+
+	"lectern/hub/roomcode"
+)
 
 // A room that is on disk and has not been read yet sleeps. It counts as open,
 // and clients that ask for it wait until it is read instead of being told that
@@ -23,7 +27,7 @@ func (h *Hub) sleep(codes []string, want func(code string)) {
 	defer h.mu.Unlock()
 	h.want = want
 	for _, text := range codes {
-		if c, ok := parseCode(text); ok && h.sleeping[c] == nil {
+		if c, ok := roomcode.Parse(text); ok && h.sleeping[c] == nil {
 			h.sleeping[c] = new(sleeper)
 			h.open.Add(1)
 		}
@@ -45,7 +49,7 @@ func (h *Hub) Wake(r *Room) {
 
 // Lost notes that a sleeping room cannot be restored.
 func (h *Hub) Lost(code string) {
-	c, ok := parseCode(code)
+	c, ok := roomcode.Parse(code)
 	h.mu.Lock()
 	slept := h.sleeping[c]
 	if !ok || slept == nil {
@@ -73,14 +77,14 @@ func (s *sleeper) wake() {
 }
 
 // sleeps reports whether a room sleeps.
-func (h *Hub) sleeps(c code) bool {
+func (h *Hub) sleeps(c roomcode.Code) bool {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.sleeping[c] != nil
 }
 
 // find returns an open room, nil if there is none or it sleeps.
-func (h *Hub) find(c code) (r *Room, sleeps bool) {
+func (h *Hub) find(c roomcode.Code) (r *Room, sleeps bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.rooms[c], h.sleeping[c] != nil
@@ -88,7 +92,7 @@ func (h *Hub) find(c code) (r *Room, sleeps bool) {
 
 // await calls f when a room no longer sleeps, which may be at once, or after
 // maxWake at most. f must not block.
-func (h *Hub) await(c code, f func()) {
+func (h *Hub) await(c roomcode.Code, f func()) {
 	h.mu.Lock()
 	s := h.sleeping[c]
 	if s == nil {
@@ -108,7 +112,7 @@ func (h *Hub) await(c code, f func()) {
 }
 
 // tooLate calls the functions that have waited for maxWake.
-func (h *Hub) tooLate(c code, s *sleeper) {
+func (h *Hub) tooLate(c roomcode.Code, s *sleeper) {
 	h.mu.Lock()
 	if h.sleeping[c] != s {
 		h.mu.Unlock()
@@ -124,7 +128,7 @@ func (h *Hub) tooLate(c code, s *sleeper) {
 
 // awake blocks until the rooms no longer sleep, for maxWake at most. Workers
 // must not call it.
-func (h *Hub) awake(codes ...code) {
+func (h *Hub) awake(codes ...roomcode.Code) {
 	var late <-chan time.Time
 	for _, c := range codes {
 		if !h.sleeps(c) {
@@ -145,7 +149,7 @@ func (h *Hub) awake(codes ...code) {
 
 // awaitRoom has the session wait for a room that sleeps, and then handles its
 // join or resume again. The session handles no other input in the meantime.
-func (s *Session) awaitRoom(c code, e JoinRequest) {
+func (s *Session) awaitRoom(c roomcode.Code, e JoinRequest) {
 	s.wait(func(finished func()) { s.shard.hub.await(c, finished) }, func(there bool) {
 		if !there {
 			return

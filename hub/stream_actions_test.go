@@ -249,7 +249,7 @@ func (m *relayModel) enter(t *rapid.T, s *hearer, more string) {
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()
 	if s.session.room == nil {
-		if p.room.roster.viewers != modelViewers {
+		if p.room.roster.Viewers() != modelViewers {
 			t.Fatalf("%s: was not let in", s)
 		}
 		s.reset() // it may try again

@@ -54,7 +54,7 @@ func (r *Room) viewerMAC(id uint32) (mac [viewerMACSize]byte) {
 		h = &viewerHash{hmac: hmac.New(sha256.New, r.hub.key[:])}
 	}
 	h.text = append(h.text[:0], r.birth...)
-	h.text = r.code.appendKey(h.text)
+	h.text = r.code.AppendKey(h.text)
 	h.text = binary.BigEndian.AppendUint32(h.text, id)
 	h.hmac.Reset()
 	h.hmac.Write(h.text)

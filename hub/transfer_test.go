@@ -2,7 +2,6 @@ package hub
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -295,12 +294,12 @@ func checkWhole(t testing.TB, r *testRelay) {
 			t.Errorf("room %s: its host is no host (room %v, id %d, marks %b, phase %d)", c, h.room == room, h.id, h.flags, h.phase)
 		}
 		viewers, members := 0, 0
-		for _, e := range slices.Concat(room.roster.chunks...) {
+		room.roster.Page(0, -1, func(id uint32, _ string) {
 			viewers++
-			if s := e.session; s.room != room || s.id != e.id || s.has(flagHost) || s.phase != open {
-				t.Errorf("room %s: viewer %d is none (room %v, id %d, marks %b, phase %d)", c, e.id, s.room == room, s.id, s.flags, s.phase)
+			if s := room.roster.Session(id); s.room != room || s.id != id || s.has(flagHost) || s.phase != open {
+				t.Errorf("room %s: viewer %d is none (room %v, id %d, marks %b, phase %d)", c, id, s.room == room, s.id, s.flags, s.phase)
 			}
-		}
+		})
 		for i := range room.audiences {
 			a := room.audiences[i].Load()
 			if a == nil {
@@ -311,13 +310,13 @@ func checkWhole(t testing.TB, r *testRelay) {
 				t.Errorf("room %s: an audience of %d counts %d", c, len(a.members), a.count.Load())
 			}
 			for _, s := range a.members {
-				if room.roster.session(s.id) != s {
+				if room.roster.Session(s.id) != s {
 					t.Errorf("room %s: somebody with the id %d is in the audience, but not the viewer", c, s.id)
 				}
 			}
 		}
-		if viewers != room.roster.viewers || viewers != members {
-			t.Errorf("room %s: %d viewers are entered, %d counted, %d in audiences", c, viewers, room.roster.viewers, members)
+		if viewers != room.roster.Viewers() || viewers != members {
+			t.Errorf("room %s: %d viewers are entered, %d counted, %d in audiences", c, viewers, room.roster.Viewers(), members)
 		}
 		if room.hostSlot.moving != 0 {
 			t.Errorf("room %s: %d hosts are about to be viewers although all is quiet", c, room.hostSlot.moving)

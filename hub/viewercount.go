@@ -17,7 +17,7 @@ type viewerCount struct {
 // number has changed.
 func (r *Room) countLocked() {
 	t := &r.viewerCount
-	if r.closed || t.timer != nil || t.reported == r.roster.viewers || !r.countsLocked() {
+	if r.closed || t.timer != nil || t.reported == r.roster.Viewers() || !r.countsLocked() {
 		return
 	}
 	wait := time.Duration(0)
@@ -42,11 +42,11 @@ func (r *Room) tellCount() {
 	r.mu.Lock()
 	t := &r.viewerCount
 	t.timer = nil
-	if r.closed || t.reported == r.roster.viewers {
+	if r.closed || t.reported == r.roster.Viewers() {
 		r.mu.Unlock()
 		return
 	}
-	t.reported, t.at = r.roster.viewers, r.hub.now()
+	t.reported, t.at = r.roster.Viewers(), r.hub.now()
 	for _, st := range *r.streams.Load() {
 		if st.wants > 0 && r.hub.encodings[st.encoding].CountsViewers {
 			r.hub.writeEvent(st.log, st.encoding, ViewerCount{t.reported}, t.at)

@@ -1,4 +1,6 @@
-package hub
+// Package attempts bounds how fast rooms' codes, secrets, tokens and keys can be
+// guessed: it counts wrong ones in constant memory, by a count-min sketch.
+package attempts
 
 import (
 	"hash/maphash"
@@ -6,16 +8,19 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"lectern/hub/address"
+	"lectern/hub/roomcode"
 )
 
 // Limits on wrong guesses, per minute. A bucket holds a minute's worth of them
 // and then leaks at the limit's rate.
 const (
-	// maxWrongCodes is the limit for one address, or one /64 of IPv6. Below it
+	// MaxWrongCodes is the limit for one address, or one /64 of IPv6. Below it
 	// a wrong code has no consequence: 2,000 people who join from one school
 	// and sometimes mistype stay below. Wider networks of IPv6 have higher
 	// limits because many customers share them.
-	maxWrongCodes   = 500
+	MaxWrongCodes   = 500
 	maxWrongCodes48 = 1_000
 	maxWrongCodes32 = 20_000
 
@@ -25,29 +30,29 @@ const (
 	maxWrongHex48 = 40
 	maxWrongHex32 = 800
 
-	// maxWrongProofs is the limit for wrong secrets and tokens of one room from
+	// MaxWrongProofs is the limit for wrong secrets and tokens of one room from
 	// one address, and for wrong keys from one address.
-	maxWrongProofs = 20
+	MaxWrongProofs = 20
 
-	// maxWrongSecrets is the limit for wrong secrets of one room from all
+	// MaxWrongSecrets is the limit for wrong secrets of one room from all
 	// addresses. Beyond it the relay checks no secrets from addresses that are
 	// beyond their own limit. It is low because people choose secrets that can
 	// be guessed: with 18,000 guesses an hour, finding a secret of six random
 	// letters and digits takes some 10^5 hours.
-	maxWrongSecrets = 300
+	MaxWrongSecrets = 300
 
 	guessDepth = time.Minute
 )
 
-// maxSearched is how many wrong codes a second the relay looks at, in total,
+// MaxSearched is how many wrong codes a second the relay looks at, in total,
 // from addresses that are beyond their limits. Together with 30,500 an hour
 // from each of 1,000 addresses within their limits, that is 74 million codes an
 // hour. They find one of 100 rooms among 2^40 codes with a probability of
 // 0.7 %.
 const (
-	maxSearched = 12_000
+	MaxSearched = 12_000
 	searchDepth = time.Second
-	searchDrop  = searchDepth / maxSearched
+	searchDrop  = searchDepth / MaxSearched
 )
 
 // Kinds of keys in the sketches.
@@ -58,10 +63,9 @@ const (
 	kindKey               // wrong keys from one customer
 )
 
-// attempts counts wrong guesses in constant memory. The zero value is ready to
-// use. Methods may be called from any goroutine. Times are since the hub was
-// created.
-type attempts struct {
+// A Table counts wrong guesses. The zero value is ready to use. Methods may be
+// called from any goroutine. Times are since some fixed moment.
+type Table struct {
 	searched atomic.Int64 // atomic, written under mu; a leaky bucket of wrong codes from addresses beyond their limits
 
 	mu     sync.Mutex
@@ -76,38 +80,18 @@ type network struct {
 	limit  int
 }
 
-// customer returns the network of one customer: the address itself, or its /64
-// if it is IPv6.
-func customer(from netip.Addr) netip.Prefix {
-	from = from.Unmap()
-	if from.Is6() {
-		return within(from, 64)
-	}
-	return within(from, from.BitLen())
-}
-
-// within returns the network of the given prefix length that contains the
-// address, the zero Prefix for an invalid address.
-func within(from netip.Addr, bits int) netip.Prefix {
-	prefix, err := from.WithZone("").Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return prefix
-}
-
 // networks are the networks that wrong codes from an address count for, the
 // narrowest first. An entry with a limit of 0 is unused.
 type networks [3]network
 
 func networksOf(from netip.Addr, hexadecimal bool) (all networks) {
-	limits := [...]int{maxWrongCodes, maxWrongCodes48, maxWrongCodes32}
+	limits := [...]int{MaxWrongCodes, maxWrongCodes48, maxWrongCodes32}
 	if hexadecimal {
 		limits = [...]int{maxWrongHex, maxWrongHex48, maxWrongHex32}
 	}
-	all[0] = network{customer(from), limits[0]}
+	all[0] = network{address.Customer(from), limits[0]}
 	if from = from.Unmap(); from.Is6() {
-		all[1], all[2] = network{within(from, 48), limits[1]}, network{within(from, 32), limits[2]}
+		all[1], all[2] = network{address.Within(from, 48), limits[1]}, network{address.Within(from, 32), limits[2]}
 	}
 	return all
 }
@@ -117,37 +101,42 @@ func (n network) drop() time.Duration { return guessDepth / time.Duration(n.limi
 
 // placesLocked returns the buckets of the networks, whether one of them is
 // full, and how long that lasts.
-func (a *attempts) placesLocked(all networks, now time.Duration) (at [3]sketchPlace, over bool, wait time.Duration) {
+func (a *Table) placesLocked(all networks, now time.Duration) (at [3]sketchPlace, over bool, wait time.Duration) {
 	for i, n := range all {
 		if n.limit == 0 {
 			break
 		}
-		at[i] = a.codes.place(key{kind: kindCode, from: n.prefix})
+		at[i] = a.codes.place(Key{kind: kindCode, from: n.prefix})
 		full, left := at[i].read().full(n.drop(), guessDepth, now)
 		over, wait = over || full, max(wait, left)
 	}
 	return at, over, wait
 }
 
-// over reports whether an address is beyond its limit of wrong codes of eight
+// Over reports whether an address is beyond its limit of wrong codes of eight
 // characters.
-func (a *attempts) over(from netip.Addr, now time.Duration) bool {
+func (a *Table) Over(from netip.Addr, now time.Duration) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	_, over, _ := a.placesLocked(networksOf(from, false), now)
 	return over
 }
 
-// search reports whether the relay has looked at maxSearched codes from
+// Capped reports whether the relay has looked at MaxSearched codes from
 // addresses beyond their limits, and how long that lasts.
-func (a *attempts) search(now time.Duration) (full bool, wait time.Duration) {
+func (a *Table) Capped(now time.Duration) (full bool, wait time.Duration) {
 	return leaky(a.searched.Load()).full(searchDrop, searchDepth, now)
 }
 
-// shut reports whether the relay looks at no codes from an address for now, and
+// HalfCapped reports whether more than half of MaxSearched is used up.
+func (a *Table) HalfCapped(now time.Duration) bool {
+	return leaky(a.searched.Load()).level(now) >= searchDepth/2
+}
+
+// Shut reports whether the relay looks at no codes from an address for now, and
 // how long that lasts.
-func (a *attempts) shut(from netip.Addr, hexadecimal bool, now time.Duration) (yes bool, wait time.Duration) {
-	full, pause := a.search(now)
+func (a *Table) Shut(from netip.Addr, hexadecimal bool, now time.Duration) (yes bool, wait time.Duration) {
+	full, pause := a.Capped(now)
 	if !hexadecimal && !full {
 		return false, 0
 	}
@@ -163,9 +152,9 @@ func (a *attempts) shut(from netip.Addr, hexadecimal bool, now time.Duration) (y
 	return over, wait
 }
 
-// wrongCode counts a code that no room has. The same code from the same address
+// WrongCode counts a code that no room has. The same code from the same address
 // counts once a minute. It reports whether the address is beyond its limit.
-func (a *attempts) wrongCode(from netip.Addr, c code, hexadecimal bool, now time.Duration) (over bool) {
+func (a *Table) WrongCode(from netip.Addr, c roomcode.Code, hexadecimal bool, now time.Duration) (over bool) {
 	all := networksOf(from, hexadecimal)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -187,11 +176,11 @@ func (a *attempts) wrongCode(from netip.Addr, c code, hexadecimal bool, now time
 	return false
 }
 
-const proofDrop = guessDepth / maxWrongProofs
+const proofDrop = guessDepth / MaxWrongProofs
 
-// wrongProof counts a wrong secret, token or key. It reports whether the limit
+// WrongProof counts a wrong secret, token or key. It reports whether the limit
 // was reached before.
-func (a *attempts) wrongProof(of key, now time.Duration) (over bool) {
+func (a *Table) WrongProof(of Key, now time.Duration) (over bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at := a.proofs.place(of)
@@ -201,46 +190,46 @@ func (a *attempts) wrongProof(of key, now time.Duration) (over bool) {
 	return over
 }
 
-// tooManyProofs reports whether the limit of wrong secrets, tokens or keys is
+// TooManyProofs reports whether the limit of wrong secrets, tokens or keys is
 // reached.
-func (a *attempts) tooManyProofs(of key, now time.Duration) bool {
+func (a *Table) TooManyProofs(of Key, now time.Duration) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	full, _ := a.proofs.read(of).full(proofDrop, guessDepth, now)
 	return full
 }
 
-const secretDrop = guessDepth / maxWrongSecrets
+const secretDrop = guessDepth / MaxWrongSecrets
 
-// wrongSecret counts a wrong secret for its room.
-func (a *attempts) wrongSecret(room code, now time.Duration) {
+// WrongSecret counts a wrong secret for its room.
+func (a *Table) WrongSecret(room roomcode.Code, now time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	at := a.proofs.place(key{kind: kindSecret, room: room})
+	at := a.proofs.place(Key{kind: kindSecret, room: room})
 	if full, _ := at.read().full(secretDrop, guessDepth, now); !full {
 		at.add(secretDrop, now)
 	}
 }
 
-// secretsShut reports whether the relay checks no secrets of a room from an
+// SecretsShut reports whether the relay checks no secrets of a room from an
 // address for now, and how long that lasts.
-func (a *attempts) secretsShut(from netip.Addr, room code, now time.Duration) (yes bool, wait time.Duration) {
+func (a *Table) SecretsShut(from netip.Addr, room roomcode.Code, now time.Duration) (yes bool, wait time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if over, _ := a.proofs.read(proofsOf(from, room)).full(proofDrop, guessDepth, now); !over {
+	if over, _ := a.proofs.read(ProofsOf(from, room)).full(proofDrop, guessDepth, now); !over {
 		return false, 0
 	}
-	return a.proofs.read(key{kind: kindSecret, room: room}).full(secretDrop, guessDepth, now)
+	return a.proofs.read(Key{kind: kindSecret, room: room}).full(secretDrop, guessDepth, now)
 }
 
-// proofsOf returns the key of a room's wrong secrets and tokens from an
+// ProofsOf returns the key of a room's wrong secrets and tokens from an
 // address.
-func proofsOf(from netip.Addr, room code) key {
-	return key{kind: kindProof, from: customer(from), room: room}
+func ProofsOf(from netip.Addr, room roomcode.Code) Key {
+	return Key{kind: kindProof, from: address.Customer(from), room: room}
 }
 
-// keysOf returns the key of the wrong keys from an address.
-func keysOf(from netip.Addr) key { return key{kind: kindKey, from: customer(from)} }
+// KeysOf returns the key of the wrong keys from an address.
+func KeysOf(from netip.Addr) Key { return Key{kind: kindKey, from: address.Customer(from)} }
 
 // latestSets and latestWays bound how many wrong codes are remembered: 4,096 in
 // 64 KiB.
@@ -264,7 +253,7 @@ type wrongOnce struct {
 
 // again remembers a wrong code, and reports whether it was remembered within
 // the last minute.
-func (l *latest) again(from netip.Prefix, c code, now time.Duration) bool {
+func (l *latest) again(from netip.Prefix, c roomcode.Code, now time.Duration) bool {
 	if l.sets == nil {
 		l.seed, l.sets = maphash.MakeSeed(), new([latestSets][latestWays]wrongOnce)
 	}

@@ -1,14 +1,16 @@
-package hub
+package attempts
 
 import (
 	"encoding/binary"
 	"hash/maphash"
 	"net/netip"
 	"time"
+
+	"lectern/hub/roomcode"
 )
 
 // A leaky is a leaky bucket, represented by the time at which it will be empty,
-// since the hub was created. Each drop moves that time on. A bucket is full
+// since the Table's fixed moment. Each drop moves that time on. A bucket is full
 // when that time is further away than its depth. Measuring in time lets buckets
 // of any rate share one type.
 type leaky time.Duration
@@ -44,18 +46,18 @@ type sketch struct {
 	rows *[sketchRows][sketchSize]leaky
 }
 
-// A key is what drops are counted for.
-type key struct {
+// A Key is what drops are counted for.
+type Key struct {
 	kind byte
-	from netip.Prefix // the zero Prefix for all addresses together
-	room code         // the zero code for no room
+	from netip.Prefix  // the zero Prefix for all addresses together
+	room roomcode.Code // the zero code for no room
 }
 
 // A sketchPlace is a key's bucket in each row.
 type sketchPlace [sketchRows]*leaky
 
 // place returns the key's buckets. It allocates the sketch on first use.
-func (k *sketch) place(of key) (all sketchPlace) {
+func (k *sketch) place(of Key) (all sketchPlace) {
 	if k.rows == nil {
 		k.seed, k.rows = maphash.MakeSeed(), new([sketchRows][sketchSize]leaky)
 	}
@@ -84,7 +86,7 @@ func (p sketchPlace) add(drop, now time.Duration) {
 }
 
 // read returns the key's bucket without allocating the sketch.
-func (k *sketch) read(of key) leaky {
+func (k *sketch) read(of Key) leaky {
 	if k.rows == nil {
 		return 0
 	}

@@ -1,4 +1,4 @@
-package hub
+package roomcode
 
 import (
 	"regexp"
@@ -13,8 +13,8 @@ func TestCodesAsTheyAreTyped(t *testing.T) {
 		"": "", "-": "", "K7QM-2XH": "", "K7QM-2XHDE": "", "K7QM-2XHU": "", "K7QM_2XHD": "", "A1B2CG": "", "A1B2C": "", "A1B2C3D": "",
 		"K7QM-2XHÜ": "", "K7QM\x002XH": "", "K7QM-2XHD\n": "", "K7QM-2XHD" + strings.Repeat("-", maxTyped): "",
 	} {
-		got, ok := ParseCode(text)
-		if got != want || ok != (want != "") {
+		got, ok := Parse(text)
+		if ok != (want != "") || ok && got.String() != want {
 			t.Errorf("%q is read as %q, %v, want %q", text, got, ok, want)
 		}
 	}
@@ -40,7 +40,7 @@ func TestCodesWithTheSecretBehind(t *testing.T) {
 		"K7QM-2XHDgeheim":     {"K7QM-2XHDgeheim", "", false},
 		"K7QM-2XHD-Größe 👩‍🚀": {"K7QM-2XHD", "Größe 👩‍🚀", true},
 	} {
-		code, secret, found := cutSecret(text)
+		code, secret, found := CutSecret(text)
 		if code != want.code || secret != want.secret || found != want.found {
 			t.Errorf("%q is read as %q with the secret %q, %v", text, code, secret, found)
 		}
@@ -51,11 +51,11 @@ func TestDrawnCodesUseTheWholeAlphabet(t *testing.T) {
 	for hexadecimal, form := range map[bool]string{false: `^[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{4}$`, true: `^[0-9A-F]{6}$`} {
 		valid, seen := regexp.MustCompile(form), make(map[rune]bool)
 		for range 1000 {
-			text := drawCode(hexadecimal).String()
+			text := Draw(hexadecimal).String()
 			if !valid.MatchString(text) {
 				t.Fatalf("%q was drawn", text)
 			}
-			if c, ok := parseCode(text); !ok || c.String() != text || c.hexadecimal() != hexadecimal {
+			if c, ok := Parse(text); !ok || c.String() != text || c.hexadecimal() != hexadecimal {
 				t.Fatalf("%q is read as %q, %v", text, c, ok)
 			}
 			for _, char := range strings.ReplaceAll(text, "-", "") {
@@ -75,15 +75,15 @@ func FuzzCode(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		typed, secret, found := cutSecret(text)
+		typed, secret, found := CutSecret(text)
 		if found && typed+"-"+secret != text {
 			t.Errorf("%q is cut into %q and %q", text, typed, secret)
 		}
-		c, ok := parseCode(typed)
+		c, ok := Parse(typed)
 		if found && !ok {
 			t.Errorf("%q has a secret behind what is no code", text)
 		}
-		if again, known := parseCode(c.String()); ok && (!known || again != c) {
+		if again, known := Parse(c.String()); ok && (!known || again != c) {
 			t.Errorf("%q is read as %q, and that as %q", text, c, again)
 		}
 	})

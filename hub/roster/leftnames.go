@@ -1,4 +1,4 @@
-package hub
+package roster
 
 import (
 	"slices"
@@ -19,9 +19,14 @@ const (
 // leftNames are the names of viewers that have left, in the order in which they
 // left. A search takes about a microsecond.
 type leftNames struct {
-	names []Person
+	names []leftName
 	total *atomic.Int64 // bytes of all rooms' names; shared by them
 	shut  bool          // the room is closed; nobody comes back
+}
+
+type leftName struct {
+	id   uint32
+	name string
 }
 
 // put keeps a name.
@@ -37,23 +42,23 @@ func (l *leftNames) put(id uint32, name string) {
 		l.total.Add(-n)
 		return
 	}
-	l.names = append(l.names, Person{id, name})
+	l.names = append(l.names, leftName{id, name})
 }
 
 // take removes and returns the name of a viewer that comes back, empty if there
 // is none.
 func (l *leftNames) take(id uint32) (name string) {
-	i := slices.IndexFunc(l.names, func(p Person) bool { return p.ID == id })
+	i := slices.IndexFunc(l.names, func(p leftName) bool { return p.id == id })
 	if i < 0 {
 		return ""
 	}
-	name = l.names[i].Name
+	name = l.names[i].name
 	l.drop(i)
 	return name
 }
 
 func (l *leftNames) drop(i int) {
-	l.total.Add(-int64(len(l.names[i].Name) + leftOverhead))
+	l.total.Add(-int64(len(l.names[i].name) + leftOverhead))
 	if l.names = slices.Delete(l.names, i, i+1); len(l.names) == 0 {
 		l.names = nil
 	}
@@ -62,7 +67,7 @@ func (l *leftNames) drop(i int) {
 // forget drops all names and keeps none from now on.
 func (l *leftNames) forget() {
 	for _, p := range l.names {
-		l.total.Add(-int64(len(p.Name) + leftOverhead))
+		l.total.Add(-int64(len(p.name) + leftOverhead))
 	}
 	l.names, l.shut = nil, true
 }

@@ -1,4 +1,4 @@
-package hub
+package roster
 
 import (
 	"fmt"
@@ -12,10 +12,16 @@ import (
 	"pgregory.net/rapid"
 )
 
-func newRoster() *roster { return &roster{left: leftNames{total: new(atomic.Int64)}} }
+// A session stands for a viewer's.
+type session struct{ _ int }
+
+func newRoster() *Roster[*session] {
+	r := New[*session](new(atomic.Int64))
+	return &r
+}
 
 // check compares a roster with what it should be.
-func (r *roster) check(t interface{ Fatalf(string, ...any) }, want map[uint32]*Session, names map[uint32]string) {
+func check(t interface{ Fatalf(string, ...any) }, r *Roster[*session], want map[uint32]*session, names map[uint32]string) {
 	ids := slices.Sorted(maps.Keys(want))
 	if r.viewers != len(ids) {
 		t.Fatalf("%d viewers are counted, want %d", r.viewers, len(ids))
@@ -23,7 +29,7 @@ func (r *roster) check(t interface{ Fatalf(string, ...any) }, want map[uint32]*S
 	var met []uint32
 	for after := uint32(0); ; after = met[len(met)-1] {
 		before := len(met)
-		r.page(after, 700, func(id uint32, name string) {
+		r.Page(after, 700, func(id uint32, name string) {
 			met = append(met, id)
 			if name != names[id] {
 				t.Fatalf("viewer %d is called %q, want %q", id, name, names[id])
@@ -48,6 +54,9 @@ func (r *roster) check(t interface{ Fatalf(string, ...any) }, want map[uint32]*S
 		}
 		room += cap(c)
 	}
+	if n := cap(r.chunks); n > 8 && n > 4*len(r.chunks) {
+		t.Fatalf("there is room for %d chunks, and there are %d", n, len(r.chunks))
+	}
 	if room > 8*len(ids)+maxChunk {
 		t.Fatalf("there is room for %d entries, and there are %d", room, len(ids))
 	}
@@ -56,24 +65,24 @@ func (r *roster) check(t interface{ Fatalf(string, ...any) }, want map[uint32]*S
 // TestRosterAgainstAMap has many come, come back, move and go, in any order.
 func TestRosterAgainstAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		r, there, names := newRoster(), make(map[uint32]*Session), make(map[uint32]string)
+		r, there, names := newRoster(), make(map[uint32]*session), make(map[uint32]string)
 		var gone []uint32
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		leave := func(id uint32) {
-			r.remove(id)
+			r.Remove(id)
 			delete(there, id)
 			delete(names, id)
 			gone = append(gone, id)
 		}
 		t.Repeat(map[string]func(*rapid.T){
-			"": func(t *rapid.T) { r.check(t, there, names) },
+			"": func(t *rapid.T) { check(t, r, there, names) },
 			"come": func(t *rapid.T) {
 				if len(there) > 2*maxChunk {
 					t.Skip("enough are there")
 				}
 				for range rapid.SampledFrom([]int{1, 10, maxChunk, 3 * maxChunk}).Draw(t, "how many") {
-					s := new(Session)
-					id, _ := r.add(s, 0, "")
+					s := new(session)
+					id, _ := r.Add(s, 0, "")
 					if there[id] != nil {
 						t.Fatalf("the id %d is given twice", id)
 					}
@@ -84,8 +93,8 @@ func TestRosterAgainstAMap(t *testing.T) {
 				random.Shuffle(len(gone), func(i, j int) { gone[i], gone[j] = gone[j], gone[i] })
 				n := rapid.IntRange(0, len(gone)).Draw(t, "how many")
 				for _, id := range gone[:n] {
-					there[id] = new(Session)
-					if as, _ := r.add(there[id], id, ""); as != id {
+					there[id] = new(session)
+					if as, _ := r.Add(there[id], id, ""); as != id {
 						t.Fatalf("viewer %d came back as %d", id, as)
 					}
 				}
@@ -102,15 +111,15 @@ func TestRosterAgainstAMap(t *testing.T) {
 			"move": func(t *rapid.T) {
 				for _, id := range slices.Sorted(maps.Keys(there)) {
 					if random.IntN(10) == 0 {
-						there[id] = new(Session)
-						r.replace(there[id], id, "")
+						there[id] = new(session)
+						r.Replace(there[id], id, "")
 					}
 				}
 			},
 			"ask": func(t *rapid.T) {
 				for range 100 {
-					if id := random.Uint32N(r.last + 3); r.session(id) != there[id] {
-						t.Fatalf("viewer %d is %p, want %p", id, r.session(id), there[id])
+					if id := random.Uint32N(r.last + 3); r.Session(id) != there[id] {
+						t.Fatalf("viewer %d is %p, want %p", id, r.Session(id), there[id])
 					}
 				}
 			},
@@ -120,10 +129,10 @@ func TestRosterAgainstAMap(t *testing.T) {
 
 // TestRosterNeedsLittle counts the bytes for each viewer of a large hall.
 func TestRosterNeedsLittle(t *testing.T) {
-	r, s := newRoster(), new(Session)
+	r, s := newRoster(), new(session)
 	const viewers = 300_000
 	for range viewers {
-		r.add(s, 0, "")
+		r.Add(s, 0, "")
 	}
 	bytes := cap(r.chunks) * int(unsafe.Sizeof(r.chunks[0]))
 	for _, c := range r.chunks {
@@ -136,24 +145,24 @@ func TestRosterNeedsLittle(t *testing.T) {
 
 // TestNamesOfThoseWhoHaveLeft counts what is kept.
 func TestNamesOfThoseWhoHaveLeft(t *testing.T) {
-	r, s := newRoster(), new(Session)
+	r, s := newRoster(), new(session)
 	const viewers = maxLeftNames + 10
 	for id := uint32(1); id <= viewers; id++ {
-		r.add(s, 0, fmt.Sprint("viewer ", id))
+		r.Add(s, 0, fmt.Sprint("viewer ", id))
 	}
-	r.kick(3)
+	r.Kick(3)
 	for id := uint32(1); id <= viewers; id++ {
-		r.remove(id)
+		r.Remove(id)
 	}
 	if len(r.left.names) != maxLeftNames {
 		t.Fatalf("%d names are kept", len(r.left.names))
 	}
 	for id, want := range map[uint32]string{1: "", 10: "", 12: "viewer 12", viewers: fmt.Sprint("viewer ", viewers)} {
-		if _, name := r.add(s, id, ""); name != want {
+		if _, name := r.Add(s, id, ""); name != want {
 			t.Errorf("viewer %d is called %q, want %q", id, name, want)
 		}
-		r.remove(id)
-		if _, name := r.add(s, id, "other"); name != "other" {
+		r.Remove(id)
+		if _, name := r.Add(s, id, "other"); name != "other" {
 			t.Errorf("viewer %d is called %q although it has another name", id, name)
 		}
 	}
@@ -167,7 +176,7 @@ func TestNamesOfThoseWhoHaveLeft(t *testing.T) {
 	for id := uint32(20); id < 40; id++ {
 		r.left.put(id, "a name of some length")
 	}
-	if n := len(r.left.names); n < 1 || n > 3 || r.left.names[n-1].ID != 39 || r.left.total.Load() > maxLeftBytes {
+	if n := len(r.left.names); n < 1 || n > 3 || r.left.names[n-1].id != 39 || r.left.total.Load() > maxLeftBytes {
 		t.Errorf("%d names are kept, of %d bytes in all", n, r.left.total.Load())
 	}
 }
@@ -176,22 +185,22 @@ func TestNamesOfThoseWhoHaveLeft(t *testing.T) {
 // random order.
 func BenchmarkReturn(b *testing.B) {
 	const viewers = 300_000
-	s := new(Session)
+	s := new(session)
 	for b.Loop() {
 		b.StopTimer()
 		r := newRoster()
 		var ids []uint32
 		for range viewers {
-			id, _ := r.add(s, 0, "")
+			id, _ := r.Add(s, 0, "")
 			ids = append(ids, id)
 		}
 		rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 		b.StartTimer()
 		for _, id := range ids {
-			r.remove(id)
+			r.Remove(id)
 		}
 		for _, id := range ids[:len(ids)*9/10] {
-			r.add(s, id, "")
+			r.Add(s, id, "")
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/viewers/1.9, "ns/move")

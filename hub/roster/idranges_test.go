@@ -1,11 +1,8 @@
-package hub
+package roster
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 )
@@ -57,13 +54,9 @@ func TestTooManyVoidRanges(t *testing.T) {
 	}
 }
 
-// TestVoidIDsOfAnOlderRelay reads what it has saved, and what this one saves.
-func TestVoidIDsOfAnOlderRelay(t *testing.T) {
-	var s Saved
-	if err := json.Unmarshal([]byte(`{"void":[9,3,1,2,4294967295],"void_ranges":[[5,6],[8,7]]}`), &s); err != nil {
-		t.Fatal(err)
-	}
-	r := rangesOf(s.Void, s.VoidIDs)
+// TestRangesInAnyOrder reads ranges and ids as stores have them.
+func TestRangesInAnyOrder(t *testing.T) {
+	r := rangesOf([][2]uint32{{5, 6}, {8, 7}}, []uint32{9, 3, 1, 2, 4294967295})
 	if want := (idRanges{{1, 3}, {5, 6}, {9, 9}, {1<<32 - 1, 1<<32 - 1}}); !slices.Equal(r, want) {
 		t.Errorf("the ranges are %v, want %v", r, want)
 	}
@@ -73,51 +66,6 @@ func TestVoidIDsOfAnOlderRelay(t *testing.T) {
 	}
 	if r := rangesOf(nil, many); len(r) != maxVoidRanges || !r.has(0) || !r.has(299_998) {
 		t.Errorf("there are %d ranges of 150,000 ids", len(r))
-	}
-}
-
-// TestSnapshotOfManyKicks takes as long for a room with as many void ids as there
-// may be as for any other: it copies nothing.
-func TestSnapshotOfManyKicks(t *testing.T) {
-	h := newHub(Config{}, nil)
-	r, _ := newRoom(h, verbatim, roomRules{})
-	for id := range uint32(10_000) {
-		r.roster.kick(3 * id)
-	}
-	if n := testing.AllocsPerRun(100, func() { r.Snapshot() }); n > 2 {
-		t.Errorf("a snapshot allocates %v times", n)
-	}
-	began := time.Now()
-	for range 1000 {
-		r.Snapshot()
-	}
-	if d := time.Since(began) / 1000; d > 100*time.Microsecond {
-		t.Errorf("a snapshot takes %s", d)
-	}
-}
-
-// TestKickedNeighbours has a viewer come back whose id lies between kicked ones
-// that have become one range: it is somebody new.
-func TestKickedNeighbours(t *testing.T) {
-	r := newTestRelay(t, 1, Config{})
-	host, room := r.opens(0, "")
-	r.enters(0, room.Code, "")
-	v, me := r.enters(0, room.Code, "")
-	r.enters(0, room.Code, "")
-	for i := range uint32(maxVoidRanges - 1) {
-		host.session.room.roster.kick(1000 + 10*i)
-	}
-	for _, id := range []int{me.ID - 1, me.ID + 1} {
-		r.fresh(host)
-		host.say(fmt.Sprintf(`{"type":"kick","id":%d}`, id))
-		host.hears(fmt.Sprintf(`{"type":"kicked","id":%d}`, id))
-	}
-	v.hears() // it stays
-	v.reset()
-	p := r.dial(0)
-	p.fails("bad_token", `{"type":"join","code":"%s","token":"%s"}`, room.Code, me.Token)
-	if again := p.gets("joined", `{"type":"join","code":"%s"}`, room.Code); again.ID == me.ID {
-		t.Errorf("it joined afresh as %s", again.text)
 	}
 }
 
