@@ -107,10 +107,10 @@ func (h *Hub) defaultRecord() encoding { return 0 }
 func (r *Room) info() RoomInfo {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	end := r.log.End()
+	end := r.streams.end()
 	return RoomInfo{
 		Code: r.code.String(), Name: r.options.name, Viewers: r.roster.Viewers(), MaxViewers: r.options.maxViewers,
-		Host: r.hostSlot.host != nil, Created: r.created.UTC(), Seq: end.Seq(), Bytes: r.held,
+		Host: r.hostSlot.current() != nil, Created: r.created.UTC(), Seq: end.Seq(), Bytes: r.streams.bytes(),
 	}
 }
 
@@ -212,15 +212,15 @@ func (h *Hub) Publish(code string, message []byte) (seq uint64, err error) {
 		r.mu.Unlock()
 		return 0, ErrShuttingDown
 	}
-	before := r.log.End()
+	before := r.streams.end()
 	seq = r.publishLocked(message)
-	host := r.hostSlot.host
+	host := r.hostSlot.current()
 	r.mu.Unlock()
 	if host != nil {
 		whole, _ := before.NextFrame()
 		r.tell(host, 0, func() { host.tellHost(r, whole, seq) })
 	}
-	r.wake()
+	r.audiences.wake()
 	return seq, nil
 }
 

@@ -1,6 +1,9 @@
 package hub
 
-import "sync/atomic"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 // scanEvery is how many bytes a room's record may grow before the viewers that
 // are behind are scanned again, or less if the lag limit is small.
@@ -32,11 +35,81 @@ type audience struct {
 	next    int                          // the sweep's place
 	clear   int                          // number of viewers that are not blocked
 	running bool                         // a sweep is paused at next
-	target  uint64                       // Room.grown when the sweep began
+	target  uint64                       // streams.size when the sweep began
 	scanned uint64                       // the record's end at the last scan
 	parked  [sources]map[*Session]uint32 // viewers that wait for a history, and the number of their request
 
 	pinned pinned // guarded by the room's lock; as of the last scan
+}
+
+// audiences are a room's viewers, by worker: one audience for each worker,
+// created with its first viewer. Its methods may be called from any goroutine.
+type audiences []atomic.Pointer[audience]
+
+// of returns the room's viewers on one worker, nil if there never were any.
+func (all audiences) of(s *shard) *audience { return all[s.index].Load() }
+
+// each calls f for each audience.
+func (all audiences) each(f func(*audience) bool) {
+	for i := range all {
+		if a := all[i].Load(); a != nil && !f(a) {
+			return
+		}
+	}
+}
+
+// on returns the room's viewers on one worker. That worker calls it.
+func (all audiences) on(r *Room, s *shard) *audience {
+	a := all.of(s)
+	if a == nil {
+		a = newAudience(r, s)
+		all[s.index].Store(a)
+	}
+	return a
+}
+
+// wake posts a sweep to each worker that has viewers of the room.
+func (all audiences) wake() {
+	for i := range all {
+		if a := all[i].Load(); a != nil {
+			a.wake()
+		}
+	}
+}
+
+// dismiss ends every viewer of a closed room.
+func (all audiences) dismiss(why Reason) {
+	for a := range all.each {
+		a.shard.Post(func() bool { return a.dismiss(why) })
+	}
+}
+
+// pinned returns the most that a viewer holds of the Log in an encoding. The
+// caller holds the room's lock.
+func (all audiences) pinned(e encoding) (most int64) {
+	for i := range all {
+		if a := all[i].Load(); a != nil {
+			most = max(most, a.pinned.in(e))
+		}
+	}
+	return most
+}
+
+// enters counts a viewer that is about to be added. The caller holds the room's
+// lock.
+func (a *audience) enters() { a.count.Add(1) }
+
+// exits counts a viewer that is removed. The caller holds the room's lock.
+func (a *audience) exits() { a.count.Add(-1) }
+
+// pin records how much of the Logs the audience's viewers hold.
+func (a *audience) pin(holds pinned) {
+	a.room.mu.Lock()
+	defer a.room.mu.Unlock()
+	if !slices.Equal(a.pinned, holds) {
+		a.pinned = holds
+		a.room.streams.countPinned()
+	}
 }
 
 func newAudience(r *Room, s *shard) *audience {
@@ -60,7 +133,7 @@ func (a *audience) sweep() (more bool) {
 	if !a.running {
 		a.running = true
 		a.next = 0
-		a.target = a.room.grown.Load()
+		a.target = a.room.streams.size()
 	}
 	for a.next < a.clear {
 		s := a.members[a.next]
@@ -77,18 +150,18 @@ func (a *audience) sweep() (more bool) {
 		a.scan()
 	}
 	a.queued.Store(false)
-	return a.room.grown.Load() != a.target && a.queued.CompareAndSwap(false, true)
+	return a.room.streams.size() != a.target && a.queued.CompareAndSwap(false, true)
 }
 
 // end returns the position of the record's end.
 func (a *audience) end() uint64 {
-	end := a.room.log.End()
+	end := a.room.streams.end()
 	return end.Position()
 }
 
 // isBehind reports whether some viewer may be behind.
 func (a *audience) isBehind() bool {
-	return a.clear < len(a.members) || len(a.parked[fromHost])+len(a.parked[fromRecord]) > 0
+	return a.clear < len(a.members) || a.waitsForHistory()
 }
 
 // scan ends the viewers that are too far behind, and notes how much of the Logs
@@ -120,7 +193,7 @@ func (a *audience) scan() {
 			note(s)
 		}
 	}
-	a.room.pins(a, holds)
+	a.pin(holds)
 	a.shard.noteBehind(a)
 }
 
@@ -167,10 +240,7 @@ func (a *audience) remove(s *Session) {
 		a.members = append(make([]*Session, 0, c/2), a.members...)
 	}
 	if s.has(flagParked) {
-		s.clear(flagParked)
-		for from := range a.parked {
-			delete(a.parked[from], s)
-		}
+		a.unparkOne(s)
 	}
 	a.shard.counters.viewers.Add(-1)
 }

@@ -81,15 +81,15 @@ func BenchmarkResume(b *testing.B) {
 // in which no viewer has read numbers yet.
 func BenchmarkBackfill(b *testing.B) {
 	_, room := benchRecord(b, 0)
-	b.SetBytes(room.log.Retained())
+	b.SetBytes(room.streams.record.Retained())
 	b.ReportAllocs()
 	for b.Loop() {
 		room.mu.Lock()
-		room.wantLocked(numbered)
+		room.streams.want(numbered)
 		room.mu.Unlock()
-		room.encodePast(room.streams.of(numbered))
+		room.streams.encodePast(room.streams.of(numbered))
 		room.mu.Lock()
-		room.unwantLocked(numbered)
+		room.streams.unwant(numbered)
 		room.mu.Unlock()
 	}
 }
@@ -100,7 +100,7 @@ func BenchmarkHistory(b *testing.B) {
 	_, room := benchRecord(b, 0)
 	b.ReportAllocs()
 	for b.Loop() {
-		oldest, end := room.log.Oldest(), room.log.End()
+		oldest, end := room.streams.record.Oldest(), room.streams.record.End()
 		b.SetBytes(int64(end.Position() - oldest.Position()))
 		if len(room.hub.encodings[verbatim].History(oldest, end)) < 1000 {
 			b.Fatal("too short")

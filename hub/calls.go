@@ -101,10 +101,10 @@ func (s *Session) RequestHistory() *Refusal {
 	if s.has(flagParked) {
 		return refused(HistoryPending)
 	}
-	if s.asksTooSoon() || !s.room.mayAsk(s.id, s.shard.Now()) {
+	if s.asksTooSoon() || !s.room.returns.allow(s.id, s.shard.Now()) {
 		return &Refusal{Kind: HistoryTooSoon, Every: s.Config().HistoryEvery}
 	}
-	if !s.room.giveHistory(s) {
+	if !s.room.history.give(s) {
 		return refused(HistoryWithoutHost)
 	}
 	s.noteAsked()
@@ -113,7 +113,7 @@ func (s *Session) RequestHistory() *Refusal {
 
 // AnswerHistory passes a host's history to the viewers that wait for it. If
 // none does, it is dropped.
-func (s *Session) AnswerHistory(payload []byte) { s.room.answerHistory(s, payload) }
+func (s *Session) AnswerHistory(payload []byte) { s.room.history.answer(s, payload) }
 
 // MaxPage is the largest number of viewers in a page of the list.
 const MaxPage = 1000
@@ -121,13 +121,13 @@ const MaxPage = 1000
 // ListViewers queues a List of up to limit viewers with ids greater than after,
 // in the order in which they joined. The limit is at most MaxPage.
 func (s *Session) ListViewers(after uint32, limit int) *Refusal {
-	if !s.MayListViewers() || s.has(flagHost) && !s.room.hasHost(s) {
+	if !s.MayListViewers() || s.has(flagHost) && s.room.host() != s {
 		return refused(NotHost)
 	}
 	if !s.extra().rate.pages.allow(s.shard.Now(), pageBurst, pageEvery) {
 		return &Refusal{Kind: ListTooSoon, Retry: pageEvery}
 	}
-	page, f := s.room.page(pageKey{after, limit, s.dialect})
+	page, f := s.room.pages.get(pageKey{after, limit, s.dialect})
 	if f != nil {
 		return f
 	}

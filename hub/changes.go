@@ -69,7 +69,7 @@ func (r *Room) changed() {
 
 // End returns the place after the room's last broadcast. It may be called from
 // any goroutine.
-func (r *Room) End() broadcast.Cursor { return r.log.End() }
+func (r *Room) End() broadcast.Cursor { return r.streams.end() }
 
 // stays reports whether the relay is shutting down and a store keeps the room.
 // Then only its host or the API may close it.

@@ -14,9 +14,7 @@ func (r *Room) directToHost(s *Session, data []byte, tag Tag) *Refusal {
 	if f != nil {
 		return f
 	}
-	r.mu.Lock()
-	host := r.hostSlot.host
-	r.mu.Unlock()
+	host := r.host()
 	if host == nil {
 		return refused(HostAway)
 	}
@@ -57,7 +55,7 @@ func (r *Room) directToViewer(host *Session, id uint32, data []byte, tag Tag) *R
 		r.mu.Unlock()
 		return f
 	}
-	log := r.in(viewer.encoding)
+	log := r.streams.in(viewer.encoding)
 	end := log.End()
 	r.mu.Unlock()
 	whole := m.inLanguageOf(viewer)
@@ -130,7 +128,7 @@ func (s *Session) takesDirect(whole []byte) bool {
 // its room waits for it. The host's worker calls it.
 func (s *Session) tellHost(r *Room, whole []byte, seq uint64) {
 	h := r.hub
-	if mine := &h.encodings[s.encoding]; mine.dialect != h.encodings[r.recordEncoding()].dialect {
+	if mine := &h.encodings[s.encoding]; mine.dialect != h.encodings[r.streams.encoding()].dialect {
 		whole = mine.Broadcast(nil, broadcastIn(whole, seq))
 	}
 	if s.out != nil && s.out.bytes+len(whole) > s.shard.hub.shrunk(s.shard.hub.Config().LagLimit) {

@@ -11,9 +11,12 @@
 // functions to that worker. The hub keeps a shard for each worker, and each room
 // keeps an audience for each worker that has viewers of it.
 //
-// The lock of a room guards what its sessions share: the roster, the host's
-// place, and the appending to its Logs. The hub's lock guards the registry of
-// rooms.
+// The lock of a room guards what its sessions share. What is guarded lives in
+// parts, each with fields that only its own methods touch: the streams (the Logs),
+// the host's slot, the roster, the presence, the number of viewers, the history,
+// the pages of the list. The methods of Room say what can happen, across the
+// parts; a method of a part expects that its caller holds the lock, or says that
+// it takes it. The hub's lock guards the registry of rooms.
 //
 // # A broadcast
 //
@@ -28,9 +31,9 @@
 //
 //	holds                       may take
 //	Room.mu                     changes.mu, a turnstile's mu, a worker's queue
-//	Hub.mu                      changes.mu, addresses.mu
+//	Hub.mu                      changes.mu, the addresses' mu
 //	store.Store.mu              changes.mu
-//	changes.mu, addresses.mu, attempts.mu, refusals.mu,
+//	changes.mu, the addresses' mu, the attempts' mu, refusals.mu,
 //	a turnstile's mu, a worker's queue,
 //	the store's queue.mu and health.mu          none
 //
@@ -42,11 +45,11 @@
 //     registry after that.
 //   - The store takes a Snapshot, which locks the room, without holding its own
 //     lock. Under its own lock it reads the ends of Logs, which needs no lock.
-//   - attempts.mu and refusals.mu are taken by a session's worker, or by an
+//   - The attempts' mu and refusals.mu are taken by a session's worker, or by an
 //     HTTP handler, that holds no other lock.
 //   - The turnstile of histories and backfills (Hub.encoders) queues work under
 //     Room.mu and runs it without any lock. Pages of the list need no turnstile:
-//     Room.page unlocks the room while it encodes.
+//     pages.get unlocks the room while it encodes.
 //
 // Encoding.Broadcast and Dialect.AppendEvent may run under Room.mu, so they must
 // not call methods that lock the room or the hub.

@@ -67,7 +67,7 @@ func TestTheRecordAnswersForAHostThat(t *testing.T) {
 					synctest.Wait()
 				}
 				v.hears(wholeHistory)
-				if asked != nil && !c.asked && asked.room.historyRequest.open {
+				if asked != nil && !c.asked && asked.room.history.request.open {
 					t.Error("the host was asked too")
 				}
 				host.reset()

@@ -136,8 +136,8 @@ func TestAnotherEncodingIsMadeOnceInASecond(t *testing.T) {
 		room := host.session.room
 		time.Sleep(freshFor)
 		synctest.Wait() // the timer of the cached history is due at the same moment
-		if room.in(numbered) != nil || r.hub.budget.Used(budget.Histories) != 0 {
-			t.Errorf("after a second the Log with numbers is %v, and histories have %d bytes", room.in(numbered), r.hub.budget.Used(budget.Histories))
+		if room.streams.in(numbered) != nil || r.hub.budget.Used(budget.Histories) != 0 {
+			t.Errorf("after a second the Log with numbers is %v, and histories have %d bytes", room.streams.in(numbered), r.hub.budget.Used(budget.Histories))
 		}
 		host.reset()
 		r.run()
@@ -211,7 +211,7 @@ func TestALateTimerEndsItsOwnQuestionOnly(t *testing.T) {
 		w.hears(`{"type":"command","data":1}`)
 		w.say(`{"type":"history_request"}`)
 		host.hears(`{"type":"history_request"}`)
-		host.session.room.hostSilent(1)
+		host.session.room.history.hostSilent(1)
 		host.say(`{"type":"history","commands":[2]}`)
 		w.hears(`{"type":"history","commands":[2]}`)
 		host.reset()

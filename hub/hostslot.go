@@ -2,7 +2,8 @@ package hub
 
 import "time"
 
-// A hostSlot is a room's place for its host. It is guarded by the room's lock.
+// A hostSlot is a room's place for its host. The room's lock guards it, and its
+// holder calls the methods.
 type hostSlot struct {
 	host     *Session   // nil while the host is away
 	since    uint64     // number of the last broadcast before the host took its place
@@ -14,301 +15,93 @@ type hostSlot struct {
 	waiting  *time.Timer
 }
 
-// waitSteps is the number of steps in which a room waits for its host, and
-// minWaitStep the shortest of them.
-const (
-	waitSteps   = 10
-	minWaitStep = time.Second
-)
+// current returns the host, nil while it is away.
+func (h *hostSlot) current() *Session { return h.host }
 
-// waitLocked closes the room if no host comes within limit. It waits in steps
-// so that time in which the process was stopped, and nobody could come, counts
-// as one step at most.
-func (r *Room) waitLocked(limit time.Duration, why Reason) {
-	r.hostSlot.stopWaiting()
-	step := max(limit/waitSteps, minWaitStep)
-	left := limit - min(step, limit)
-	var timer *time.Timer
-	timer = time.AfterFunc(min(step, limit), func() {
-		r.mu.Lock()
-		// The host may have come, or come and gone again, just as the timer
-		// fired.
-		if r.closed || r.hostSlot.host != nil || r.hostSlot.waiting != timer || r.stays() {
-			r.mu.Unlock()
-			return
-		}
-		if left > 0 {
-			timer.Reset(min(step, left))
-			left -= min(step, left)
-			r.mu.Unlock()
-			return
-		}
-		r.closeLocked()
-		r.mu.Unlock()
-		r.dismiss(nil, why)
-	})
-	r.hostSlot.waiting = timer
+// is reports whether s is the host. A session that was replaced still has
+// flagHost until its worker learns of it.
+func (h *hostSlot) is(s *Session) bool { return h.host == s }
+
+// take makes s the host, of broadcasts that follow the given one. Only the
+// current token then counts.
+func (h *hostSlot) take(s *Session, after uint64) {
+	h.stopWaiting()
+	h.host, h.hosted, h.since = s, true, after
+	h.newToken = secretHash{}
 }
 
-func (s *hostSlot) stopWaiting() {
-	if s.waiting != nil {
-		s.waiting.Stop()
-		s.waiting = nil
-	}
-}
+// vacate notes that the host is away.
+func (h *hostSlot) vacate() { h.host = nil }
+
+// said counts a broadcast of a host.
+func (h *hostSlot) said() { h.sent++ }
+
+// accepted returns how many broadcasts were accepted from hosts.
+func (h *hostSlot) accepted() uint64 { return h.sent }
+
+// saidAll reports whether the host that is there has sent all broadcasts.
+func (h *hostSlot) saidAll() bool { return h.host != nil && h.since == 0 }
 
 // proves reports whether a token is the host's. After a transfer there are two
 // valid tokens until the new host's first message.
-func (s *hostSlot) proves(token string) bool {
+func (h *hostSlot) proves(token string) bool {
 	// Always check both, so that the time taken reveals nothing.
-	mine, granted := s.token.matches(token), s.newToken.matches(token)
-	return mine || granted && s.newToken.isSet()
+	mine, granted := h.token.matches(token), h.newToken.matches(token)
+	return mine || granted && h.newToken.isSet()
 }
 
-// A resumption is what a host is told when it has come back.
-type resumption struct {
-	seq  uint64
-	sent uint64
+// choose makes a token that proves to be the host's the only valid one.
+func (h *hostSlot) choose(token string) {
+	if h.newToken.matches(token) {
+		h.token = h.newToken
+	}
 }
 
-// resume makes s the host if its token proves it. From then on nothing is
-// accepted from the older host. The new host's worker calls it; s is in no
-// room.
-func (r *Room) resume(s *Session, token string) (resumption, *Refusal) {
-	r.mu.Lock()
-	if r.closed {
-		r.mu.Unlock()
-		return resumption{}, refused(RoomNotFound)
-	}
-	if !r.hostSlot.proves(token) {
-		r.mu.Unlock()
-		return resumption{}, refused(BadToken)
-	}
-	if r.hostSlot.newToken.matches(token) {
-		r.hostSlot.token = r.hostSlot.newToken
-	}
-	older := r.hostSlot.host
-	r.hostSlot.stopWaiting()
-	r.setHostLocked(s)
-	if older == nil {
-		r.noticeLocked(HostBack{})
-	}
-	end := r.log.End()
-	back := resumption{seq: end.Seq(), sent: r.hostSlot.sent}
-	r.mu.Unlock()
-
-	if older != nil {
-		r.tell(older, 0, func() {
-			if !r.hasHost(older) { // it may have resumed in the meantime
-				older.end(ReasonReplaced)
-			}
-		})
-	}
-	r.wake()
-	return back, nil
+// offer makes a second token valid, for a new host, and reserves a place for the
+// former host among the viewers.
+func (h *hostSlot) offer(token hostToken) {
+	h.newToken = token.hash()
+	h.moving++
 }
 
-// hasHost reports whether s is the host. A session that was replaced still has
-// flagHost until its worker learns of it.
-func (r *Room) hasHost(s *Session) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.hostSlot.host == s
-}
+// moved gives up a place that offer reserved.
+func (h *hostSlot) moved() { h.moving-- }
 
-// setHostLocked makes s the host in place of any other. s is in no room.
-func (r *Room) setHostLocked(s *Session) {
-	end := r.log.End()
-	r.hostSlot.host, r.hostSlot.hosted, r.hostSlot.since = s, true, end.Seq()
-	r.hostSlot.newToken = secretHash{}
-	s.room = r
-	s.set(flagHost)
-	if r.historyRequest.sent {
-		r.askHostLocked()
-	}
-	r.presence.hostLocked(r)
-	r.changed()
-}
+// reserved returns how many places are reserved for former hosts.
+func (h *hostSlot) reserved() int { return h.moving }
 
-// graceLocked returns how long the room waits for its host to come back.
-// UnjoinedGrace does not apply to rooms created over HTTP or restored: their
-// creators had a key, or a room before.
-func (r *Room) graceLocked() time.Duration {
-	c := r.hub.Config()
-	if r.from != 0 && r.roster.LastID() == 0 {
-		return min(c.HostGrace, c.UnjoinedGrace)
-	}
-	return c.HostGrace
-}
-
-// hostLeft notes that a host has left or lost its connection. Unless another
-// session is the host by now, the room waits for the host to come back.
-func (r *Room) hostLeft(s *Session) {
-	r.mu.Lock()
-	grace := r.graceLocked()
-	if r.hostSlot.host != s {
-		r.mu.Unlock()
-		return
-	}
-	if r.stays() {
-		r.hostSlot.host = nil
-		r.historyRequest.stop()
-		r.presence.stop()
-		r.mu.Unlock()
-		return
-	}
-	if grace <= 0 || r.hub.draining.Load() {
-		r.closeLocked()
-		r.mu.Unlock()
-		why := ReasonHostGone
-		if r.hub.draining.Load() {
-			why = ReasonShutdown
-		}
-		r.dismiss(nil, why)
-		return
-	}
-	r.hostSlot.host = nil
-	r.presence.stop()
-	r.noticeLocked(HostLeft{grace})
-	r.waitLocked(grace, ReasonHostGone)
-	request, late := r.historyRequest.number, r.historyRequest.open
-	r.historyRequest.stop()
-	r.mu.Unlock()
-	if late {
-		r.doWithoutHost(request)
-	}
-	r.wake()
-}
-
-// closeBy closes the room on behalf of its host, whose connection stays open.
-// It returns false if s is no longer the host.
-func (r *Room) closeBy(s *Session) bool {
-	r.mu.Lock()
-	if r.hostSlot.host != s {
-		r.mu.Unlock()
+// confirm makes the new host's token the only valid one after a transfer. It
+// reports whether that is a change.
+func (h *hostSlot) confirm(s *Session) bool {
+	if h.host != s || !h.newToken.isSet() {
 		return false
 	}
-	r.closeLocked()
-	r.mu.Unlock()
-	r.dismiss(nil, ReasonHostClosed)
+	h.token, h.newToken = h.newToken, secretHash{}
 	return true
 }
 
-// confirm makes the new host's token the only valid one after a transfer. It is
-// called with the new host's first message.
-func (r *Room) confirm(s *Session) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.hostSlot.host == s && r.hostSlot.newToken.isSet() {
-		r.hostSlot.token, r.hostSlot.newToken = r.hostSlot.newToken, secretHash{}
-		r.changed()
+// await has the timer wait for the host in place of any other.
+func (h *hostSlot) await(timer *time.Timer) {
+	h.stopWaiting()
+	h.waiting = timer
+}
+
+// awaited reports whether the timer still waits for the host.
+func (h *hostSlot) awaited(timer *time.Timer) bool { return h.host == nil && h.waiting == timer }
+
+func (h *hostSlot) stopWaiting() {
+	if h.waiting != nil {
+		h.waiting.Stop()
+		h.waiting = nil
 	}
 }
 
-// viewerLocked returns the viewer with an id that a host has named.
-func (r *Room) viewerLocked(host *Session, id uint32) (*Session, *Refusal) {
-	if r.hostSlot.host != host {
-		return nil, refused(NotHost) // a former host may not know yet that it was replaced
-	}
-	viewer := r.roster.Session(id)
-	if viewer == nil {
-		return nil, noSuchViewer(id)
-	}
-	return viewer, nil
+// save adds what survives the relay.
+func (h *hostSlot) save(s *Saved) {
+	s.Token, s.Granted, s.Hosted, s.Sent = h.token, h.newToken, h.hosted, h.sent
 }
 
-// transferHost makes the viewer with the id the host. The host's worker calls
-// it. The viewer's worker makes the change, because it owns the viewer's
-// session; the old host then becomes a viewer on its own worker.
-func (r *Room) transferHost(host *Session, id uint32, tag Tag) *Refusal {
-	r.mu.Lock()
-	viewer, f := r.viewerLocked(host, id)
-	r.mu.Unlock()
-	if f != nil {
-		return f
-	}
-	viewer.shard.Post(func() bool {
-		if f := r.promote(viewer, host, id); f != nil {
-			f.Tag = tag
-			host.shard.Post(func() bool {
-				if host.phase == open { // in whatever role by now
-					host.Report(f)
-					host.conn.Flush()
-				}
-				return false
-			})
-			return false
-		}
-		viewer.conn.Flush()
-		r.wake()
-		return false
-	})
-	return nil
-}
-
-// promote makes a viewer the host in place of the given one. The viewer's
-// worker calls it. It returns a Refusal if either has changed its role in the
-// meantime.
-func (r *Room) promote(viewer, host *Session, id uint32) *Refusal {
-	if viewer.room != r || viewer.id != id || viewer.has(flagHost) || viewer.phase != open {
-		return noSuchViewer(id)
-	}
-	a := r.audience(viewer.shard)
-	r.mu.Lock()
-	switch {
-	case r.hostSlot.host != host: // also if the room is closed
-		r.mu.Unlock()
-		return refused(NotHost)
-	case r.roster.Session(id) != viewer: // the viewer has come back on a newer connection
-		r.mu.Unlock()
-		return noSuchViewer(id)
-	}
-	viewer.settle(false) // what was published so far reaches it as a viewer; a host has no cursor
-	r.pages.version++
-	r.roster.Remove(id)
-	a.count.Add(-1)
-	token := drawToken()
-	r.noticeLocked(HostChanged{id})
-	r.unwantLocked(viewer.encoding)
-	r.countLocked()
-	r.setHostLocked(viewer)
-	r.hostSlot.newToken = token.hash()
-	r.hostSlot.moving++
-	r.mu.Unlock()
-
-	a.remove(viewer)
-	viewer.id = 0
-	viewer.set(flagNewHost)
-	viewer.tell(BecameHost{r.code.String(), token.String(), r.epoch})
-	host.shard.Post(func() bool {
-		if host.room == r && host.has(flagHost) && host.phase == open {
-			r.demote(host)
-			host.conn.Flush()
-			return false
-		}
-		r.mu.Lock()
-		r.hostSlot.moving--
-		r.mu.Unlock()
-		return false
-	})
-	return nil
-}
-
-// demote makes a former host a viewer after a transfer. Its worker calls it.
-func (r *Room) demote(host *Session) {
-	r.mu.Lock()
-	r.hostSlot.moving--
-	if r.closed || r.hostSlot.host == host {
-		r.mu.Unlock()
-		return // the room's end reaches it as a host, or it has resumed in the meantime
-	}
-	r.pages.version++
-	id, _ := r.roster.Add(host, 0, "")
-	r.presence.joinedLocked(r, id, "")
-	r.countLocked()
-	r.enterLocked(host, id, r.wantLocked(host.encoding).End())
-	w := Joined{Room: r, ID: id, Seq: host.cursor.Seq(), Viewers: r.roster.Viewers(), Host: r.hostSlot.host != nil}
-	r.mu.Unlock()
-	r.audience(host.shard).add(host)
-	host.tellAt(w, host.cursor.Position())
+// restore takes back what save has added.
+func (h *hostSlot) restore(s Saved) {
+	h.token, h.newToken, h.hosted, h.sent = s.Token, s.Granted, s.Hosted, s.Sent
 }

@@ -20,7 +20,8 @@ func (s *Session) Create(o RoomOptions, key string) *Refusal {
 	}
 	record := h.dialects[s.dialect].first
 	room, token := newRoom(h, record, rulesOf(o))
-	room.hostSlot.host, room.hostSlot.hosted, room.from = s, true, s.from
+	room.hostSlot.take(s, 0)
+	room.from = s.from
 	if !h.register(room) {
 		h.addresses.CloseRoom(s.from)
 		return refused(TooManyRooms)
@@ -139,7 +140,7 @@ func (s *Session) letIn(e JoinRequest) *Refusal {
 // enterOnceEncoded adds the viewer when the room's past is encoded in its
 // encoding.
 func (s *Session) enterOnceEncoded(room *Room, e JoinRequest, id uint32) {
-	s.wait(func(done func()) { room.backfill(e.encoding, done) }, func(there bool) {
+	s.wait(func(done func()) { room.streams.backfill(e.encoding, done) }, func(there bool) {
 		if !there {
 			room.unwant(e.encoding)
 			return
@@ -159,7 +160,7 @@ func (s *Session) enterRoom(room *Room, e JoinRequest, id uint32) *Refusal {
 		return f
 	}
 	if e.History && !w.Recovered && !s.asksTooSoon() {
-		room.beginAtHistory(s)
+		room.history.begin(s)
 		w.Seq = s.cursor.Seq()
 	}
 	if e.Last.Epoch != "" {

@@ -67,11 +67,7 @@ func (s *Session) allowLag() { s.lagAllowance = s.behind() > 0 }
 // stopWaiting ends a viewer's wait for a history because the viewer is about to
 // fall too far behind.
 func (s *Session) stopWaiting() {
-	a := s.room.audience(s.shard)
-	for from := range a.parked {
-		delete(a.parked[from], s)
-	}
-	s.clear(flagParked)
+	s.room.audiences.of(s.shard).unparkOne(s)
 	s.historyUnavailable(refused(HistoryOvertaken))
 }
 

@@ -144,7 +144,7 @@ func TestNobodyEscapesTheLagLimit(t *testing.T) {
 					r.pass(time.Second, v)
 				}
 				if v.session.phase == open || v.session.reason != ReasonTooSlow {
-					end := v.session.room.log.End()
+					end := v.session.room.streams.record.End()
 					t.Errorf("still there, %d bytes behind; the limit is %d", end.Position()-v.session.cursor.Position(), limit)
 				}
 				time.Sleep(time.Minute)

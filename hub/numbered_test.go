@@ -83,14 +83,14 @@ func TestAnEncodingIsWrittenOnceAndOnlyWhileItIsWanted(t *testing.T) {
 	host, code := r.host(0)
 	room := host.session.room
 	host.say(`{"type":"command","data":1}`)
-	if room.in(numbered) != nil {
+	if room.streams.in(numbered) != nil {
 		t.Error("numbers are written though nobody wants them")
 	}
 	var all []*peer
 	for i := range 100 {
 		all = append(all, r.numberedViewer(i%2, code))
 	}
-	log := room.in(numbered)
+	log := room.streams.in(numbered)
 	host.say(`{"type":"command","data":2}`)
 	for _, p := range all {
 		p.hears(`{"seq":2,"type":"command","data":2}`)
@@ -105,7 +105,7 @@ func TestAnEncodingIsWrittenOnceAndOnlyWhileItIsWanted(t *testing.T) {
 	for _, p := range all {
 		p.reset()
 	}
-	if room.in(numbered) != nil {
+	if room.streams.in(numbered) != nil {
 		t.Error("numbers are written though nobody wants them any more")
 	}
 }
@@ -184,7 +184,7 @@ func TestThePastIsEncodedOnce(t *testing.T) {
 		if got := back.frames(); len(got) != 50-i || !strings.HasPrefix(got[0], fmt.Sprintf(`{"seq":%d,`, i+1)) {
 			t.Fatalf("viewer %d heard %q", i, got)
 		}
-		oldest := host.session.room.in(numbered).Oldest()
+		oldest := host.session.room.streams.in(numbered).Oldest()
 		if first == 0 {
 			first = oldest.Position()
 		}

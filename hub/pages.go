@@ -18,9 +18,9 @@ const pageFor = time.Second
 // maxPages is how many pages a room encodes in pageFor.
 const maxPages = 32
 
-// pages are the pages that were encoded lately. They are guarded by the room's
-// lock.
+// pages are the pages that were encoded lately. The room's lock guards them.
 type pages struct {
+	room    *Room  // immutable
 	version uint64 // version of the list; changes whenever a viewer joins or leaves
 
 	frames  map[pageKey]page // held
@@ -41,23 +41,26 @@ type pageKey struct {
 	dialect uint8 // index in hub.dialects
 }
 
-// drop frees the pages.
-func (p *pages) drop() {
+// changedLocked notes that a viewer joins or leaves.
+func (p *pages) changedLocked() { p.version++ }
+
+// dropLocked frees the pages.
+func (p *pages) dropLocked() {
 	if p.timer != nil {
 		p.timer.Stop()
 	}
 	for _, page := range p.frames {
 		page.release()
 	}
-	*p = pages{version: p.version}
+	p.frames, p.encoded, p.timer = nil, 0, nil
 }
 
-// page returns a page of the room's list, which the caller then holds. It
+// get returns a page of the room's list, which the caller then holds. It
 // returns a Refusal if the room has encoded too many pages, or if memory is
 // short.
-func (r *Room) page(key pageKey) (*shared, *Refusal) {
+func (p *pages) get(key pageKey) (*shared, *Refusal) {
+	r := p.room
 	r.mu.Lock()
-	p := &r.pages
 	busy := p.encoded >= maxPages || r.hub.budget.Level() >= budget.Tight
 	if cached, ok := p.frames[key]; ok && (busy || cached.version == p.version) {
 		cached.hold()
@@ -73,7 +76,7 @@ func (r *Room) page(key pageKey) (*shared, *Refusal) {
 		p.timer = time.AfterFunc(pageFor, func() {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.pages.drop()
+			p.dropLocked()
 		})
 	}
 	p.encoded++

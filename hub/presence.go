@@ -12,9 +12,11 @@ const (
 	maxPresence = 100
 )
 
-// A presence collects which viewers joined and left, for the host. It is
-// guarded by the room's lock.
+// A presence collects which viewers joined and left, for the host. The room's
+// lock guards it. Its methods take the lock unless their names end with Locked.
 type presence struct {
+	room *Room // immutable
+
 	joined   []Person
 	left     []uint32
 	cut      bool        // more joined or left than are listed
@@ -25,7 +27,7 @@ type presence struct {
 
 // joinedLocked and leftLocked list an id on one side only, according to its
 // final state: an event does not tell the order of joins and leaves.
-func (p *presence) joinedLocked(r *Room, id uint32, name string) {
+func (p *presence) joinedLocked(id uint32, name string) {
 	p.left = slices.DeleteFunc(p.left, func(left uint32) bool { return left == id })
 	p.joined = slices.DeleteFunc(p.joined, func(joined Person) bool { return joined.ID == id })
 	if len(p.joined) < maxPresence {
@@ -33,61 +35,59 @@ func (p *presence) joinedLocked(r *Room, id uint32, name string) {
 	} else {
 		p.cut = true
 	}
-	p.changedLocked(r)
+	p.changedLocked()
 }
 
-func (p *presence) leftLocked(r *Room, id uint32) {
+func (p *presence) leftLocked(id uint32) {
 	p.joined = slices.DeleteFunc(p.joined, func(joined Person) bool { return joined.ID == id })
 	if len(p.left) < maxPresence {
 		p.left = append(p.left, id)
 	} else {
 		p.cut = true
 	}
-	p.changedLocked(r)
+	p.changedLocked()
 }
 
-// hostLocked tells a new host how many viewers there are, and drops what the
+// newHostLocked tells a new host how many viewers there are, and drops what the
 // previous host was not told.
-func (p *presence) hostLocked(r *Room) {
-	p.stop()
+func (p *presence) newHostLocked() {
+	p.stopLocked()
 	p.joined, p.left, p.cut, p.due = nil, nil, false, false
-	if r.roster.Viewers() > 0 {
-		p.changedLocked(r)
+	if p.room.roster.Viewers() > 0 {
+		p.changedLocked()
 	}
 }
 
 // changedLocked schedules a Presence event, unless one is scheduled or the host
 // is away.
-func (p *presence) changedLocked(r *Room) {
+func (p *presence) changedLocked() {
 	p.due = true
-	if r.closed || p.timer != nil || r.hostSlot.host == nil {
+	if p.room.closed || p.timer != nil || p.room.hostSlot.current() == nil {
 		return
 	}
 	wait := max(0, presenceEvery-time.Since(p.lastTold))
-	p.timer = time.AfterFunc(wait, r.tellPresence)
+	p.timer = time.AfterFunc(wait, p.tell)
 }
 
-func (p *presence) stop() {
+func (p *presence) stopLocked() {
 	if p.timer != nil {
 		p.timer.Stop()
 		p.timer = nil
 	}
 }
 
-// tellPresence sends the host what was collected. If too much waits for the
+// tell sends the host what was collected. If too much waits for the
 // host already, it keeps collecting: the number of viewers is always right, and
 // Truncated says when viewers are left out.
-func (r *Room) tellPresence() {
-	r.mu.Lock()
-	host := r.hostSlot.host
-	r.mu.Unlock()
+func (p *presence) tell() {
+	r := p.room
+	host := r.host()
 	if host == nil {
 		return
 	}
 	r.tell(host, 0, func() {
 		r.mu.Lock()
-		p := &r.presence
-		if r.hostSlot.host != host {
+		if r.hostSlot.current() != host {
 			r.mu.Unlock()
 			return
 		}
@@ -95,14 +95,14 @@ func (r *Room) tellPresence() {
 		if !p.due || time.Since(p.lastTold) < presenceEvery {
 			// A previous host's timer fired just as this host took its place.
 			if p.due {
-				p.changedLocked(r)
+				p.changedLocked()
 			}
 			r.mu.Unlock()
 			return
 		}
 		p.lastTold = time.Now()
 		if host.out != nil && host.out.bytes > r.hub.Config().MaxPrivate/2 {
-			p.changedLocked(r)
+			p.changedLocked()
 			r.mu.Unlock()
 			return
 		}

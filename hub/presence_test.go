@@ -182,7 +182,7 @@ func TestPresenceOfAnOlderTimer(t *testing.T) {
 		host.told()
 		late := func(want int) {
 			t.Helper()
-			host.session.room.tellPresence()
+			host.session.room.presence.tell()
 			if told := host.told(); len(told) != want {
 				t.Fatalf("the host was told %d times, want %d", len(told), want)
 			}

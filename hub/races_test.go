@@ -241,7 +241,7 @@ func TestDeliveryAllocatesNothing(t *testing.T) {
 	for range viewers {
 		r.viewer(0, code).session.conn = new(sink)
 	}
-	a := host.session.room.audience(host.session.shard)
+	a := host.session.room.audiences.of(host.session.shard)
 	for _, s := range a.members {
 		s.conn.(*sink).session = s
 	}

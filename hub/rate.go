@@ -112,7 +112,10 @@ func (s *Session) silent() bool {
 // lately. It keeps a viewer from evading HistoryEvery by reconnecting, but
 // still lets a viewer with a bad network through. It is guarded by the room's
 // lock.
-type returns map[uint32]*bucket
+type returns struct {
+	room    *Room // immutable
+	buckets map[uint32]*bucket
+}
 
 const (
 	// maxReturns is how many viewers are remembered, at some 60 bytes each.
@@ -123,33 +126,34 @@ const (
 	returnBurst = 3
 )
 
-// mayAsk reports whether the viewer with the id may ask for the history.
-func (r *Room) mayAsk(id uint32, now uint32) bool {
-	every := r.hub.Config().HistoryEvery
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	b := r.returns[id]
+// allow reports whether the viewer with the id may ask for the history. It takes
+// the room's lock.
+func (r *returns) allow(id uint32, now uint32) bool {
+	every := r.room.hub.Config().HistoryEvery
+	r.room.mu.Lock()
+	defer r.room.mu.Unlock()
+	b := r.buckets[id]
 	if b == nil {
-		if n := len(r.returns); n >= maxReturns || n >= minMembers && n&(n-1) == 0 {
-			r.returns.forget(now)
+		if n := len(r.buckets); n >= maxReturns || n >= minMembers && n&(n-1) == 0 {
+			r.forget(now)
 		}
-		if len(r.returns) >= maxReturns {
+		if len(r.buckets) >= maxReturns {
 			return false
 		}
-		if r.returns == nil {
-			r.returns = make(returns)
+		if r.buckets == nil {
+			r.buckets = make(map[uint32]*bucket)
 		}
 		b = new(bucket)
-		r.returns[id] = b
+		r.buckets[id] = b
 	}
 	return b.allow(now, returnBurst, every)
 }
 
 // forget drops the viewers whose buckets are empty.
-func (r returns) forget(now uint32) {
-	for id, b := range r {
+func (r *returns) forget(now uint32) {
+	for id, b := range r.buckets {
 		if b.empty(now) {
-			delete(r, id)
+			delete(r.buckets, id)
 		}
 	}
 }

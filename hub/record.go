@@ -24,9 +24,10 @@ type recordHistory struct {
 // schedules that. It returns false if the room is closed, or if the host keeps
 // the history and the record no longer reaches back to the first broadcast. The
 // viewer's worker calls it.
-func (r *Room) askRecord(s *Session) bool {
+func (h *history) askRecord(s *Session) bool {
+	r := h.room
 	r.mu.Lock()
-	oldest, c := r.log.Oldest(), &r.recordHistory
+	oldest, c := r.streams.oldest(), &h.record
 	if r.closed || oldest.Seq() > 0 && !r.options.relayTells {
 		r.mu.Unlock()
 		return false
@@ -34,32 +35,34 @@ func (r *Room) askRecord(s *Session) bool {
 	number := c.number
 	if !c.running || !c.upTo.of(s.encoding).fits(s) {
 		number++
-		r.encodeSoonLocked()
+		h.encodeSoonLocked()
 	}
 	r.mu.Unlock()
-	r.audience(s.shard).park(s, fromRecord, number)
+	r.audiences.of(s.shard).park(s, fromRecord, number)
 	return true
 }
 
 // encodeSoonLocked schedules the next encoding, at freshFor after the previous
 // one began or at once.
-func (r *Room) encodeSoonLocked() {
-	c := &r.recordHistory
+func (h *history) encodeSoonLocked() {
+	r := h.room
+	c := &h.record
 	if c.due {
 		return
 	}
 	c.due = true
 	if wait := c.begun + freshFor - r.hub.now(); c.number > 0 && wait > 0 {
-		time.AfterFunc(wait, func() { r.hub.encoders.do(r.encodeRecord) })
+		time.AfterFunc(wait, func() { r.hub.encoders.do(h.encodeRecord) })
 	} else {
-		r.hub.encoders.do(r.encodeRecord)
+		r.hub.encoders.do(h.encodeRecord)
 	}
 }
 
 // encodeRecord encodes the history for the viewers that wait for it.
-func (r *Room) encodeRecord() {
+func (h *history) encodeRecord() {
+	r := h.room
 	r.mu.Lock()
-	c := &r.recordHistory
+	c := &h.record
 	c.due = false
 	switch {
 	case r.closed:
@@ -67,12 +70,12 @@ func (r *Room) encodeRecord() {
 		return
 	case c.running: // the previous encoding takes longer than freshFor
 		c.begun = r.hub.now()
-		r.encodeSoonLocked()
+		h.encodeSoonLocked()
 		r.mu.Unlock()
 		return
 	}
 	c.number++
-	oldest, number, upTo := r.log.Oldest(), c.number, r.takeEndsLocked()
+	oldest, number, upTo := r.streams.oldest(), c.number, r.streams.takeEnds()
 	c.running, c.begun, c.upTo = true, r.hub.now(), upTo
 	r.mu.Unlock()
 
@@ -86,18 +89,18 @@ func (r *Room) encodeRecord() {
 	r.mu.Lock()
 	c.running, c.upTo = false, ends{}
 	if histories != nil {
-		r.cacheHistoryLocked(false, histories, upTo)
+		h.cacheLocked(false, histories, upTo)
 	} else {
-		r.dropEndsLocked(upTo)
+		r.streams.dropEnds(upTo)
 	}
 	r.mu.Unlock()
-	r.unpark(fromRecord, number, func(s *Session) {
+	r.audiences.unpark(fromRecord, number, func(s *Session) {
 		switch {
 		case histories != nil:
 			s.spliceHistory(histories[s.encoding], upTo.of(s.encoding).end)
 		case !fits:
 			s.historyUnavailable(relayBusy())
-		case !r.askHost(s):
+		case !h.askHost(s):
 			s.historyUnavailable(refused(HistoryWithoutHost))
 		}
 	}, func() {

@@ -113,7 +113,7 @@ func TestHistoryIsEncodedOnce(t *testing.T) {
 		encoded := func() (times uint32, kept bool) {
 			room.mu.Lock()
 			defer room.mu.Unlock()
-			return room.recordHistory.number, room.cachedHistory.frames[verbatim] != nil
+			return room.history.record.number, room.history.cached.frames[verbatim] != nil
 		}
 		if times, _ := encoded(); times != 1 {
 			t.Errorf("the history was encoded %d times", times)

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"slices"
 	"time"
 
 	"lectern/hub/broadcast"
@@ -12,71 +11,91 @@ import (
 // and for the history. Its size is bounded for each room, and for all rooms
 // together.
 
-// trimLocked drops what the room's record holds beyond its limits.
-func (r *Room) trimLocked(now time.Duration) { r.keepOnlyLocked(r.retention(now)) }
+// trim drops what the room's record holds beyond its limits.
+func (s *streams) trim(now time.Duration) { s.keepOnly(s.retention(now)) }
 
 // retention returns how much the room may keep now.
-func (r *Room) retention(now time.Duration) broadcast.Retention {
-	c := r.hub.Config()
+func (s *streams) retention(now time.Duration) broadcast.Retention {
+	h := s.room.hub
+	c := h.Config()
 	return broadcast.Retention{
 		Bytes:    int64(c.Retain),
-		Buffers:  r.hub.share(c),
+		Buffers:  h.share(c),
 		Messages: uint64(c.RetainMessages),
 		Since:    now - c.RetainAge,
 	}
 }
 
-// keepOnlyLocked drops what the record need not keep. Logs in other encodings
-// go back at most as far as the record.
-func (r *Room) keepOnlyLocked(keep broadcast.Retention) {
-	if r.closed {
+// keepOnly drops what the record need not keep. Logs in other encodings go back
+// at most as far as the record.
+func (s *streams) keepOnly(keep broadcast.Retention) {
+	if s.released {
 		return
 	}
-	// A cached history holds what was broadcast after it in memory.
-	if to := r.cachedHistory.upTo.of(r.recordEncoding()); to.log != nil {
-		if end := r.log.End(); end.Position()-to.end.Position() > uint64(r.hub.Config().LagLimit) {
-			r.cachedHistory.drop()
-		}
-	}
-	r.log.Trim(keep)
-	oldest := r.log.Oldest()
-	for _, st := range (*r.streams.Load())[1:] {
+	s.room.history.trimLocked(s.end())
+	s.record.Trim(keep)
+	oldest := s.record.Oldest()
+	for _, st := range (*s.all.Load())[1:] {
 		st.log.Trim(broadcast.Retention{From: oldest.Seq() + 1})
 	}
-	r.countBytesLocked()
+	s.countBytes()
 }
 
-// countBytesLocked updates the number of bytes that the room's Logs hold.
-func (r *Room) countBytesLocked() {
+// countBytes updates the number of bytes that the room's Logs hold.
+func (s *streams) countBytes() {
 	held := int64(0)
-	for _, st := range *r.streams.Load() {
+	for _, st := range *s.all.Load() {
 		held += st.log.Retained()
 	}
-	if held != r.held {
-		r.hub.held.Add(held - r.held)
-		r.held = held
+	if held != s.held {
+		s.room.hub.held.Add(held - s.held)
+		s.held = held
 	}
-	r.countPinnedLocked()
+	s.countPinned()
 }
 
-// countPinnedLocked updates what the budget counts for the room: for each Log,
-// what it retains or what its slowest viewer holds of it, whichever is more.
-func (r *Room) countPinnedLocked() {
-	if r.closed {
-		return // releaseLocked counts what it had until its viewers are gone
+// countPinned updates what the budget counts for the room: for each Log, what it
+// retains or what its slowest viewer holds of it, whichever is more.
+func (s *streams) countPinned() {
+	if s.released {
+		return // release counts what it had until its viewers are gone
 	}
 	sum := int64(0)
-	for _, st := range *r.streams.Load() {
-		most := st.log.Retained()
-		for i := range r.audiences {
-			if a := r.audiences[i].Load(); a != nil {
-				most = max(most, a.pinned.in(st.encoding))
-			}
-		}
-		sum += most
+	for _, st := range *s.all.Load() {
+		sum += max(st.log.Retained(), s.room.audiences.pinned(st.encoding))
 	}
-	r.hub.budget.Add(budget.Logs, sum-r.counted)
-	r.counted = sum
+	s.room.hub.budget.Add(budget.Logs, sum-s.counted)
+	s.counted = sum
+}
+
+// age is called about once a second while a host is there, because the record
+// ages even if nobody speaks. If nothing was appended since the previous call,
+// a single broadcast that is larger than what the room may retain is dropped:
+// the viewers have it. It takes the room's lock.
+func (s *streams) age() {
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	h := s.room.hub
+	keep := s.retention(h.now())
+	if s.size() == s.aged {
+		keep.Largest = int64(h.Config().Retain) + 2*broadcast.MaxSegment
+	}
+	s.aged = s.size()
+	s.keepOnly(keep)
+}
+
+// release releases the Logs of a room that closes. Connections hold what they
+// have yet to receive until they are closed, and the budget counts it for that
+// long.
+func (s *streams) release() {
+	s.released = true
+	h, counted := s.room.hub, s.counted
+	time.AfterFunc(h.Config().CloseTimeout+time.Second, func() { h.budget.Add(budget.Logs, -counted) })
+
+	for _, st := range *s.all.Load() {
+		st.log.Release()
+	}
+	s.countBytes()
 }
 
 // pinned is how many bytes the viewers of an audience hold of each of a room's
@@ -107,44 +126,6 @@ func (all *pinned) note(e encoding, bytes int64) {
 		}
 	}
 	*all = append(*all, pin{e, bytes})
-}
-
-// pins records how much of the Logs an audience's viewers hold.
-func (r *Room) pins(a *audience, bytes pinned) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !slices.Equal(a.pinned, bytes) {
-		a.pinned = bytes
-		r.countPinnedLocked()
-	}
-}
-
-// age is called about once a second while a host is there, because the record
-// ages even if nobody speaks. If nothing was appended since the previous call,
-// a single broadcast that is larger than what the room may retain is dropped:
-// the viewers have it.
-func (r *Room) age() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	keep := r.retention(r.hub.now())
-	if r.grown.Load() == r.aged {
-		keep.Largest = int64(r.hub.Config().Retain) + 2*broadcast.MaxSegment
-	}
-	r.aged = r.grown.Load()
-	r.keepOnlyLocked(keep)
-}
-
-// releaseLocked releases the Logs of a room that closes. Connections hold what
-// they have yet to receive until they are closed, and the budget counts it for
-// that long.
-func (r *Room) releaseLocked() {
-	counted := r.counted
-	time.AfterFunc(r.hub.Config().CloseTimeout+time.Second, func() { r.hub.budget.Add(budget.Logs, -counted) })
-
-	for _, st := range *r.streams.Load() {
-		st.log.Release()
-	}
-	r.countBytesLocked()
 }
 
 // tightRecords is the fraction of the budget, one over this, that all records

@@ -13,8 +13,8 @@ import (
 
 // keptBy returns how far back a room's record reaches.
 func keptBy(r *Room) (first uint64, bytes int64) {
-	oldest := r.log.Oldest()
-	return oldest.Seq() + 1, r.log.Retained()
+	oldest := r.streams.record.Oldest()
+	return oldest.Seq() + 1, r.streams.record.Retained()
 }
 
 func TestARoomKeepsSoMuch(t *testing.T) {
@@ -42,10 +42,10 @@ func TestARoomKeepsSoMuch(t *testing.T) {
 			if kept := said - int(first) + 1; kept < c.atLeast*size/(size+64) || kept > c.atMost {
 				t.Errorf("%d messages are kept", kept)
 			}
-			if oldest := room.in(numbered).Oldest(); oldest.Seq()+1 > first {
+			if oldest := room.streams.in(numbered).Oldest(); oldest.Seq()+1 > first {
 				t.Errorf("with numbers the record begins at %d, without at %d", oldest.Seq()+1, first)
 			}
-			both := held + room.in(numbered).Retained()
+			both := held + room.streams.in(numbered).Retained()
 			if got := r.hub.Stats().LogBytes; got != both {
 				t.Errorf("the hub counts %d bytes, the room holds %d", got, both)
 			}
@@ -75,7 +75,7 @@ func TestWhatIsOldIsForgotten(t *testing.T) {
 		time.Sleep(time.Hour)
 		host.tick()
 		first, held := keptBy(room)
-		if first != 31 || held != 0 || room.in(numbered).Retained() != 0 || r.hub.Stats().LogBytes != 0 {
+		if first != 31 || held != 0 || room.streams.in(numbered).Retained() != 0 || r.hub.Stats().LogBytes != 0 {
 			t.Errorf("after two hours the record begins at %d and holds %d bytes", first, r.hub.Stats().LogBytes)
 		}
 		r.run()
@@ -186,7 +186,7 @@ func TestALogThatNobodyWantsIsNotCounted(t *testing.T) {
 	}
 	r.run()
 	v.reset()
-	if got, held := r.hub.Stats().LogBytes, host.session.room.log.Retained(); got != held {
+	if got, held := r.hub.Stats().LogBytes, host.session.room.streams.record.Retained(); got != held {
 		t.Errorf("%d bytes are counted, %d are held", got, held)
 	}
 }
@@ -203,7 +203,7 @@ func TestAClosedRoomHoldsNothing(t *testing.T) {
 	host.say(command(1))
 	host.say(`{"type":"close"}`)
 	r.run()
-	if held := room.log.Retained(); held != 0 || r.hub.Stats().LogBytes != 0 {
+	if held := room.streams.record.Retained(); held != 0 || r.hub.Stats().LogBytes != 0 {
 		t.Errorf("a closed room holds %d bytes", held)
 	}
 	v.drain(plenty)

@@ -136,7 +136,7 @@ func (c *race) dial(t *rapid.T) {
 // says has a racer say something. Whether a broadcast is taken is clear at
 // once.
 func (c *race) says(p *racer, text string) {
-	if strings.HasPrefix(text, `{"type":"command"`) && c.room.hasHost(p.session) && p.session.phase == open {
+	if strings.HasPrefix(text, `{"type":"command"`) && c.room.host() == p.session && p.session.phase == open {
 		c.order = append(c.order, text)
 	}
 	p.say(text)
@@ -159,8 +159,8 @@ func (c *race) settle() {
 	}
 	c.room.mu.Unlock()
 	for _, p := range c.racers {
-		if s := p.session; s.room != nil && !p.gone && s.has(flagHost) != c.room.hasHost(s) {
-			c.t.Errorf("one takes itself for the host: %t; the room does: %t", s.has(flagHost), c.room.hasHost(s))
+		if s := p.session; s.room != nil && !p.gone && s.has(flagHost) != (c.room.host() == s) {
+			c.t.Errorf("one takes itself for the host: %t; the room does: %t", s.has(flagHost), c.room.host() == s)
 		}
 	}
 	if c.r.t.Failed() {

@@ -21,30 +21,23 @@ type Room struct {
 	created time.Time     // immutable
 	from    uint32        // immutable; index in hub.addresses of the creator, 0 for none
 
-	log     *broadcast.Log // immutable; the record, appended to under mu
-	streams streams        // replaced under mu; the record's stream comes first
-	grown   atomic.Uint64  // atomic; events and broadcasts appended so far
+	audiences audiences    // its viewers' connections, by worker
+	toHost    atomic.Int64 // atomic; bytes of direct messages on their way to the host's worker
+	toViewers atomic.Int64 // atomic; bytes of direct messages on their way to viewers' workers
+	marked    atomic.Bool  // atomic; the room is in the hub's list of changes
 
-	audiences []atomic.Pointer[audience] // immutable slice; one for each worker, created with its first viewer
-	toHost    atomic.Int64               // atomic; bytes of direct messages on their way to the host's worker
-	toViewers atomic.Int64               // atomic; bytes of direct messages on their way to viewers' workers
-	marked    atomic.Bool                // atomic; the room is in the hub's list of changes
-
-	mu             sync.Mutex
-	closed         bool                    // guarded by mu
-	hostSlot       hostSlot                // guarded by mu
-	roster         roster.Roster[*Session] // guarded by mu
-	presence       presence                // guarded by mu
-	historyRequest historyRequest          // guarded by mu
-	recordHistory  recordHistory           // guarded by mu
-	cachedHistory  cachedHistory           // guarded by mu
-	viewerCount    viewerCount             // guarded by mu
-	pages          pages                   // guarded by mu
-	returns        returns                 // guarded by mu
-
-	held    int64  // guarded by mu; bytes of the Logs, as last counted
-	counted int64  // guarded by mu; bytes that the budget counts for the room
-	aged    uint64 // guarded by mu; value of grown when age last ran
+	// Each part owns its fields, and only its methods touch them. The lock is the
+	// room's, so that what concerns several parts happens at once.
+	mu          sync.Mutex
+	closed      bool                    // guarded by mu
+	streams     streams                 // guarded by mu; what was said, in each encoding
+	hostSlot    hostSlot                // guarded by mu; who is the host
+	roster      roster.Roster[*Session] // guarded by mu; who the viewers are
+	presence    presence                // guarded by mu; what the host is told of them
+	viewerCount viewerCount             // guarded by mu; what the viewers are told of their number
+	history     history                 // guarded by mu; the histories that viewers ask for
+	pages       pages                   // guarded by mu; the lists of viewers that were encoded
+	returns     returns                 // guarded by mu; who asked for histories lately
 }
 
 // roomRules are the choices of whoever creates a room.
@@ -59,22 +52,15 @@ type roomRules struct {
 
 // newRoom returns a room and the token of its host.
 func newRoom(h *Hub, record encoding, rules roomRules) (*Room, hostToken) {
-	epoch := drawEpoch()
+	epoch, token := drawEpoch(), drawToken()
 	r := &Room{
 		hub: h, epoch: epoch, birth: epoch, options: rules, created: time.Now(),
-		log: h.newLog(0), roster: roster.New[*Session](&h.left), audiences: make([]atomic.Pointer[audience], len(h.shards)),
+		audiences: make(audiences, len(h.shards)), roster: roster.New[*Session](&h.left),
+		hostSlot: hostSlot{token: token.hash()},
 	}
-	r.setLog(r.log, record)
-	token := drawToken()
-	r.hostSlot.token = token.hash()
+	r.streams.room, r.presence.room, r.viewerCount.room, r.history.room, r.pages.room, r.returns.room = r, r, r, r, r, r
+	r.streams.begin(h.newLog(0), record)
 	return r, token
-}
-
-// setLog makes a Log the room's record. It must be called before any session
-// enters the room.
-func (r *Room) setLog(l *broadcast.Log, in encoding) {
-	r.log = l
-	r.streams.Store(&[]*stream{{encoding: in, log: l}})
 }
 
 // AppendCode appends the room's code in its canonical form.
@@ -83,45 +69,32 @@ func (r *Room) AppendCode(b []byte) []byte { return r.code.AppendText(b) }
 // Epoch returns the name of the epoch that the broadcasts' numbers belong to.
 func (r *Room) Epoch() string { return r.epoch }
 
-// audience returns the room's viewers on one worker, nil if there never were
-// any.
-func (r *Room) audience(s *shard) *audience { return r.audiences[s.index].Load() }
-
 // broadcast appends a host's message to the room's Logs and wakes the workers
 // that have viewers. Only the host's worker calls it. It returns false if the
 // session is no longer the host.
 func (r *Room) broadcast(from *Session, payload []byte) bool {
 	r.mu.Lock()
-	if r.hostSlot.host != from {
+	if !r.hostSlot.is(from) {
 		r.mu.Unlock()
 		return false
 	}
 	r.publishLocked(payload)
-	r.hostSlot.sent++
+	r.hostSlot.said()
 	r.mu.Unlock()
 
 	from.shard.counters.appended.Add(1)
-	r.wake()
+	r.audiences.wake()
 	return true
 }
 
 // publishLocked appends a broadcast and returns its number. The caller wakes
 // the audiences afterwards.
 func (r *Room) publishLocked(payload []byte) (seq uint64) {
-	end := r.log.End()
+	end := r.streams.end()
 	seq = end.Seq() + 1
-	r.appendLocked(Broadcast{seq, payload})
+	r.streams.append(Broadcast{seq, payload})
 	r.changed()
 	return seq
-}
-
-// wake posts a sweep to each worker that has viewers of the room.
-func (r *Room) wake() {
-	for i := range r.audiences {
-		if a := r.audiences[i].Load(); a != nil {
-			a.wake()
-		}
-	}
 }
 
 // join adds a viewer to the room, which receives everything that is broadcast
@@ -135,14 +108,14 @@ func (r *Room) wake() {
 func (r *Room) join(s *Session, e JoinRequest, id uint32) (Joined, *Refusal) {
 	r.mu.Lock()
 	if f := r.refusalLocked(id); f != nil {
-		r.unwantLocked(e.encoding)
+		r.streams.unwant(e.encoding)
 		r.mu.Unlock()
 		return Joined{}, f
 	}
 	w, older := r.admitLocked(s, e, id)
 	r.mu.Unlock()
 
-	r.audience(s.shard).add(s)
+	r.audiences.of(s.shard).add(s)
 	s.allowLag()
 	if older != nil {
 		r.tell(older, id, func() { older.end(ReasonReplaced) })
@@ -159,7 +132,7 @@ func (r *Room) want(e JoinRequest, id uint32) (needsBackfill bool, f *Refusal) {
 	if f := r.refusalLocked(id); f != nil {
 		return false, f
 	}
-	r.wantLocked(e.encoding)
+	r.streams.want(e.encoding)
 	return r.needsBackfillLocked(e), nil
 }
 
@@ -171,7 +144,7 @@ func (r *Room) refusalLocked(id uint32) *Refusal {
 		return refused(RoomNotFound)
 	case r.roster.Voided(id):
 		return refused(BadToken)
-	case r.roster.Session(id) == nil && r.roster.Viewers()+r.hostSlot.moving >= r.options.maxViewers:
+	case r.roster.Session(id) == nil && r.roster.Viewers()+r.hostSlot.reserved() >= r.options.maxViewers:
 		return refused(RoomFull)
 	}
 	return nil
@@ -181,15 +154,15 @@ func (r *Room) refusalLocked(id uint32) *Refusal {
 // what followed the cached history that it asks for, while the Log in the
 // viewer's encoding does not reach back that far.
 func (r *Room) needsBackfillLocked(e JoinRequest) bool {
-	if e.encoding == r.recordEncoding() {
+	if e.encoding == r.streams.encoding() {
 		return false
 	}
 	last, known := r.common(e.Last)
-	if cached := r.cachedHistory.upTo; !known && e.History && len(cached) > 0 {
-		last, known = cached[0].end.Seq(), true
+	if !known && e.History {
+		last, known = r.history.cachedSeqLocked()
 	}
-	_, recorded := r.log.At(last + 1)
-	_, there := r.in(e.encoding).At(last + 1)
+	_, recorded := r.streams.at(last + 1)
+	_, there := r.streams.in(e.encoding).At(last + 1)
 	return known && recorded && !there
 }
 
@@ -197,16 +170,16 @@ func (r *Room) needsBackfillLocked(e JoinRequest) bool {
 // encoding, which counts the viewer already. It also returns the viewer's older
 // connection, nil if there is none.
 func (r *Room) admitLocked(s *Session, e JoinRequest, id uint32) (w Joined, older *Session) {
-	r.pages.version++
+	r.pages.changedLocked()
 	if older = r.roster.Session(id); older == nil {
 		var name string
 		id, name = r.roster.Add(s, id, e.Name)
-		r.presence.joinedLocked(r, id, name)
-		r.countLocked()
+		r.presence.joinedLocked(id, name)
+		r.viewerCount.changedLocked()
 	} else if r.roster.Replace(s, id, e.Name) {
-		r.presence.joinedLocked(r, id, e.Name) // the host is told the new name
+		r.presence.joinedLocked(id, e.Name) // the host is told the new name
 	}
-	l := r.in(e.encoding)
+	l := r.streams.in(e.encoding)
 	from := l.End()
 	common, known := r.common(e.Last)
 	if known {
@@ -218,7 +191,7 @@ func (r *Room) admitLocked(s *Session, e JoinRequest, id uint32) (w Joined, olde
 	s.encoding = e.encoding
 	r.enterLocked(s, id, from)
 	w.Room, w.ID, w.Back = r, id, e.Back
-	w.Seq, w.Viewers, w.Host = s.cursor.Seq(), r.roster.Viewers(), r.hostSlot.host != nil
+	w.Seq, w.Viewers, w.Host = s.cursor.Seq(), r.roster.Viewers(), r.hostSlot.current() != nil
 	return w, older
 }
 
@@ -226,14 +199,9 @@ func (r *Room) admitLocked(s *Session, e JoinRequest, id uint32) (w Joined, olde
 // of its encoding counts it already. The caller, which is the session's worker,
 // adds s to its audience afterwards.
 func (r *Room) enterLocked(s *Session, id uint32, from broadcast.Cursor) {
-	a := r.audience(s.shard)
-	if a == nil {
-		a = newAudience(r, s.shard)
-		r.audiences[s.shard.index].Store(a)
-	}
 	// Count the viewer before anything else is published. Otherwise a broadcast
 	// in between would find an empty audience and not wake it.
-	a.count.Add(1)
+	r.audiences.on(r, s.shard).enters()
 	s.cursor = from
 	s.room, s.id = r, id
 	r.changed()
@@ -244,19 +212,26 @@ func (r *Room) enterLocked(s *Session, id uint32, from broadcast.Cursor) {
 // leave removes a viewer from the room. Frames that the Log still owes it stay
 // queued.
 func (r *Room) leave(s *Session) {
-	a := r.audience(s.shard)
+	a := r.audiences.of(s.shard)
 	a.remove(s)
 	r.mu.Lock()
-	a.count.Add(-1)
-	r.unwantLocked(s.encoding)
+	a.exits()
+	r.streams.unwant(s.encoding)
 	if r.roster.Session(s.id) == s { // unless a newer connection has taken its place
-		r.pages.version++
+		r.pages.changedLocked()
 		r.roster.Remove(s.id)
-		r.presence.leftLocked(r, s.id)
-		r.countLocked()
+		r.presence.leftLocked(s.id)
+		r.viewerCount.changedLocked()
 	}
 	r.mu.Unlock()
 	s.id = 0
+}
+
+// unwant notes that a session no longer waits to read an encoding.
+func (r *Room) unwant(e encoding) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.streams.unwant(e)
 }
 
 func (r *Room) isClosed() bool {
@@ -283,17 +258,16 @@ func (r *Room) close(why Reason) bool {
 // closeLocked marks the room closed, so that nobody can enter it, stops its
 // timers, and returns its host, nil if there was none.
 func (r *Room) closeLocked() (host *Session) {
-	host = r.hostSlot.host
+	host = r.hostSlot.current()
 	r.closed = true
-	r.hostSlot.host = nil
+	r.hostSlot.vacate()
 	r.hostSlot.stopWaiting()
-	r.historyRequest.stop()
-	r.presence.stop()
-	r.viewerCount.stop()
+	r.history.closeLocked()
+	r.presence.stopLocked()
+	r.viewerCount.stopLocked()
 	r.roster.Close()
-	r.cachedHistory.drop()
-	r.pages.drop()
-	r.releaseLocked()
+	r.pages.dropLocked()
+	r.streams.release()
 	return host
 }
 
@@ -304,11 +278,7 @@ func (r *Room) dismiss(host *Session, why Reason) {
 	if host != nil {
 		r.tell(host, 0, func() { host.end(why) })
 	}
-	for i := range r.audiences {
-		if a := r.audiences[i].Load(); a != nil {
-			a.shard.Post(func() bool { return a.dismiss(why) })
-		}
-	}
+	r.audiences.dismiss(why)
 }
 
 // tell posts f to the session's worker, which then flushes the connection. f

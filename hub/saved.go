@@ -84,17 +84,18 @@ type Snapshot struct {
 func (r *Room) Snapshot() Snapshot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	end := r.log.End()
+	end := r.streams.end()
 	o := &r.options
-	return Snapshot{
+	now := Snapshot{
 		Saved: Saved{
 			Code: r.code.String(), Birth: r.birth, Epoch: r.epoch, Older: r.older, Created: r.created,
 			Name: o.name, Secret: o.secret, MaxViewers: o.maxViewers, Roster: o.roster, RelayTells: o.relayTells, Skips: o.skips,
-			Token: r.hostSlot.token, Granted: r.hostSlot.newToken, Hosted: r.hostSlot.hosted, Void: r.roster.Void(),
-			Seq: end.Seq(), Sent: r.hostSlot.sent, LastID: r.roster.LastID(),
+			Void: r.roster.Void(), Seq: end.Seq(), LastID: r.roster.LastID(),
 		},
-		Closed: r.closed, Oldest: r.log.Oldest(), End: end,
+		Closed: r.closed, Oldest: r.streams.oldest(), End: end,
 	}
+	r.hostSlot.save(&now.Saved)
+	return now
 }
 
 // A Restoring is how a store restores a room.
@@ -136,12 +137,12 @@ func (h *Hub) Restore(s Saved, messages [][]byte, how Restoring) (*Room, error) 
 		s.LastID += uint32(min(int64(how.Starts)*lostIDs, math.MaxUint32-int64(s.LastID)))
 	}
 	r.code, r.birth, r.epoch, r.older, r.created = c, s.Birth, s.Epoch, s.Older, s.Created
-	r.setLog(h.newLog(s.Seq-uint64(len(messages))), r.recordEncoding())
-	r.hostSlot.token, r.hostSlot.newToken, r.hostSlot.hosted, r.hostSlot.sent = s.Token, s.Granted, s.Hosted, s.Sent
+	r.streams.begin(h.newLog(s.Seq-uint64(len(messages))), r.streams.encoding())
+	r.hostSlot.restore(s)
 	r.roster.Restore(s.LastID, s.Void, s.VoidIDs)
 	r.mu.Lock()
 	r.marked.Store(true) // the store has all of this already
-	r.refillLocked(messages, how.Bytes)
+	r.streams.refill(messages, how.Bytes)
 	r.marked.Store(false)
 	if limit := h.Config(); s.Hosted {
 		r.waitLocked(max(limit.HostGrace, minReturn), ReasonHostGone)
@@ -150,29 +151,6 @@ func (h *Hub) Restore(s Saved, messages [][]byte, how Restoring) (*Room, error) 
 	}
 	r.mu.Unlock()
 	return r, nil
-}
-
-// refillLocked appends the broadcasts of a restored room, in segments of just
-// the right size, because most restored rooms stay silent.
-func (r *Room) refillLocked(messages [][]byte, most int64) {
-	bytes := 0
-	for _, text := range messages {
-		bytes += len(text) + r.hub.encodings[r.recordEncoding()].Longer
-	}
-	keep := r.retention(r.hub.now())
-	if keep.Buffers == 0 || most > 0 && most < keep.Buffers {
-		keep.Buffers = most
-	}
-	size := min(max(bytes/restoredSegments, broadcast.MinSegment), broadcast.MaxSegment)
-	r.log.Bound(size, size)
-	for i, text := range messages {
-		r.hub.write(r.log, r.recordEncoding(), Broadcast{Payload: text}, r.hub.now())
-		if i%64 == 63 || i == len(messages)-1 {
-			r.keepOnlyLocked(keep)
-		}
-	}
-	r.log.Bound(broadcast.MinSegment, broadcast.MaxSegment)
-	r.grown.Add(uint64(len(messages)))
 }
 
 // common returns the number of the last broadcast that the room and a viewer

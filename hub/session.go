@@ -200,7 +200,7 @@ func (s *Session) place() uint64 {
 
 // log returns the room's Log in the session's encoding. The session must be a
 // viewer.
-func (s *Session) log() *broadcast.Log { return s.room.in(s.encoding) }
+func (s *Session) log() *broadcast.Log { return s.room.streams.in(s.encoding) }
 
 // Next returns the bytes to send next: queued frames in their order and at a
 // frame boundary, otherwise the Log from the cursor. The caller must not change
@@ -265,7 +265,7 @@ func (s *Session) Sent(n int, full bool) {
 func (s *Session) block(full bool) {
 	s.flags ^= flagBlocked
 	if s.room != nil && !s.has(flagHost) {
-		s.room.audience(s.shard).block(s, full)
+		s.room.audiences.of(s.shard).block(s, full)
 	}
 }
 
@@ -292,7 +292,7 @@ func (s *Session) Tick() (next time.Duration) {
 	config := s.shard.hub.Config()
 	s.dropExtra()
 	if s.has(flagHost) {
-		s.room.age()
+		s.room.streams.age()
 	}
 	switch s.phase {
 	case opening:

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -19,13 +18,31 @@ type stream struct {
 	backfill backfill       // guarded by the room's lock
 }
 
-// streams are the streams of a room. A change, under the room's lock, replaces
-// the slice.
-type streams struct{ atomic.Pointer[[]*stream] }
+// streams are a room's Logs. The room's lock guards what is not marked
+// otherwise, and its holder calls the methods unless they say otherwise.
+type streams struct {
+	room   *Room                     // immutable
+	record *broadcast.Log            // immutable once a session is in the room; the first stream's
+	all    atomic.Pointer[[]*stream] // a change replaces the slice; any goroutine may read it
+	grown  atomic.Uint64             // atomic; events and broadcasts appended so far
 
-// of returns the stream in an encoding, nil if nobody wants it.
-func (all *streams) of(e encoding) *stream {
-	for _, st := range *all.Load() {
+	released bool   // the room is closed
+	held     int64  // bytes of the Logs, as last counted
+	counted  int64  // bytes that the budget counts for the room
+	aged     uint64 // value of grown when age last ran
+}
+
+// begin makes a Log the room's record. It must be called before any session
+// enters the room.
+func (s *streams) begin(l *broadcast.Log, in encoding) {
+	s.record = l
+	s.all.Store(&[]*stream{{encoding: in, log: l}})
+}
+
+// of returns the stream in an encoding, nil if nobody wants it. Any goroutine
+// may call it.
+func (s *streams) of(e encoding) *stream {
+	for _, st := range *s.all.Load() {
 		if st.encoding == e {
 			return st
 		}
@@ -33,69 +50,98 @@ func (all *streams) of(e encoding) *stream {
 	return nil
 }
 
-// in returns the room's Log in an encoding, nil if nobody wants it.
-func (r *Room) in(e encoding) *broadcast.Log {
-	if st := r.streams.of(e); st != nil {
+// in returns the room's Log in an encoding, nil if nobody wants it. Any
+// goroutine may call it.
+func (s *streams) in(e encoding) *broadcast.Log {
+	if st := s.of(e); st != nil {
 		return st.log
 	}
 	return nil
 }
 
-// recordEncoding returns the encoding of the room's record.
-func (r *Room) recordEncoding() encoding { return (*r.streams.Load())[0].encoding }
+// end returns the record's end. Any goroutine may call it.
+func (s *streams) end() broadcast.Cursor { return s.record.End() }
 
-// wantLocked adds a reader of an encoding, and starts a Log in it if there is
-// none.
-func (r *Room) wantLocked(e encoding) *broadcast.Log {
-	st := r.streams.of(e)
+// oldest returns the place before what the record still has. Any goroutine may
+// call it.
+func (s *streams) oldest() broadcast.Cursor { return s.record.Oldest() }
+
+// at returns the place in the record before a broadcast, and whether the record
+// still has it. Any goroutine may call it.
+func (s *streams) at(seq uint64) (broadcast.Cursor, bool) { return s.record.At(seq) }
+
+// size returns how many events and broadcasts were appended so far. Any
+// goroutine may call it.
+func (s *streams) size() uint64 { return s.grown.Load() }
+
+// bytes returns how many bytes the Logs hold.
+func (s *streams) bytes() int64 { return s.held }
+
+// encoding returns the encoding of the record. Any goroutine may call it.
+func (s *streams) encoding() encoding { return (*s.all.Load())[0].encoding }
+
+// want adds a reader of an encoding, and starts a Log in it if there is none.
+func (s *streams) want(e encoding) *broadcast.Log {
+	st := s.of(e)
 	if st == nil {
-		st = &stream{encoding: e, log: r.log.Follow()}
-		all := append(slices.Clone(*r.streams.Load()), st)
-		r.streams.Store(&all)
+		st = &stream{encoding: e, log: s.record.Follow()}
+		all := append(slices.Clone(*s.all.Load()), st)
+		s.all.Store(&all)
 	}
 	st.wants++
 	return st.log
 }
 
-// unwant removes a reader of an encoding.
-func (r *Room) unwant(e encoding) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.unwantLocked(e)
-}
-
-// unwantLocked removes a reader of an encoding. A Log without readers is
-// dropped, unless it is the record.
-func (r *Room) unwantLocked(e encoding) {
-	st := r.streams.of(e)
+// unwant removes a reader of an encoding. A Log without readers is dropped,
+// unless it is the record.
+func (s *streams) unwant(e encoding) {
+	st := s.of(e)
 	st.wants--
-	if st.wants == 0 && st.log != r.log {
-		all := slices.DeleteFunc(slices.Clone(*r.streams.Load()), func(other *stream) bool { return other == st })
-		r.streams.Store(&all)
-		r.countBytesLocked()
+	if st.wants == 0 && st.log != s.record {
+		all := slices.DeleteFunc(slices.Clone(*s.all.Load()), func(other *stream) bool { return other == st })
+		s.all.Store(&all)
+		s.countBytes()
 	}
 }
 
-// appendLocked appends a broadcast to the Log in each encoding that somebody
-// wants.
-func (r *Room) appendLocked(b Broadcast) {
-	now := r.hub.now()
-	for _, st := range slices.Backward(*r.streams.Load()) { // the record last, because the others follow it
-		r.hub.write(st.log, st.encoding, b, now)
+// append appends a broadcast to the Log in each encoding that somebody wants.
+func (s *streams) append(b Broadcast) {
+	h := s.room.hub
+	now := h.now()
+	for _, st := range slices.Backward(*s.all.Load()) { // the record last, because the others follow it
+		h.write(st.log, st.encoding, b, now)
 	}
-	r.trimLocked(now)
-	r.grown.Add(1)
+	s.trim(now)
+	s.grown.Add(1)
 }
 
-// noticeLocked sends every viewer an event at this place of the room's order.
-// The caller wakes the audiences afterwards.
-func (r *Room) noticeLocked(e Event) {
-	now := r.hub.now()
-	for _, st := range slices.Backward(*r.streams.Load()) {
-		r.hub.writeEvent(st.log, st.encoding, e, now)
+// notice sends every viewer an event at this place of the room's order. The
+// caller wakes the audiences afterwards.
+func (s *streams) notice(e Event) {
+	h := s.room.hub
+	now := h.now()
+	for _, st := range slices.Backward(*s.all.Load()) {
+		h.writeEvent(st.log, st.encoding, e, now)
 	}
-	r.trimLocked(now)
-	r.grown.Add(1)
+	s.trim(now)
+	s.grown.Add(1)
+}
+
+// wantsCount reports whether some viewer wants ViewerCount events.
+func (s *streams) wantsCount() bool { return slices.ContainsFunc(*s.all.Load(), s.countsViewers) }
+
+func (s *streams) countsViewers(st *stream) bool {
+	return st.wants > 0 && s.room.hub.encodings[st.encoding].CountsViewers
+}
+
+// count sends the number of viewers to all who want it.
+func (s *streams) count(viewers int, now time.Duration) {
+	for _, st := range *s.all.Load() {
+		if s.countsViewers(st) {
+			s.room.hub.writeEvent(st.log, st.encoding, ViewerCount{viewers}, now)
+		}
+	}
+	s.grown.Add(1)
 }
 
 // write appends a broadcast to a Log in its encoding.
@@ -115,73 +161,4 @@ func (h *Hub) writeEvent(l *broadcast.Log, in encoding, e Event, now time.Durati
 func writeNotice(l *broadcast.Log, frame []byte, now time.Duration) {
 	copy(l.Reserve(len(frame)), frame)
 	l.CommitNotice(len(frame), now)
-}
-
-// A backfill is the encoding of a room's past for viewers that come back in an
-// encoding that was not written all along. It is guarded by the room's lock.
-type backfill struct {
-	running bool
-	waiting []func() // called when it is finished
-}
-
-// backfill extends the Log in an encoding back to where the record begins, and
-// then calls done. Somebody must want the encoding, and it must not be the
-// record's. The past is encoded once for all who wait for it, in a goroutine
-// and without the room's lock, so that the host can broadcast meanwhile. It may
-// be called from any goroutine.
-func (r *Room) backfill(e encoding, done func()) {
-	r.mu.Lock()
-	st := r.streams.of(e)
-	b := &st.backfill
-	b.waiting = append(b.waiting, done)
-	first := !b.running
-	b.running = true
-	r.mu.Unlock()
-	if first {
-		r.hub.encoders.do(func() {
-			r.encodePast(st)
-			r.mu.Lock()
-			waiting := b.waiting
-			*b = backfill{}
-			r.mu.Unlock()
-			for _, done := range waiting {
-				done()
-			}
-		})
-	}
-}
-
-// encodePast encodes the part of the record that a stream lacks.
-func (r *Room) encodePast(st *stream) {
-	r.mu.Lock()
-	l := st.log
-	if st.wants == 0 || r.closed { // all viewers that wanted it have left
-		r.mu.Unlock()
-		return
-	}
-	front, until, from := l.Oldest(), l.Before(), r.log.Oldest()
-	r.mu.Unlock()
-	if from.Position() >= until {
-		return
-	}
-	h := r.hub
-	sameDialect := h.encodings[st.encoding].dialect == h.encodings[r.recordEncoding()].dialect
-	past := h.newLog(from.Seq())
-	for n := 1; from.Position() < until; n++ {
-		whole, isMessage := from.NextFrame()
-		if isMessage {
-			h.write(past, st.encoding, broadcastIn(whole, from.Seq()), h.now())
-		} else if sameDialect { // a dialect of its own leaves out past events
-			writeNotice(past, whole, h.now())
-		}
-		if n%yieldEvery == 0 {
-			runtime.Gosched() // let workers that have something to do go first
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if st.wants > 0 && !r.closed {
-		l.Prepend(past, front)
-		r.trimLocked(h.now())
-	}
 }

@@ -130,7 +130,7 @@ func (p *speech) checkLogs(t *rapid.T) {
 		}
 	}
 	var counted [encodings]int
-	for _, st := range *p.room.streams.Load() {
+	for _, st := range *p.room.streams.all.Load() {
 		counted[st.encoding] = st.wants
 	}
 	kept, keptNumbered, lately := counted[verbatim]-wants[verbatim], counted[numbered]-wants[numbered], 0
@@ -140,11 +140,11 @@ func (p *speech) checkLogs(t *rapid.T) {
 		}
 	}
 	// A history keeps the Logs that there were when it was told.
-	if kept < 0 || kept > lately || keptNumbered < 0 || keptNumbered > kept || (p.room.in(numbered) != nil) != (counted[numbered] > 0) {
+	if kept < 0 || kept > lately || keptNumbered < 0 || keptNumbered > kept || (p.room.streams.in(numbered) != nil) != (counted[numbered] > 0) {
 		t.Fatalf("the room counts %v, there are %v, and %d histories", counted, wants, lately)
 	}
-	if l := p.room.in(numbered); l != nil {
-		record, before := p.room.log.Oldest(), l.Oldest()
+	if l := p.room.streams.in(numbered); l != nil {
+		record, before := p.room.streams.record.Oldest(), l.Oldest()
 		l.Trim(broadcast.Retention{From: record.Seq() + 1})
 		if after := l.Oldest(); after.Seq() != before.Seq() {
 			t.Fatalf("the numbered Log begins after %d, the record after %d", before.Seq(), record.Seq())
@@ -256,7 +256,7 @@ func (m *relayModel) enter(t *rapid.T, s *hearer, more string) {
 		s.wire, s.asked = nil, false
 		return
 	}
-	record, oldest := p.room.log.Oldest(), s.session.log().Oldest()
+	record, oldest := p.room.streams.record.Oldest(), s.session.log().Oldest()
 	if s.lastSeen >= int(record.Seq()) && s.lastSeen < int(oldest.Seq()) {
 		t.Fatalf("%s: its Log begins after %d, the record after %d, and it was there at %d", s, oldest.Seq(), record.Seq(), s.lastSeen)
 	}

@@ -52,7 +52,7 @@ func (p *speech) answer(t *rapid.T) {
 	a := answer{told: -1}
 	a.text = fmt.Sprintf(` {"type":"history", "answer":%d,"commands":["%s"]}`, len(p.answers), filling(t, 0, 500, 1800))
 	p.room.mu.Lock()
-	open, put := p.room.historyRequest.open, p.room.historyRequest.sent
+	open, put := p.room.history.request.open, p.room.history.request.sent
 	p.room.mu.Unlock()
 	if p.questions > 0 && p.relayTells {
 		t.Fatalf("the host is asked what the relay tells")
@@ -64,7 +64,7 @@ func (p *speech) answer(t *rapid.T) {
 	p.answers = append(p.answers, a)
 	p.host.say(a.text)
 	if put {
-		p.tales = append(p.tales, &tale{n, len(p.broadcasts), len(p.order), time.Now(), p.room.in(numbered), nil})
+		p.tales = append(p.tales, &tale{n, len(p.broadcasts), len(p.order), time.Now(), p.room.streams.in(numbered), nil})
 	}
 	p.questions = 0
 	if put || !open { // else it comes before the host is asked
@@ -76,13 +76,13 @@ func (p *speech) answer(t *rapid.T) {
 func (p *speech) watch(t *rapid.T) {
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()
-	c, n := &p.room.recordHistory, int(p.room.cachedHistory.number)
+	c, n := &p.room.history.record, int(p.room.history.cached.number)
 	at := p.room.hub.began.Add(c.begun)
 	if c.number != p.encoded && (c.number != p.encoded+1 || p.encoded > 0 && at.Before(p.encodedAt.Add(freshFor)) || at.After(time.Now())) {
 		t.Fatalf("the record was encoded %d times, at last at %s; before that %d times, at last at %s", c.number, at, p.encoded, p.encodedAt)
 	}
 	if n > len(p.tales) && c.number == p.encoded+1 {
-		p.tales = append(p.tales, &tale{-1, len(p.broadcasts), len(p.order), at, p.room.in(numbered), nil})
+		p.tales = append(p.tales, &tale{-1, len(p.broadcasts), len(p.order), at, p.room.streams.in(numbered), nil})
 	}
 	if p.encoded, p.encodedAt = c.number, at; n != len(p.tales) {
 		t.Fatalf("%d histories were told, want %d", n, len(p.tales))
@@ -92,7 +92,7 @@ func (p *speech) watch(t *rapid.T) {
 // question notes that a viewer asks, and what there is then.
 func (p *speech) question() question {
 	p.room.mu.Lock()
-	if !p.room.historyRequest.open {
+	if !p.room.history.request.open {
 		p.unanswered = time.Now()
 	}
 	p.room.mu.Unlock()
@@ -108,7 +108,7 @@ func (s *hearer) keeps(t *rapid.T, joins bool) {
 	}
 	last := p.tales[len(p.tales)-1]
 	// It is dropped when more has been said since than may be held for it.
-	told := &p.room.cachedHistory
+	told := &p.room.history.cached
 	gone := told.frames[verbatim] == nil
 	dropped := gone && p.lag(last.place, s.numbered) > s.session.shard.hub.Config().LagLimit
 	if dropped || time.Since(last.at) >= freshFor {
