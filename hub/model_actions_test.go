@@ -1,0 +1,657 @@
+package hub
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gobwas/ws"
+	"pgregory.net/rapid"
+)
+
+// What clients do, and what the rules say about it.
+
+// rulesActions are what clients may do, in whatever role they are.
+func (w *world) rulesActions() map[string]func(*rapid.T) {
+	all := map[string]func(*rapid.T){
+		"connect": func(t *rapid.T) { w.connect(t) },
+		"reset": func(t *rapid.T) {
+			rare(t, 3)
+			c := w.client(t, anywhere)
+			w.goes(c)
+			c.reset()
+		},
+		"close frame": func(t *rapid.T) {
+			rare(t, 3)
+			c := w.client(t, anywhere)
+			w.reads(t, c)
+			w.goes(c)
+			c.frame(ws.OpClose, "\x03\xe8")
+			c.ends, c.dead = ending{code: 1000, heard: true}, true
+		},
+		"stop reading": func(t *rapid.T) { w.client(t, inside).peer.room = 0 },
+		"read on":      func(t *rapid.T) { w.reads(t, w.client(t, anywhere)) },
+		"delete": func(t *rapid.T) {
+			rare(t, 12)
+			l := w.hall(t)
+			if done := w.r.hub.DeleteRoom(l.code); done == l.closed {
+				t.Fatalf("DeleteRoom returned %t of a room that is closed: %t", done, l.closed)
+			}
+			if !l.closed {
+				w.close(l, "deleted")
+			}
+		},
+		"make": w.make,
+		"wait a while": func(t *rapid.T) {
+			w.wait(t, rapid.SampledFrom([]time.Duration{time.Millisecond, presenceEvery, time.Second, 10 * time.Second}).Draw(t, "time"))
+		},
+		"wait long": func(t *rapid.T) {
+			rare(t, 8)
+			w.wait(t, rapid.SampledFrom([]time.Duration{30 * time.Second, time.Minute, 10 * time.Minute, time.Hour}).Draw(t, "time"))
+		},
+		"guess": func(t *rapid.T) {
+			rare(t, 3)
+			c := w.client(t, outside)
+			for range rapid.IntRange(1, 12).Draw(t, "guesses") {
+				w.join(t, c, w.r.wrongCode(rapid.IntRange(0, 99).Draw(t, "code")), proofs{})
+			}
+		},
+	}
+	for name, act := range w.rolesActions() {
+		all[name] = act
+	}
+	for name, f := range map[string]byRole{
+		"join": {outside, w.joinOne}, "join more": {outside, w.joinOne}, "come back": {outside, w.returns},
+		"come back in place": {outside, w.returns}, "resume": {outside, w.resumeOne}, "broadcast": {asHost, w.broadcastOne},
+		"nonsense": {anywhere, w.nonsense},
+	} {
+		all[name] = w.mostly(f)
+	}
+	return all
+}
+
+// A byRole is an action of clients in a role.
+type byRole struct {
+	by  requiredRole
+	act func(*rapid.T, *client)
+}
+
+// rolesActions are what clients do because of their role, and what changes it.
+func (w *world) rolesActions() map[string]func(*rapid.T) {
+	all := make(map[string]func(*rapid.T))
+	for name, f := range map[string]byRole{
+		"create": {outside, w.create}, "raise a hand": {asViewer, w.message}, "message": {asHost, w.message},
+		"list": {asHost, w.list}, "list to viewers": {asViewer, w.list}, "kick": {asHost, w.kick}, "grant_host": {asHost, w.transferHost},
+		"leave": {asViewer, w.leave}, "leave the host": {asHost, w.leave}, "close": {asHost, w.closeRoom},
+		"ping as client": {anywhere, w.ping}, "ping as host": {asHost, w.ping},
+	} {
+		all[name] = w.mostly(f)
+	}
+	return all
+}
+
+// mostly has an action done by a client that may do it, and sometimes by another.
+func (w *world) mostly(f byRole) func(*rapid.T) {
+	return func(t *rapid.T) {
+		by := f.by
+		if rapid.IntRange(0, 11).Draw(t, "anybody") == 0 {
+			by = anywhere
+		}
+		f.act(t, w.client(t, by))
+	}
+}
+
+// reads lets a client read on. It may find that it is gone.
+func (w *world) reads(t *rapid.T, c *client) {
+	c.readsOn()
+	if w.settle(t); c.dead {
+		panic(idle{})
+	}
+}
+
+// says has a client say something, and reports whether the rules go on: it may say
+// so where it is.
+func (w *world) says(c *client, by requiredRole, kind, fields string) bool {
+	c.say(`{"type":"` + kind + `"` + fields + `}`)
+	switch {
+	case by == anywhere:
+	case by == outside && c.hall != nil:
+		c.wrongly("already_in_room", kind)
+		return false
+	case by != outside && c.hall == nil:
+		c.wrongly("not_in_room", kind)
+		return false
+	case by == asHost && !c.isHost():
+		c.wrongly("not_host", kind)
+		return false
+	}
+	c.speaks()
+	return true
+}
+
+// speaks voids the older token with a new host's first message.
+func (c *client) speaks() {
+	if c.isHost() && c.granted {
+		c.granted = false
+		c.hall.token, c.hall.granted = c.hall.granted, ""
+	}
+}
+
+// goes takes a client out of wherever it is.
+func (w *world) goes(c *client) {
+	c.leaves()
+	switch {
+	case c.hall == nil:
+	case c.isHost():
+		w.loses(c.hall)
+	default:
+		c.hall.exits(c)
+	}
+}
+
+// newHall returns a room without anybody, and the fields that ask for it.
+func (w *world) newHall(t *rapid.T) (l *hall, fields string) {
+	l = &hall{w: w, max: modelGuests}
+	l.viewers, l.names, l.tokens, l.void = make(map[uint32]*client), make(map[uint32]string), make(map[uint32]string), make(map[uint32]bool)
+	if !w.rules {
+		l.relayTells, l.skips = rapid.Bool().Draw(t, "relay tells"), rapid.Bool().Draw(t, "skips")
+		return l, fmt.Sprintf(`,"history":"%s","slow":"%s"`, map[bool]string{true: "relay", false: "host"}[l.relayTells], map[bool]string{true: "skip", false: "close"}[l.skips])
+	}
+	l.max, l.roster = rapid.IntRange(2, modelGuests-1).Draw(t, "max"), rapid.Bool().Draw(t, "roster")
+	l.secret = rapid.SampledFrom([]string{"", "", "right"}).Draw(t, "secret")
+	fields = fmt.Sprintf(`,"max_viewers":%d,"roster":%t,"name":"a name"`, l.max, l.roster)
+	if l.secret != "" {
+		fields += `,"secret":"` + l.secret + `"`
+	}
+	return l, fields
+}
+
+func (w *world) create(t *rapid.T, c *client) {
+	l, fields := w.newHall(t)
+	if !w.says(c, outside, "create", fields) {
+		return
+	}
+	if w.rules && w.open() >= modelRooms {
+		c.wrongly("too_many_rooms", "create")
+		return
+	}
+	l.room = c.session.room
+	l.code, l.epoch, l.token = l.room.code.String(), l.room.epoch, c.hostToken()
+	c.hears(`{"type":"created","code":"%s","token":"%s","epoch":"%s"}`, l.code, l.token, l.epoch)
+	c.numbered = false
+	l.seats(c)
+	w.wake()
+	w.halls = append(w.halls, l)
+}
+
+// make makes a room over HTTP.
+func (w *world) make(t *rapid.T) {
+	rare(t, 2)
+	l, _ := w.newHall(t)
+	info, token, err := w.r.hub.CreateRoom(RoomOptions{Name: "a name", Secret: l.secret, MaxViewers: l.max, Roster: l.roster})
+	if full := w.open() >= modelRooms; full != (err != nil) {
+		t.Fatalf("CreateRoom: %v with %d rooms", err, w.open())
+	} else if full {
+		return
+	}
+	l.room, l.code, l.token = w.r.hub.room(info.Code), info.Code, token
+	l.epoch = l.room.epoch
+	l.ends, l.why, l.made = time.Now().Add(modelIdle), "room_idle", true
+	w.wake()
+	w.halls = append(w.halls, l)
+}
+
+// finds is the rule for codes.
+func (w *world) finds(c *client, code, re string, proof bool) *hall {
+	shut := w.shut(c)
+	if shut && !proof {
+		c.wrongly("too_many_attempts", re)
+		return nil
+	}
+	rests := false
+	for _, l := range w.halls {
+		if l.code == code && !l.closed {
+			return l
+		}
+		rests = rests || l.code == code && !l.woken
+	}
+	if shut {
+		c.wrongly("too_many_attempts", re)
+		return nil
+	}
+	if c.wrongly("room_not_found", re); !rests {
+		w.guess(c.from.String(), code)
+	}
+	return nil
+}
+
+// failedAttempt is the rule for wrong secrets and tokens.
+func (w *world) failedAttempt(c *client, l *hall, fault, re string) {
+	if w.shut(c) {
+		c.wrongly("too_many_attempts", re)
+		return
+	}
+	c.wrongly(fault, re)
+	if who := c.from.String() + " " + l.code; w.over(who) {
+		c.dies("too_many_attempts", 4429)
+	} else {
+		w.guess(who, "")
+	}
+}
+
+// proofs are a join's secret and token, if given, and what else it asks for.
+type proofs struct {
+	secret, token     *string
+	name              string
+	numbered, history bool
+	known             int    // the last broadcast that it says it had, -1 for none
+	epoch             string // of that broadcast, if it is not the room's
+}
+
+func (p proofs) fields(l *hall) (text string) {
+	add := func(format string, args ...any) { text += fmt.Sprintf(format, args...) }
+	if p.secret != nil {
+		add(`,"secret":"%s"`, *p.secret)
+	}
+	if p.token != nil {
+		add(`,"token":"%s"`, *p.token)
+	}
+	if p.token != nil && p.known >= 0 && l != nil {
+		add(`,"epoch":"%s","seq":%d`, cmp.Or(p.epoch, l.epoch), p.known)
+	}
+	if p.name != "" {
+		add(`,"name":"%s"`, p.name)
+	}
+	if p.numbered {
+		add(`,"numbered":true`)
+	}
+	if p.history {
+		add(`,"history":true`)
+	}
+	return text
+}
+
+func (w *world) joinOne(t *rapid.T, c *client) {
+	l := w.hall(t)
+	p := proofs{name: rapid.SampledFrom([]string{"", "", "Ada", "Zoë 😀", "Eve", "much too long"}).Draw(t, "name"), known: -1}
+	if dice := rapid.IntRange(0, 5).Draw(t, "dice"); dice == 0 || dice < 5 && l.secret != "" {
+		secret := rapid.SampledFrom([]string{"right", "right", "right", "wrong"}).Draw(t, "secret")
+		p.secret = &secret
+	}
+	p.numbered = !c.compact && rapid.Bool().Draw(t, "numbered")
+	code := l.code
+	if rapid.Bool().Draw(t, "lower case") {
+		code = strings.ToLower(code)
+	}
+	w.join(t, c, code, p)
+}
+
+// returns joins with a token, of this room or another.
+func (w *world) returns(t *rapid.T, c *client) {
+	l, other := w.hall(t), w.hall(t)
+	tokens := slices.Sorted(maps.Values(l.tokens))
+	if rapid.IntRange(0, 5).Draw(t, "dice") == 0 {
+		tokens = append(slices.Sorted(maps.Values(other.tokens)), l.token, "")
+	}
+	if len(tokens) == 0 {
+		panic(idle{})
+	}
+	token := rapid.SampledFrom(tokens).Draw(t, "token")
+	w.join(t, c, l.code, proofs{
+		token: &token, name: rapid.SampledFrom([]string{"", "Eve"}).Draw(t, "name"),
+		numbered: !c.compact && rapid.Bool().Draw(t, "numbered"), known: -1,
+	})
+}
+
+// join has a client join, and notes what the rules say about it.
+func (w *world) join(t *rapid.T, c *client, code string, p proofs) {
+	var l *hall
+	for _, other := range w.halls {
+		if other.code == code {
+			l = other
+		}
+	}
+	if !w.rules {
+		c.asked, c.asks = p.history, l.question()
+	}
+	if !w.says(c, outside, "join", `,"code":"`+code+`"`+p.fields(l)) {
+		return
+	}
+	if len([]rune(p.name)) > 8 {
+		c.wrongly("bad_message", "join")
+		return
+	}
+	if l = w.finds(c, strings.ToUpper(code), "join", p.secret != nil || p.token != nil); l == nil {
+		return
+	}
+	id := uint32(0)
+	switch {
+	case p.token != nil:
+		for i, token := range l.tokens {
+			if token == *p.token {
+				id = i
+			}
+		}
+		if id == 0 {
+			w.failedAttempt(c, l, "bad_token", "join")
+			return
+		}
+	case l.secret == "" && w.shut(c):
+		c.wrongly("too_many_attempts", "join")
+		return
+	case l.secret != "" && p.secret == nil:
+		c.wrongly("secret_required", "join")
+		return
+	case l.secret != "" && *p.secret != l.secret:
+		w.failedAttempt(c, l, "wrong_secret", "join")
+		return
+	}
+	w.awaitEntry(t, c)
+	older := l.viewers[id]
+	full := older == nil && len(l.viewers) >= l.max
+	if !w.rules { // viewers that were too slow may still be counted
+		full = c.session.room == nil && l.room.roster.Viewers() == l.max
+	}
+	switch {
+	case l.void[id]:
+		c.wrongly("bad_token", "join")
+		return
+	case full:
+		c.asked = false
+		c.wrongly("room_full", "join")
+		return
+	case older != nil:
+		older.dies("replaced", 4003)
+		if p.name == "" {
+			p.name = l.names[id]
+		}
+		if p.name != l.names[id] {
+			l.changed(l.joined, id)
+		}
+		l.viewers[id], c.hall, c.id, l.names[id] = c, l, id, p.name
+		l.crowd++
+		c.begins(l, len(l.order))
+	default:
+		l.enters(c, id, p.name)
+	}
+	c.numbered, c.back, c.lastSeen = p.numbered, p.token != nil, -1
+	if c.back && p.epoch == "" {
+		c.lastSeen = p.known
+	}
+	c.findsItsPlace(t)
+	w.welcomed(c, l)
+}
+
+// findsItsPlace notes where the stream of a viewer that has just joined begins.
+func (c *client) findsItsPlace(t *rapid.T) {
+	l := c.stream
+	l.room.mu.Lock()
+	defer l.room.mu.Unlock()
+	if c.session.room == nil {
+		t.Fatalf("%s: was not let in", c)
+	}
+	record, oldest := l.room.streams.oldest(), c.session.log().Oldest()
+	if c.lastSeen >= int(record.Seq()) && c.lastSeen < int(oldest.Seq()) {
+		t.Fatalf("%s: its Log begins after %d, the record after %d, and it was there at %d", c, oldest.Seq(), record.Seq(), c.lastSeen)
+	}
+	if c.recovers = c.lastSeen >= int(oldest.Seq()); c.recovers {
+		c.number, c.place = c.lastSeen, l.before(c.lastSeen+1)
+	}
+	if c.asked {
+		c.keeps(t, !c.recovers)
+	}
+}
+
+// welcomed notes what a viewer hears that is in.
+func (w *world) welcomed(c *client, l *hall) {
+	viewers := len(l.viewers)
+	if !w.rules {
+		viewers = l.room.roster.Viewers()
+	}
+	if l.tokens[c.id] == "" {
+		l.tokens[c.id] = viewerToken(l.room, c.id)
+	}
+	text := fmt.Sprintf(`{"type":"joined","code":"%s","id":%d,"token":"%s","epoch":"%s","seq":%d,"viewers":%d,"host":%t`, l.code, c.id, l.tokens[c.id], l.epoch, c.number, viewers, l.host != nil)
+	if c.back {
+		text += fmt.Sprintf(`,"recovered":%t`, c.recovers)
+	}
+	c.private = append(c.private, letter{text + "}", c.place})
+}
+
+// resumeOne resumes with the host's token, or another.
+func (w *world) resumeOne(t *rapid.T, c *client) {
+	l := w.hall(t)
+	token := l.token
+	switch dice := rapid.IntRange(0, 4).Draw(t, "dice"); {
+	case dice == 0:
+		token = w.hall(t).token
+	case dice == 1 && l.granted != "":
+		token = l.granted
+	case dice == 2 && len(l.tokens) > 0:
+		token = l.tokens[1]
+	}
+	w.resume(c, l, token)
+}
+
+func (w *world) resume(c *client, l *hall, token string) {
+	if !w.says(c, outside, "resume", fmt.Sprintf(`,"code":"%s","token":"%s"`, l.code, token)) {
+		return
+	}
+	if w.finds(c, l.code, "resume", true) == nil {
+		return
+	}
+	switch {
+	case token == l.token:
+	case token == l.granted && token != "":
+		l.token = token
+	default:
+		w.failedAttempt(c, l, "bad_token", "resume")
+		return
+	}
+	l.granted, c.numbered = "", false
+	if l.host != nil {
+		l.host.granted = false
+		l.host.dies("replaced", 4003)
+	} else {
+		l.notices(hostBackText)
+	}
+	l.seats(c)
+	c.hears(`{"type":"created","code":"%s","token":"%s","epoch":"%s","resumed":true,"seq":%d,"sent":%d}`, l.code, l.token, l.epoch, len(l.broadcasts), len(l.broadcasts))
+}
+
+func (w *world) broadcastOne(t *rapid.T, c *client) {
+	kind := rapid.SampledFrom([]string{"command", "activate", "broadcast"}).Draw(t, "kind")
+	w.said++
+	fields := fmt.Sprintf(`,"data":{"n":%d}`, w.said)
+	if w.says(c, asHost, kind, fields) {
+		c.hall.says(line{text: `{"type":"` + kind + `"` + fields + `}`})
+	}
+}
+
+// says adds a broadcast to the order.
+func (l *hall) says(e line) {
+	e.number = len(l.broadcasts) + 1
+	l.order = append(l.order, e)
+	l.broadcasts = append(l.broadcasts, len(l.order)-1)
+}
+
+func (w *world) message(t *rapid.T, c *client) {
+	w.said++
+	to := w.id(t, c)
+	if !w.says(c, inside, "message", fmt.Sprintf(`,"to":%d,"data":[%d]`, to, w.said)) {
+		return
+	}
+	switch l := c.hall; {
+	case c.isHost() && l.viewers[to] == nil:
+		c.wrongly("no_such_viewer", "message")
+	case c.isHost():
+		l.viewers[to].hears(`{"type":"message","from":"host","data":[%d]}`, w.said)
+	case l.host == nil:
+		c.wrongly("host_away", "message")
+	default:
+		l.host.hears(`{"type":"message","from":%d,"data":[%d]}`, c.id, w.said)
+	}
+}
+
+// id draws an id, mostly one that is there.
+func (w *world) id(t *rapid.T, c *client) uint32 {
+	last := uint32(3)
+	if c.hall != nil {
+		last = c.hall.last + 1
+		if ids := c.hall.present(); len(ids) > 0 && rapid.IntRange(0, 4).Draw(t, "dice") > 0 {
+			return rapid.SampledFrom(ids).Draw(t, "id")
+		}
+	}
+	return rapid.Uint32Range(1, last).Draw(t, "id")
+}
+
+func (w *world) list(t *rapid.T, c *client) {
+	if !w.rules && c.peer.room < modelPrivate {
+		w.reads(t, c) // or it may be too slow to take the list
+	}
+	after, limit := rapid.Uint32Range(0, 5).Draw(t, "after"), rapid.IntRange(1, 4).Draw(t, "limit")
+	if !w.says(c, inside, "list", fmt.Sprintf(`,"after":%d,"limit":%d`, after, limit)) {
+		return
+	}
+	l := c.hall
+	if !c.isHost() && !l.roster {
+		c.wrongly("not_host", "list")
+		return
+	}
+	var page []string
+	for _, id := range l.present() {
+		if id > after && len(page) < limit {
+			text := `{"id":` + strconv.Itoa(int(id))
+			if name := l.names[id]; name != "" {
+				text += `,"name":"` + name + `"`
+			}
+			page = append(page, text+"}")
+		}
+	}
+	c.hears(`{"type":"list","viewers":[%s],"total":%d}`, strings.Join(page, ","), len(l.viewers))
+}
+
+func (w *world) kick(t *rapid.T, c *client) {
+	id := w.id(t, c)
+	if c.hall != nil && c.hall.viewers[id] != nil {
+		w.reads(t, c.hall.viewers[id]) // or something due would be dropped
+	}
+	if !w.says(c, asHost, "kick", fmt.Sprintf(`,"id":%d`, id)) {
+		return
+	}
+	l := c.hall
+	v := l.viewers[id]
+	if v == nil {
+		c.wrongly("no_such_viewer", "kick")
+		return
+	}
+	c.hears(`{"type":"kicked","id":%d}`, id)
+	l.exits(v)
+	l.void[id] = true
+	v.dies("kicked", 4002)
+}
+
+func (w *world) transferHost(t *rapid.T, c *client) {
+	id := w.id(t, c)
+	if c.peer.room < modelPrivate {
+		w.reads(t, c) // or something due to it as a viewer would be dropped
+	}
+	if c.hall != nil && c.hall.viewers[id] != nil && !w.rules {
+		w.reads(t, c.hall.viewers[id]) // so that the model knows when the new host is asked
+	}
+	if !w.says(c, asHost, "grant_host", fmt.Sprintf(`,"id":%d`, id)) {
+		return
+	}
+	l := c.hall
+	v := l.viewers[id]
+	if v == nil {
+		c.wrongly("no_such_viewer", "grant_host")
+		return
+	}
+	asked := v.asked && !v.session.has(flagParked) // its history is on its way
+	v.leaves()
+	v.asked = asked
+	l.exits(v)
+	l.notices(`{"type":"host_changed","id":%d}`, id)
+	l.seats(v)
+	w.r.run() // the token is needed
+	v.granted, l.granted = true, v.hostToken()
+	v.hears(`{"type":"host","code":"%s","token":"%s","epoch":"%s"}`, l.code, l.granted, l.epoch)
+	l.enters(c, 0, "")
+	c.back = false
+	w.welcomed(c, l)
+}
+
+func (w *world) leave(t *rapid.T, c *client) {
+	if c.peer.room < modelPrivate {
+		w.reads(t, c) // or something due would be dropped
+	}
+	asked := c.asked
+	if w.says(c, inside, "leave", "") {
+		if w.goes(c); asked { // what waited behind the history is dropped
+			c.until, c.private = c.place, nil
+		}
+		c.hears(`{"type":"left"}`)
+	}
+}
+
+func (w *world) closeRoom(t *rapid.T, c *client) {
+	rare(t, 12)
+	if c.peer.room < modelPrivate {
+		w.reads(t, c)
+	}
+	if !w.says(c, asHost, "close", "") {
+		return
+	}
+	l := c.hall
+	l.host, c.hall = nil, nil
+	c.hears(`{"type":"closed","reason":"host_closed"}`)
+	w.close(l, "host_closed")
+}
+
+func (w *world) ping(_ *rapid.T, c *client) {
+	w.said++
+	if w.says(c, anywhere, "ping", fmt.Sprintf(`,"data":%d`, w.said)) {
+		c.urgent = append(c.urgent, fmt.Sprintf(`{"type":"pong","data":%d}`, w.said))
+	}
+}
+
+// nonsense is not the first message that a new host is waited for.
+func (w *world) nonsense(t *rapid.T, c *client) {
+	text := rapid.SampledFrom([]string{`{`, `[]`, `{"type":"dance"}`, `{"type":null}`}).Draw(t, "text")
+	c.say(text)
+	switch text {
+	case `{`:
+		c.wrongly("bad_json", "")
+	case `{"type":"dance"}`:
+		c.wrongly("unknown_type", "dance")
+	default:
+		c.wrongly("bad_message", "")
+	}
+}
+
+// wait lets time go by, from one end of a wait to the next.
+func (w *world) wait(t *rapid.T, d time.Duration) {
+	until := time.Now().Add(d)
+	for time.Now().Before(until) {
+		w.settle(t)
+		next := until
+		for _, l := range w.halls {
+			for _, at := range []time.Time{l.ends, l.told.Add(presenceEvery)} {
+				if at.After(time.Now()) && at.Before(next) {
+					next = at
+				}
+			}
+		}
+		w.r.sleep(time.Until(next))
+		for _, l := range w.halls {
+			if !l.ends.IsZero() && !time.Now().Before(l.ends) {
+				w.close(l, l.why)
+			}
+		}
+	}
+}
