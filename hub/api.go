@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"lectern/hub/attempts"
+	"lectern/hub/credentials"
 	"lectern/hub/roomcode"
 )
 
@@ -94,7 +95,7 @@ func rulesOf(o RoomOptions) roomRules {
 		relayTells: o.History != "host", skips: o.Slow == "skip",
 	}
 	if o.Secret != "" {
-		rules.secret = hashSecret(o.Secret)
+		rules.secret = credentials.HashOf(o.Secret)
 	}
 	return rules
 }

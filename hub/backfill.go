@@ -28,7 +28,7 @@ func (s *streams) backfill(e encoding, done func()) {
 	b.running = true
 	r.mu.Unlock()
 	if first {
-		r.hub.encoders.do(func() {
+		r.hub.encoders.Do(func() {
 			s.encodePast(st)
 			r.mu.Lock()
 			waiting := b.waiting

@@ -35,7 +35,7 @@ type Store interface {
 // change, and leaves rooms open when it shuts down. Persist must be called
 // before anything is served.
 func (h *Hub) Persist(s Store) {
-	h.key = s.Key()
+	h.tokens.Key = s.Key()
 	h.changes = new(changes)
 	h.sleep(s.Codes(), s.Want)
 }

@@ -33,7 +33,7 @@
 //	Room.mu                     changes.mu, a turnstile's mu, a worker's queue
 //	Hub.mu                      changes.mu, the addresses' mu
 //	store.Store.mu              changes.mu
-//	changes.mu, the addresses' mu, the attempts' mu, refusals.mu,
+//	changes.mu, the addresses' mu, the attempts' mu, the refusals' mu,
 //	a turnstile's mu, a worker's queue,
 //	the store's queue.mu and health.mu          none
 //
@@ -45,7 +45,7 @@
 //     registry after that.
 //   - The store takes a Snapshot, which locks the room, without holding its own
 //     lock. Under its own lock it reads the ends of Logs, which needs no lock.
-//   - The attempts' mu and refusals.mu are taken by a session's worker, or by an
+//   - The attempts' mu and the refusals' mu are taken by a session's worker, or by an
 //     HTTP handler, that holds no other lock.
 //   - The turnstile of histories and backfills (Hub.encoders) queues work under
 //     Room.mu and runs it without any lock. Pages of the list need no turnstile:

@@ -1,6 +1,10 @@
 package hub
 
-import "time"
+import (
+	"time"
+
+	"lectern/hub/credentials"
+)
 
 // This file is about how hosts come, go and change.
 
@@ -232,7 +236,7 @@ func (r *Room) promote(viewer, host *Session, id uint32) *Refusal {
 	r.pages.changedLocked()
 	r.roster.Remove(id)
 	a.exits()
-	token := drawToken()
+	token := credentials.DrawHostToken()
 	r.streams.notice(HostChanged{id})
 	r.streams.unwant(viewer.encoding)
 	r.viewerCount.changedLocked()

@@ -1,17 +1,21 @@
 package hub
 
-import "time"
+import (
+	"time"
+
+	"lectern/hub/credentials"
+)
 
 // A hostSlot is a room's place for its host. The room's lock guards it, and its
 // holder calls the methods.
 type hostSlot struct {
-	host     *Session   // nil while the host is away
-	since    uint64     // number of the last broadcast before the host took its place
-	token    secretHash // hash of the token that proves to be the host
-	newToken secretHash // hash of a new host's token after a transfer, until its first message
-	sent     uint64     // broadcasts accepted from hosts
-	hosted   bool       // the room has had a host
-	moving   int        // places reserved for former hosts that are about to become viewers
+	host     *Session         // nil while the host is away
+	since    uint64           // number of the last broadcast before the host took its place
+	token    credentials.Hash // hash of the token that proves to be the host
+	newToken credentials.Hash // hash of a new host's token after a transfer, until its first message
+	sent     uint64           // broadcasts accepted from hosts
+	hosted   bool             // the room has had a host
+	moving   int              // places reserved for former hosts that are about to become viewers
 	waiting  *time.Timer
 }
 
@@ -27,7 +31,7 @@ func (h *hostSlot) is(s *Session) bool { return h.host == s }
 func (h *hostSlot) take(s *Session, after uint64) {
 	h.stopWaiting()
 	h.host, h.hosted, h.since = s, true, after
-	h.newToken = secretHash{}
+	h.newToken = credentials.Hash{}
 }
 
 // vacate notes that the host is away.
@@ -46,21 +50,21 @@ func (h *hostSlot) saidAll() bool { return h.host != nil && h.since == 0 }
 // valid tokens until the new host's first message.
 func (h *hostSlot) proves(token string) bool {
 	// Always check both, so that the time taken reveals nothing.
-	mine, granted := h.token.matches(token), h.newToken.matches(token)
-	return mine || granted && h.newToken.isSet()
+	mine, granted := h.token.Matches(token), h.newToken.Matches(token)
+	return mine || granted && h.newToken.IsSet()
 }
 
 // choose makes a token that proves to be the host's the only valid one.
 func (h *hostSlot) choose(token string) {
-	if h.newToken.matches(token) {
+	if h.newToken.Matches(token) {
 		h.token = h.newToken
 	}
 }
 
 // offer makes a second token valid, for a new host, and reserves a place for the
 // former host among the viewers.
-func (h *hostSlot) offer(token hostToken) {
-	h.newToken = token.hash()
+func (h *hostSlot) offer(token credentials.HostToken) {
+	h.newToken = token.Hash()
 	h.moving++
 }
 
@@ -73,10 +77,10 @@ func (h *hostSlot) reserved() int { return h.moving }
 // confirm makes the new host's token the only valid one after a transfer. It
 // reports whether that is a change.
 func (h *hostSlot) confirm(s *Session) bool {
-	if h.host != s || !h.newToken.isSet() {
+	if h.host != s || !h.newToken.IsSet() {
 		return false
 	}
-	h.token, h.newToken = h.newToken, secretHash{}
+	h.token, h.newToken = h.newToken, credentials.Hash{}
 	return true
 }
 

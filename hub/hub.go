@@ -11,7 +11,10 @@ import (
 	"lectern/hub/attempts"
 	"lectern/hub/broadcast"
 	"lectern/hub/budget"
+	"lectern/hub/credentials"
+	"lectern/hub/refusals"
 	"lectern/hub/roomcode"
+	"lectern/hub/turnstile"
 )
 
 // A Hub is the registry of rooms, and holds everything that its sessions share.
@@ -21,11 +24,10 @@ type Hub struct {
 	settings   atomic.Pointer[Config]
 	began      time.Time                       // immutable
 	background func(f func())                  // immutable; runs work that would hold up a worker, in a goroutine
-	checks     turnstile                       // runs the checks of large messages
-	encoders   turnstile                       // runs the encoding of histories and backfills
+	checks     *turnstile.Turnstile            // immutable; runs the checks of large messages
+	encoders   *turnstile.Turnstile            // immutable; runs the encoding of histories and backfills
 	newLog     func(seq uint64) *broadcast.Log // immutable; makes the rooms' Logs
-	key        [32]byte                        // immutable once served; the key of viewers' tokens
-	macs       sync.Pool                       // of *viewerHash, each with that key
+	tokens     credentials.ViewerTokens        // immutable once served
 	shards     []*shard                        // immutable; one for each worker
 	dialects   []served                        // immutable once served; the first is a placeholder
 	encodings  []registered                    // immutable once served; the encodings of all dialects
@@ -41,7 +43,7 @@ type Hub struct {
 	left atomic.Int64 // bytes of the names of viewers that have left
 
 	budget    budget.Budget // memory that peers can make the relay use
-	refusals  refusals
+	refusals  refusals.Counter
 	pressure  atomic.Int32 // how often limits are halved, see shrunk
 	answers   answers
 	attempts  attempts.Table
@@ -72,10 +74,10 @@ func New(config Config, workers []Worker) *Hub {
 	}
 	background := func(f func()) { h.background(f) } // tests replace h.background
 	offloads := max(1, min(maxOffloads, len(workers)/2))
-	h.checks = turnstile{run: background, limit: offloads}
-	h.encoders = turnstile{run: background, limit: offloads}
+	h.checks = turnstile.New(offloads, background)
+	h.encoders = turnstile.New(offloads, background)
 	h.Configure(config)
-	_, _ = crand.Read(h.key[:]) // never fails: crypto/rand ends the program instead
+	_, _ = crand.Read(h.tokens.Key[:]) // never fails: crypto/rand ends the program instead
 	for i, w := range workers {
 		h.shards = append(h.shards, &shard{
 			Worker: w, hub: h, index: i,

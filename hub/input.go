@@ -239,7 +239,7 @@ const MinOffload = 128 << 10
 // done as wait does.
 func (s *Session) offload(work func(), done func(there bool)) {
 	s.wait(func(finished func()) {
-		s.shard.hub.checks.do(func() {
+		s.shard.hub.checks.Do(func() {
 			work()
 			finished()
 		})

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"lectern/hub/attempts"
+	"lectern/hub/credentials"
 	"lectern/hub/roomcode"
 )
 
@@ -38,7 +39,7 @@ func (h *Hub) mayCreate(s *Session, given string) *Refusal {
 	if key == "" {
 		return nil
 	}
-	if hashSecret(key).matches(given) {
+	if credentials.HashOf(key).Matches(given) {
 		return nil // a right key counts even after many wrong ones from its address
 	}
 	f := refused(CreateForbidden)
@@ -117,7 +118,7 @@ func (s *Session) letIn(e JoinRequest) *Refusal {
 	id := uint32(0)
 	if e.Back {
 		var ok bool
-		if id, ok = room.viewerOf(e.Token); !ok {
+		if id, ok = room.hub.tokens.Check(e.Token, room.birth, room.code); !ok {
 			return s.failedAttempt(refused(BadToken), c)
 		}
 	} else {
@@ -237,7 +238,7 @@ func (s *Session) shut() *Refusal {
 func (r *Room) admits(s *Session, given string, hasSecret bool) *Refusal {
 	h := r.hub
 	switch {
-	case !r.options.secret.isSet():
+	case !r.options.secret.IsSet():
 		return s.shut() // a secret proves nothing where the room has none
 	case !hasSecret:
 		return refused(SecretRequired)
@@ -248,7 +249,7 @@ func (r *Room) admits(s *Session, given string, hasSecret bool) *Refusal {
 		}
 		return tooManyAttempts(wait)
 	}
-	if !r.options.secret.matches(given) {
+	if !r.options.secret.Matches(given) {
 		h.attempts.WrongSecret(r.code, h.uptime())
 		return refused(WrongSecret)
 	}

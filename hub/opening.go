@@ -1,8 +1,6 @@
 package hub
 
 import (
-	"net/netip"
-
 	"lectern/frame"
 	"lectern/hub/budget"
 )
@@ -108,27 +106,4 @@ func (s *Session) upgrade(handshake *frame.Handshake) {
 	rest := handshake.Rest()
 	s.shard.handshake = frame.Handshake{}
 	s.decode(rest)
-}
-
-// address returns the client's address: as a trusted proxy reports it, else the
-// peer's. It may be another address of the same IPv6 /64.
-func (s *Session) address() netip.Addr {
-	if s.from == 0 {
-		return s.conn.Peer().Unmap() // the handshake is not complete
-	}
-	return s.shard.hub.addresses.Of(s.from)
-}
-
-// enterAddress counts the session for its address. It returns a Refusal if the
-// address has too many connections.
-func (s *Session) enterAddress(forwardedFor string) *Refusal {
-	h := s.shard.hub
-	c := h.Config()
-	at, n := h.addresses.Connect(c.Client(s.conn.Peer(), forwardedFor))
-	s.from = at
-	if n <= c.MaxConnectionsPerAddress {
-		return nil
-	}
-	h.Refused("connections_per_address", s.address())
-	return &Refusal{Kind: AddressFull, Limit: c.MaxConnectionsPerAddress}
 }

@@ -52,9 +52,9 @@ func (h *history) encodeSoonLocked() {
 	}
 	c.due = true
 	if wait := c.begun + freshFor - r.hub.now(); c.number > 0 && wait > 0 {
-		time.AfterFunc(wait, func() { r.hub.encoders.do(h.encodeRecord) })
+		time.AfterFunc(wait, func() { r.hub.encoders.Do(h.encodeRecord) })
 	} else {
-		r.hub.encoders.do(h.encodeRecord)
+		r.hub.encoders.Do(h.encodeRecord)
 	}
 }
 

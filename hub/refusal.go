@@ -2,8 +2,10 @@ package hub
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
+	"lectern/hub/refusals"
 	"lectern/hub/roomcode"
 )
 
@@ -172,3 +174,30 @@ func (s *Session) Refuse(r *Refusal) {
 		s.end(r.End)
 	}
 }
+
+// A RefusalReport is what was refused for one cause since the previous report.
+type RefusalReport = refusals.Report
+
+// Refused counts a refusal. Causes must be a fixed set of words because they
+// are labels of a metric. An invalid address is not recorded.
+func (h *Hub) Refused(cause string, from netip.Addr) { h.refusals.Add(cause, from) }
+
+// Causes returns the causes of refusals that are not errors of a message, so
+// that each can have a counter from the start.
+func Causes() []string {
+	return []string{
+		"handshakes_full", "handshake_timeout", "memory", "origin", "connections_per_address", "rooms_per_address",
+		"http_full", "http_address", "http_busy", "descriptors", "misdirected", "wrong_api_key", "too_many_keys",
+		"tls_plain", "tls_not", "tls_hello", "tls_displaced", "tls_memory", "tls_handshake",
+	}
+}
+
+// Refusals returns the number of refusals since the hub was created, by cause:
+// all of Causes and RefusalCodes, and any others that occurred.
+func (h *Hub) Refusals() map[string]uint64 {
+	return h.refusals.Totals(append(Causes(), RefusalCodes()...)...)
+}
+
+// TakeRefusals returns what was refused since it was last called: a report for
+// each cause, in the order of the causes' names.
+func (h *Hub) TakeRefusals() []RefusalReport { return h.refusals.Take() }

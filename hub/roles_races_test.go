@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"lectern/hub/credentials"
 )
 
 // A racer is a client whose messages meet others' on their way. Of what it
@@ -28,8 +30,8 @@ type race struct {
 	token  string
 	order  []string // the broadcasts, as the room took them
 	racers []*racer
-	tokens []string              // of viewers
-	known  map[secretHash]string // hosts' tokens that were told
+	tokens []string                    // of viewers
+	known  map[credentials.Hash]string // hosts' tokens that were told
 }
 
 // TestRacesLeaveTheRoomWhole lets grants, kicks, resumes and leaves meet each
@@ -41,7 +43,7 @@ func TestRacesLeaveTheRoomWhole(t *testing.T) {
 		c := &race{t: rt, r: newTestRelay(t, rapid.IntRange(1, 3).Draw(rt, "workers"), Config{ViewerRate: 1 << 30, HostGrace: time.Hour, UnjoinedGrace: time.Hour})}
 		host, created := c.r.opens(0, `,"max_viewers":8`)
 		c.room, c.token = host.session.room, created.Token
-		c.known = map[secretHash]string{hashSecret(c.token): c.token}
+		c.known = map[credentials.Hash]string{credentials.HashOf(c.token): c.token}
 		c.racers = append(c.racers, &racer{peer: host, next: -1})
 		for range 3 {
 			c.dial(rt)
@@ -192,7 +194,7 @@ func (c *race) listen(settled bool) {
 			case e.Type == "left" || e.Type == "created":
 				p.next = -1
 			case e.Type == "host":
-				c.known[hashSecret(e.Token)] = e.Token
+				c.known[credentials.HashOf(e.Token)] = e.Token
 				if p.next != e.Seq && p.next < 0 {
 					c.t.Fatalf("one that is no viewer was made host")
 				}

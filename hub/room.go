@@ -1,11 +1,14 @@
 package hub
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"lectern/hub/broadcast"
+	"lectern/hub/credentials"
 	"lectern/hub/roomcode"
 	"lectern/hub/roster"
 )
@@ -43,7 +46,7 @@ type Room struct {
 // roomRules are the choices of whoever creates a room.
 type roomRules struct {
 	name       string
-	secret     secretHash
+	secret     credentials.Hash
 	maxViewers int
 	roster     bool // viewers may list the other viewers
 	relayTells bool // the relay keeps the history, not the host
@@ -51,12 +54,12 @@ type roomRules struct {
 }
 
 // newRoom returns a room and the token of its host.
-func newRoom(h *Hub, record encoding, rules roomRules) (*Room, hostToken) {
-	epoch, token := drawEpoch(), drawToken()
+func newRoom(h *Hub, record encoding, rules roomRules) (*Room, credentials.HostToken) {
+	epoch, token := drawEpoch(), credentials.DrawHostToken()
 	r := &Room{
 		hub: h, epoch: epoch, birth: epoch, options: rules, created: time.Now(),
 		audiences: make(audiences, len(h.shards)), roster: roster.New[*Session](&h.left),
-		hostSlot: hostSlot{token: token.hash()},
+		hostSlot: hostSlot{token: token.Hash()},
 	}
 	r.streams.room, r.presence.room, r.viewerCount.room, r.history.room, r.pages.room, r.returns.room = r, r, r, r, r, r
 	r.streams.begin(h.newLog(0), record)
@@ -65,6 +68,11 @@ func newRoom(h *Hub, record encoding, rules roomRules) (*Room, hostToken) {
 
 // AppendCode appends the room's code in its canonical form.
 func (r *Room) AppendCode(b []byte) []byte { return r.code.AppendText(b) }
+
+// AppendViewerToken appends the token of the viewer with the id.
+func (r *Room) AppendViewerToken(b []byte, id uint32) []byte {
+	return r.hub.tokens.Append(b, r.birth, r.code, id)
+}
 
 // Epoch returns the name of the epoch that the broadcasts' numbers belong to.
 func (r *Room) Epoch() string { return r.epoch }
@@ -293,4 +301,11 @@ func (r *Room) tell(s *Session, id uint32, f func()) {
 		}
 		return false
 	})
+}
+
+// drawEpoch returns a random name for an epoch.
+func drawEpoch() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	return hex.EncodeToString(b[:])
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"lectern/hub/broadcast"
+	"lectern/hub/credentials"
 	"lectern/hub/roomcode"
 )
 
@@ -35,16 +36,16 @@ type Saved struct {
 	Older   []Past    `json:"older,omitempty"` // earlier epochs, the latest last
 	Created time.Time `json:"created"`
 
-	Name       string     `json:"name,omitempty"`
-	Secret     secretHash `json:"secret,omitzero"`
-	MaxViewers int        `json:"max_viewers"`
-	Roster     bool       `json:"roster,omitempty"`
-	RelayTells bool       `json:"relay_tells,omitempty"`
-	Skips      bool       `json:"skips,omitempty"`
+	Name       string           `json:"name,omitempty"`
+	Secret     credentials.Hash `json:"secret,omitzero"`
+	MaxViewers int              `json:"max_viewers"`
+	Roster     bool             `json:"roster,omitempty"`
+	RelayTells bool             `json:"relay_tells,omitempty"`
+	Skips      bool             `json:"skips,omitempty"`
 
-	Token   secretHash `json:"token"`
-	Granted secretHash `json:"granted,omitzero"`
-	Hosted  bool       `json:"hosted,omitempty"` // the room has had a host
+	Token   credentials.Hash `json:"token"`
+	Granted credentials.Hash `json:"granted,omitzero"`
+	Hosted  bool             `json:"hosted,omitempty"` // the room has had a host
 
 	Void    [][2]uint32 `json:"void_ranges,omitempty"` // ranges of ids whose tokens are void, from and to; must not be changed
 	VoidIDs []uint32    `json:"void,omitempty"`        // the same ids, as older relays wrote them
@@ -115,7 +116,7 @@ const restoredSegments = 8
 // after Persist. It copies the messages.
 func (h *Hub) Restore(s Saved, messages [][]byte, how Restoring) (*Room, error) {
 	c, ok := roomcode.Parse(s.Code)
-	if !ok || s.Birth == "" || s.Epoch == "" || !s.Token.isSet() || uint64(len(messages)) > s.Seq {
+	if !ok || s.Birth == "" || s.Epoch == "" || !s.Token.IsSet() || uint64(len(messages)) > s.Seq {
 		return nil, errors.New("restore a room: its state is incomplete")
 	}
 	if h.lookup(c) != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lectern/frame"
+	"lectern/hub/credentials"
 	"lectern/hub/roomcode"
 )
 
@@ -19,7 +20,7 @@ import (
 func (r *testRelay) restart(config Config, clean bool, upTo uint64) *testRelay {
 	r.t.Helper()
 	next := newTestRelay(r.t, len(r.workers), config)
-	next.hub.Persist(keptStore{key: r.hub.key})
+	next.hub.Persist(keptStore{key: r.hub.tokens.Key})
 	for _, room := range r.hub.rooms {
 		snapshot := room.Snapshot()
 		lost := snapshot.Seq - min(upTo, snapshot.Seq)
@@ -190,7 +191,7 @@ func TestWhatIsCommonWithoutTheRest(t *testing.T) {
 // TestSameState changes one field after the other.
 func TestSameState(t *testing.T) {
 	changes := map[string]any{
-		"Older": []Past{{"e", 1}}, "Created": time.Unix(1, 0), "Secret": secretHash{1}, "Token": secretHash{1}, "Granted": secretHash{1},
+		"Older": []Past{{"e", 1}}, "Created": time.Unix(1, 0), "Secret": credentials.Hash{1}, "Token": credentials.Hash{1}, "Granted": credentials.Hash{1},
 		"Void": [][2]uint32{{1, 1}}, "VoidIDs": []uint32{1},
 		"Code": "c", "Birth": "b", "Epoch": "e", "Name": "n", "MaxViewers": 1, "Roster": true, "RelayTells": true, "Skips": true, "Hosted": true,
 	}

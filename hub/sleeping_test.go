@@ -30,7 +30,7 @@ func (r *testRelay) asleep(config Config) *sleepingRelay {
 		next.saved[s.Code] = s
 		codes = append(codes, s.Code)
 	}
-	next.hub.Persist(keptStore{r.hub.key, codes, func(code string) { next.wanted = append(next.wanted, code) }})
+	next.hub.Persist(keptStore{r.hub.tokens.Key, codes, func(code string) { next.wanted = append(next.wanted, code) }})
 	return next
 }
 

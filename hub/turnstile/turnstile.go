@@ -1,12 +1,13 @@
-package hub
+// Package turnstile bounds how many pieces of work run at the same time.
+package turnstile
 
 import "sync"
 
-// A turnstile runs functions in goroutines, a limited number at a time and in
+// A Turnstile runs functions in goroutines, a limited number at a time and in
 // the order in which they came. A caller that submits repeatedly must have only
 // one function in the turnstile at a time, so that all callers make progress.
 // Methods may be called from any goroutine.
-type turnstile struct {
+type Turnstile struct {
 	run   func(f func()) // immutable; runs a function in a goroutine
 	limit int            // immutable
 
@@ -15,8 +16,12 @@ type turnstile struct {
 	waiting []func() // guarded by mu
 }
 
-// do runs f when its turn comes. It does not block.
-func (t *turnstile) do(f func()) {
+// New returns a Turnstile that runs up to limit functions at a time. run runs a
+// function in a goroutine.
+func New(limit int, run func(f func())) *Turnstile { return &Turnstile{run: run, limit: limit} }
+
+// Do runs f when its turn comes. It does not block.
+func (t *Turnstile) Do(f func()) {
 	t.mu.Lock()
 	if t.running >= t.limit {
 		t.waiting = append(t.waiting, f)
@@ -29,7 +34,7 @@ func (t *turnstile) do(f func()) {
 }
 
 // work runs f and then the functions that wait.
-func (t *turnstile) work(f func()) {
+func (t *Turnstile) work(f func()) {
 	for f != nil {
 		f()
 		t.mu.Lock()
