@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"bytes"
 	"errors"
 	"net/netip"
 	"slices"
@@ -116,13 +115,13 @@ func (r *Room) info() RoomInfo {
 }
 
 // room looks up a room by its code as text, nil if there is none. It may block
-// for up to maxWake while the room is read from disk.
+// for up to registry.MaxWake while the room is read from disk.
 func (h *Hub) room(text string) *Room {
 	c, ok := roomcode.Parse(text)
 	if !ok {
 		return nil
 	}
-	h.awake(c)
+	h.rooms.Awake(c)
 	return h.lookup(c)
 }
 
@@ -143,43 +142,16 @@ func (h *Hub) Rooms(after string, limit int) (page []RoomInfo, next string) {
 	if !ok {
 		beyond = roomcode.Code{}
 	}
-	type listed struct {
-		code roomcode.Code
-		room *Room // nil while it sleeps, see sleeping.go
-	}
-	h.mu.RLock()
-	all := make([]listed, 0, len(h.rooms)+len(h.sleeping))
-	add := func(c roomcode.Code, r *Room) {
-		if bytes.Compare(c[:], beyond[:]) > 0 {
-			all = append(all, listed{c, r})
-		}
-	}
-	for c, r := range h.rooms {
-		add(c, r)
-	}
-	for c := range h.sleeping {
-		add(c, nil)
-	}
-	h.mu.RUnlock()
-	slices.SortFunc(all, func(a, b listed) int { return bytes.Compare(a.code[:], b.code[:]) })
+	codes, more := h.rooms.Codes(beyond, limit)
+	h.rooms.Awake(codes...)
 	page = []RoomInfo{}
-	var asleep []roomcode.Code
-	for _, l := range all[:min(limit, len(all))] {
-		if l.room == nil {
-			asleep = append(asleep, l.code)
+	for _, c := range codes {
+		if r := h.lookup(c); r != nil {
+			page = append(page, r.info())
 		}
 	}
-	h.awake(asleep...)
-	for _, l := range all[:min(limit, len(all))] {
-		if l.room == nil {
-			l.room = h.lookup(l.code)
-		}
-		if l.room != nil {
-			page = append(page, l.room.info())
-		}
-	}
-	if len(all) > limit && limit > 0 {
-		next = all[limit-1].code.String()
+	if more && limit > 0 {
+		next = codes[limit-1].String()
 	}
 	return page, next
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lectern/hub/attempts"
+	"lectern/hub/registry"
 	"lectern/hub/roomcode"
 )
 
@@ -322,18 +323,18 @@ func TestClosedRoomsCodeRestsForAnHour(t *testing.T) {
 		r := newTestRelay(t, 1, Config{})
 		host, room := r.opens(0, "")
 		c, _ := roomcode.Parse(room.Code)
-		if r.hub.rested(c) {
+		if r.hub.rooms.Rested(c) {
 			t.Error("the code of an open room rests")
 		}
 		host.gets("closed", `{"type":"close"}`)
-		r.sleep(restTime)
+		r.sleep(registry.RestTime)
 		r.opens(0, "")
-		if !r.hub.rested(c) {
+		if !r.hub.rooms.Rested(c) {
 			t.Error("the code may be drawn before the hour has passed")
 		}
 		r.sleep(time.Nanosecond)
 		r.opens(0, "")
-		if r.hub.rested(c) || len(r.hub.rest) > 0 {
+		if r.hub.rooms.Rested(c) {
 			t.Error("the code still rests after an hour")
 		}
 	})

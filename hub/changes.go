@@ -37,7 +37,7 @@ type Store interface {
 func (h *Hub) Persist(s Store) {
 	h.tokens.Key = s.Key()
 	h.changes = new(changes)
-	h.sleep(s.Codes(), s.Want)
+	h.rooms.Sleep(s.Codes(), s.Want)
 }
 
 // Changed returns the rooms that have changed since the previous call,

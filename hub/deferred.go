@@ -71,3 +71,26 @@ func (s *Session) crowded() bool {
 	}
 	return h.attempts.Over(s.address(), now)
 }
+
+// awaitRoom has the session wait for a room that sleeps, and then handles its
+// join or resume again. The session handles no other input in the meantime.
+func (s *Session) awaitRoom(c roomcode.Code, e JoinRequest) {
+	s.wait(func(finished func()) { s.shard.hub.rooms.Await(c, finished) }, func(there bool) {
+		if !there {
+			return
+		}
+		s.extra().retries = true
+		f := s.lookAt(e)
+		if s.more != nil {
+			s.more.retries = false
+		}
+		if f != nil {
+			f.Tag = e.Tag
+			s.Refuse(f)
+		}
+	})
+}
+
+// retries reports whether the message being handled has already waited for its
+// room.
+func (s *Session) retries() bool { return s.more != nil && s.more.retries }

@@ -16,7 +16,7 @@
 // the host's slot, the roster, the presence, the number of viewers, the history,
 // the pages of the list. The methods of Room say what can happen, across the
 // parts; a method of a part expects that its caller holds the lock, or says that
-// it takes it. The hub's lock guards the registry of rooms.
+// it takes it.
 //
 // # A broadcast
 //
@@ -31,17 +31,17 @@
 //
 //	holds                       may take
 //	Room.mu                     changes.mu, a turnstile's mu, a worker's queue
-//	Hub.mu                      changes.mu, the addresses' mu
 //	store.Store.mu              changes.mu
-//	changes.mu, the addresses' mu, the attempts' mu, the refusals' mu,
+//	changes.mu, the registry's mu, the addresses' mu,
+//	the attempts' mu, the refusals' mu,
 //	a turnstile's mu, a worker's queue,
 //	the store's queue.mu and health.mu          none
 //
-// So no goroutine ever holds two of Room.mu, Hub.mu and Store.mu, nor the locks
-// of two rooms, and no chain is longer than two locks. In particular:
+// So no goroutine ever holds both Room.mu and Store.mu, nor the locks of two
+// rooms, and no chain is longer than two locks. In particular:
 //
-//   - Hub.register and Hub.remove lock Hub.mu, so their callers must not hold a
-//     room's lock. A room is closed under its lock, and removed from the
+//   - Hub.register and Hub.remove lock the registry, so their callers must not
+//     hold a room's lock. A room is closed under its lock, and removed from the
 //     registry after that.
 //   - The store takes a Snapshot, which locks the room, without holding its own
 //     lock. Under its own lock it reads the ends of Logs, which needs no lock.

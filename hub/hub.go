@@ -3,7 +3,6 @@ package hub
 import (
 	crand "crypto/rand"
 	"math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"lectern/hub/budget"
 	"lectern/hub/credentials"
 	"lectern/hub/refusals"
+	"lectern/hub/registry"
 	"lectern/hub/roomcode"
 	"lectern/hub/turnstile"
 )
@@ -39,7 +39,6 @@ type Hub struct {
 	draining    atomic.Bool  // the relay is shutting down: no new rooms or connections
 
 	held atomic.Int64 // bytes in all rooms' Logs
-	open atomic.Int64 // open rooms, including those that sleep
 	left atomic.Int64 // bytes of the names of viewers that have left
 
 	budget    budget.Budget // memory that peers can make the relay use
@@ -50,12 +49,7 @@ type Hub struct {
 	addresses address.Table
 	changes   *changes // immutable once served; nil without a store
 
-	mu       sync.RWMutex
-	rooms    map[roomcode.Code]*Room     // guarded by mu
-	sleeping map[roomcode.Code]*sleeper  // guarded by mu; rooms on disk that have not been read yet
-	resting  map[roomcode.Code]time.Time // guarded by mu; codes of closed rooms, and when they closed
-	rest     []roomcode.Code             // guarded by mu; the codes in resting, oldest first
-	want     func(code string)           // immutable once served; asks the store for a room that sleeps
+	rooms *registry.Registry[Room] // immutable
 }
 
 // maxOffloads is how many large messages are checked at the same time, and how
@@ -70,7 +64,7 @@ func New(config Config, workers []Worker) *Hub {
 		began:      time.Now(),
 		background: func(f func()) { go f() }, newLog: broadcast.New,
 		paths: make(map[string]uint8), dialects: make([]served, 1),
-		rooms: make(map[roomcode.Code]*Room), sleeping: make(map[roomcode.Code]*sleeper), resting: make(map[roomcode.Code]time.Time),
+		rooms: registry.New[Room](),
 	}
 	background := func(f func()) { h.background(f) } // tests replace h.background
 	offloads := max(1, min(maxOffloads, len(workers)/2))
@@ -142,73 +136,42 @@ func (h *Hub) retryAfter() time.Duration {
 }
 
 // lookup returns the open room with this code, nil if there is none.
-func (h *Hub) lookup(c roomcode.Code) *Room {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return h.rooms[c]
-}
-
-// restTime is how long a closed room's code is not given to a new room. Clients
-// of the closed room that reconnect automatically would otherwise end up among
-// strangers. maxResting bounds the number of such codes; beyond it the oldest
-// becomes free early.
-const (
-	restTime   = time.Hour
-	maxResting = 100_000
-)
+func (h *Hub) lookup(c roomcode.Code) *Room { return h.rooms.Lookup(c) }
 
 // register adds a new room to the registry under a free code. It returns false
 // if the relay has its maximum of rooms, is shutting down or is short of
 // memory.
 func (h *Hub) register(r *Room) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.rooms)+len(h.sleeping) >= h.Config().MaxRooms || h.draining.Load() || h.budget.Level() >= budget.Full {
+	c := h.Config()
+	if h.draining.Load() || h.budget.Level() >= budget.Full {
 		return false
 	}
-	h.freeCodesLocked(maxResting)
-	for {
-		r.code = roomcode.Draw(h.Config().HexCodes)
-		_, taken := h.rooms[r.code]
-		_, rests := h.resting[r.code]
-		if !taken && !rests && h.sleeping[r.code] == nil {
-			break
-		}
+	draw := func() roomcode.Code {
+		r.code = roomcode.Draw(c.HexCodes)
+		return r.code
 	}
-	h.rooms[r.code] = r
-	h.open.Add(1)
+	if !h.rooms.Add(r, c.MaxRooms, draw) {
+		return false
+	}
 	r.changed()
 	return true
 }
 
-// remove takes a room out of the registry and reserves its code for restTime.
+// remove takes a closed room out of the registry.
 func (h *Hub) remove(r *Room) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.rooms, r.code)
-	h.open.Add(-1)
+	h.rooms.Remove(r.code)
 	h.addresses.CloseRoom(r.from)
-	h.freeCodesLocked(maxResting - 1)
-	h.resting[r.code] = time.Now()
-	h.rest = append(h.rest, r.code)
 	r.changed()
 }
 
-// freeCodesLocked frees codes that have rested for restTime, and the oldest
-// beyond limit.
-func (h *Hub) freeCodesLocked(limit int) {
-	for len(h.rest) > 0 && (len(h.rest) > limit || time.Since(h.resting[h.rest[0]]) > restTime) {
-		delete(h.resting, h.rest[0])
-		h.rest = h.rest[1:]
-	}
-}
+// Wake makes a room that Restore has created available to clients.
+func (h *Hub) Wake(r *Room) { h.rooms.Wake(r.code, r) }
 
-// rested reports whether a room with this code was closed within restTime.
-func (h *Hub) rested(c roomcode.Code) bool {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	_, rests := h.resting[c]
-	return rests
+// Lost notes that a sleeping room cannot be restored.
+func (h *Hub) Lost(code string) {
+	if c, ok := roomcode.Parse(code); ok {
+		h.rooms.Lost(c)
+	}
 }
 
 // Stats are the hub's figures. Counters start at zero when the hub is created.
@@ -236,7 +199,7 @@ func (h *Hub) Stats() Stats {
 		Connections: h.connections.Load(),
 		Handshaking: h.handshaking.Load(),
 		Open:        h.upgraded.Load(),
-		Rooms:       int(h.open.Load()),
+		Rooms:       int(h.rooms.Open()),
 		LogBytes:    h.held.Load(),
 		Closes:      make(map[Reason]uint64, reasons),
 	}

@@ -195,7 +195,7 @@ func (s *Session) find(text string, proof bool) (*Room, roomcode.Code, *Refusal)
 		return nil, c, shut
 	}
 	if ok {
-		room, sleeps := h.find(c)
+		room, sleeps := h.rooms.Find(c)
 		if room != nil {
 			return room, c, nil
 		}
@@ -210,7 +210,7 @@ func (s *Session) find(text string, proof bool) (*Room, roomcode.Code, *Refusal)
 		return nil, c, shut
 	}
 	f := refused(RoomNotFound)
-	if ok && !h.rested(c) && h.attempts.WrongCode(s.address(), c, h.Config().HexCodes, h.uptime()) {
+	if ok && !h.rooms.Rested(c) && h.attempts.WrongCode(s.address(), c, h.Config().HexCodes, h.uptime()) {
 		if shut = s.shut(); h.Config().HexCodes && shut != nil {
 			return nil, c, shut // the limit was reached after the check above
 		}

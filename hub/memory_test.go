@@ -3,6 +3,7 @@ package hub
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"lectern/frame"
+	"lectern/hub/roomcode"
 )
 
 // The tests of this package run the relay in memory: workers that run their
@@ -110,6 +112,18 @@ func (r *testRelay) pass(d time.Duration, peers ...*peer) {
 		}
 	}
 	r.run()
+}
+
+// rooms returns the rooms that do not sleep, by their codes.
+func (r *testRelay) rooms() map[roomcode.Code]*Room {
+	all := make(map[roomcode.Code]*Room)
+	codes, _ := r.hub.rooms.Codes(roomcode.Code{}, math.MaxInt)
+	for _, c := range codes {
+		if room := r.hub.lookup(c); room != nil {
+			all[c] = room
+		}
+	}
+	return all
 }
 
 // A peer is a client and the socket to it.

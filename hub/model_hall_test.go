@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"lectern/hub/broadcast"
+	"lectern/hub/registry"
 )
 
 // A hall is the model of a room: who is in it, and all that was said to everybody,
@@ -159,7 +160,7 @@ func (w *world) close(l *hall, why string) {
 // room opens or closes.
 func (w *world) wake() {
 	for _, l := range w.halls {
-		l.woken = l.woken || l.closed && time.Since(l.shut) > restTime
+		l.woken = l.woken || l.closed && time.Since(l.shut) > registry.RestTime
 	}
 }
 

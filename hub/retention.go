@@ -142,7 +142,7 @@ func (h *Hub) share(c *Config) int64 {
 	if h.held.Load() <= total {
 		return 0
 	}
-	return max(1, total/max(1, h.open.Load()))
+	return max(1, total/max(1, h.rooms.Open()))
 }
 
 // now returns the time since the hub was created.

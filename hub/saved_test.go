@@ -21,7 +21,7 @@ func (r *testRelay) restart(config Config, clean bool, upTo uint64) *testRelay {
 	r.t.Helper()
 	next := newTestRelay(r.t, len(r.workers), config)
 	next.hub.Persist(keptStore{key: r.hub.tokens.Key})
-	for _, room := range r.hub.rooms {
+	for _, room := range r.rooms() {
 		snapshot := room.Snapshot()
 		lost := snapshot.Seq - min(upTo, snapshot.Seq)
 		var messages [][]byte
@@ -289,7 +289,7 @@ func TestRestoredRoomsWait(t *testing.T) {
 				if c.hosted {
 					r.dial(0).gets("created", `{"type":"resume","code":"%s","token":"%s"}`, info.Code, token)
 				}
-				for _, room := range r.hub.rooms {
+				for _, room := range r.rooms() {
 					room.hostSlot.stopWaiting()
 				}
 				r = r.restart(c.config, true, 0)
@@ -334,7 +334,7 @@ func TestRoomsStayWhenTheRelayDrains(t *testing.T) {
 						t.Errorf("a room is open: %t", open)
 					}
 				}
-				for _, room := range r.hub.rooms {
+				for _, room := range r.rooms() {
 					room.hostSlot.stopWaiting()
 				}
 			})

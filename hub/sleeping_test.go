@@ -11,6 +11,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"lectern/hub/budget"
+	"lectern/hub/registry"
 )
 
 // A sleepingRelay is one that was started after another one, and has not read its
@@ -25,7 +26,7 @@ type sleepingRelay struct {
 func (r *testRelay) asleep(config Config) *sleepingRelay {
 	next := &sleepingRelay{testRelay: newTestRelay(r.t, len(r.workers), config), saved: make(map[string]Saved)}
 	var codes []string
-	for _, room := range r.hub.rooms {
+	for _, room := range r.rooms() {
 		s := room.Snapshot().Saved
 		next.saved[s.Code] = s
 		codes = append(codes, s.Code)
@@ -97,7 +98,7 @@ func TestARoomThatSleepsIsWaitedFor(t *testing.T) {
 			t.Errorf("there are %d rooms", n)
 		}
 		r.hub.DeleteRoom(room.Code)
-		time.Sleep(2 * maxWake)
+		time.Sleep(2 * registry.MaxWake)
 	})
 }
 
@@ -116,7 +117,7 @@ func TestARoomThatDoesNotWake(t *testing.T) {
 		ends.frame(ws.OpClose, "")
 		many.say(join)
 		many.reset()
-		r.sleep(maxWake - time.Millisecond)
+		r.sleep(registry.MaxWake - time.Millisecond)
 		p.hears()
 		r.sleep(time.Millisecond)
 		p.hears(`{"type":"error","error":"not_ready",*`, `{"type":"pong"}`)
@@ -124,7 +125,7 @@ func TestARoomThatDoesNotWake(t *testing.T) {
 			t.Errorf("%d bytes are counted of nothing", n)
 		}
 		began := time.Now()
-		if _, ok := r.hub.Room(room.Code); ok || time.Since(began) != maxWake {
+		if _, ok := r.hub.Room(room.Code); ok || time.Since(began) != registry.MaxWake {
 			t.Errorf("it is told to be there: %t, after %s", ok, time.Since(began))
 		}
 		synctest.Wait() // its time is up for others, too
@@ -135,7 +136,7 @@ func TestARoomThatDoesNotWake(t *testing.T) {
 		if n := r.hub.Stats().Rooms; n != 0 {
 			t.Errorf("there are %d rooms", n)
 		}
-		r.sleep(2 * maxWake)
+		r.sleep(2 * registry.MaxWake)
 	})
 }
 

@@ -286,9 +286,7 @@ func TestGrantHostKeepsToTheCapacity(t *testing.T) {
 func checkWhole(t testing.TB, r *testRelay) {
 	t.Helper()
 	r.run()
-	r.hub.mu.RLock()
-	defer r.hub.mu.RUnlock()
-	for c, room := range r.hub.rooms {
+	for c, room := range r.rooms() {
 		room.mu.Lock()
 		if h := room.hostSlot.host; h != nil && (h.room != room || !h.has(flagHost) || h.id != 0 || h.phase != open) {
 			t.Errorf("room %s: its host is no host (room %v, id %d, marks %b, phase %d)", c, h.room == room, h.id, h.flags, h.phase)
