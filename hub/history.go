@@ -4,7 +4,6 @@ import (
 	"maps"
 	"time"
 
-	"lectern/hub/broadcast"
 	"lectern/hub/budget"
 )
 
@@ -52,8 +51,11 @@ func (h *history) cachedSeqLocked() (seq uint64, ok bool) {
 
 // trimLocked drops the cached history if it holds more in memory of what was
 // broadcast after it than the lag limit.
-func (h *history) trimLocked(end broadcast.Cursor) {
-	if len(h.cached.upTo) > 0 && end.Position()-h.cached.upTo[0].end.Position() > uint64(h.room.hub.Config().LagLimit) {
+func (h *history) trimLocked() {
+	if len(h.cached.upTo) == 0 {
+		return // the common case, at each broadcast
+	}
+	if end := h.room.streams.end(); end.Position()-h.cached.upTo[0].end.Position() > uint64(h.room.hub.Config().LagLimit) {
 		h.cached.drop()
 	}
 }

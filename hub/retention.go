@@ -32,7 +32,7 @@ func (s *streams) keepOnly(keep broadcast.Retention) {
 	if s.released {
 		return
 	}
-	s.room.history.trimLocked(s.end())
+	s.room.history.trimLocked()
 	s.record.Trim(keep)
 	oldest := s.record.Oldest()
 	for _, st := range (*s.all.Load())[1:] {
