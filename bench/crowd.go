@@ -26,7 +26,6 @@ type crowd struct {
 	handshake wire.Handshake   // immutable
 	url       *url.URL         // immutable
 	target    target           // immutable
-	raw       bool             // immutable; no WebSocket: frames follow the connection at once
 	rooms     []*room          // immutable
 	lanes     lanes            // immutable
 
@@ -164,8 +163,6 @@ func (v *viewer) attach(c conn, began int64) {
 	case v.state == ended:
 	case v.crowd.closing.Load():
 		v.state = ended
-	case v.crowd.raw:
-		v.join()
 	default:
 		v.out = []byte(workload.Fill(v.crowd.handshake.Request, v.room.name, int(v.index)))
 	}

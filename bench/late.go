@@ -131,9 +131,7 @@ func (s Late) report(r *runner) error {
 	})
 	out.Told, out.Live = report.Summarize(histories), report.Summarize(live)
 	for _, h := range r.hosts {
-		if h, ok := h.(*host); ok {
-			out.Asked += h.questions()
-		}
+		out.Asked += h.questions()
 	}
 	r.result.Arrived = out
 	return err

@@ -1,11 +1,9 @@
 package bench
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"net/netip"
 	"os"
 	"runtime"
 	"sync"
@@ -13,8 +11,6 @@ import (
 	"time"
 	"unsafe"
 
-	"lectern/bench/report"
-	"lectern/bench/stamp"
 	"lectern/bench/workload"
 	"lectern/frame"
 
@@ -22,160 +18,147 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// senderSetup is the first line that the child of the limit scenario reads.
-type senderSetup struct {
-	Viewers int    `json:"viewers"`
-	Size    int    `json:"size"`
-	Tag     uint32 `json:"tag"`
-}
+const (
+	// backlog is as long as the kernel allows (net.core.somaxconn).
+	backlog = 1 << 16
 
-// acceptLimit is how long the child waits for all connections.
-const acceptLimit = 2 * time.Minute
+	// requestLimit is how long a connection may take to ask for its upgrade.
+	requestLimit = 10 * time.Second
 
-// backlog is as long as the kernel allows (net.core.somaxconn).
-const backlog = 1 << 16
+	// afterHost is how long the process stays once its host has gone. The bench
+	// ends it before, unless the bench itself was killed.
+	afterHost = 10 * time.Second
+)
 
-// SendLimit is the child of the [Limit] scenario. It reads jobs as lines of
-// JSON from in and answers on out, until in ends.
-func SendLimit(in io.Reader, out io.Writer) error {
-	jobs, answers := json.NewDecoder(bufio.NewReader(in)), json.NewEncoder(out)
-	var setup senderSetup
-	if err := jobs.Decode(&setup); err != nil {
-		return fmt.Errorf("read the setup: %w", err)
-	}
-	listener, addr, err := listenRaw()
+// SendLimit is the process that the [Limit] scenario starts. It listens at addr,
+// takes the first WebSocket connection for the host, and sends what the host
+// says to all others.
+func SendLimit(addr string) error {
+	listener, err := listenRaw(addr)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(listener)
-	if err := answers.Encode(senderDone{Addr: addr}); err != nil {
+	host, err := accept(listener)
+	if err != nil {
 		return err
 	}
-	s := &rawSender{setup: setup, clock: newTicker(workload.Monotonic)}
-	defer s.close()
-	if err := s.accept(listener); err != nil {
-		return fmt.Errorf("accept: %w", err)
-	}
+	s := &rawSender{}
+	go s.welcome(listener) // ends with the process
+	messages := frame.Assembler{Limit: workload.MaxSize}
+	buf := make([]byte, 256<<10)
 	for {
-		var job senderJob
-		if err := jobs.Decode(&job); errors.Is(err, io.EOF) {
+		n, err := unix.Read(host, buf)
+		switch {
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+			continue
+		case err != nil || n == 0:
+			time.Sleep(afterHost)
 			return nil
-		} else if err != nil {
-			return fmt.Errorf("read a job: %w", err)
 		}
-		if err := answers.Encode(s.work(job)); err != nil {
+		for m := range messages.Feed(buf[:n]) {
+			if m.Op == ws.OpText {
+				s.sendAll(m.Payload)
+			}
+		}
+		if err := messages.Err(); err != nil {
 			return err
+		}
+	}
+}
+
+// listenRaw listens on a plain descriptor: a net.Conn's would be registered with
+// the runtime's poller, which costs each send.
+func listenRaw(addr string) (fd int, err error) {
+	at, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return -1, err
+	}
+	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}); err != nil {
+		return -1, os.NewSyscallError("bind", err)
+	}
+	return fd, os.NewSyscallError("listen", unix.Listen(fd, backlog))
+}
+
+// accept returns the next connection that becomes a WebSocket.
+func accept(listener int) (fd int, err error) {
+	for {
+		fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.ECONNABORTED) {
+			continue
+		}
+		if err != nil {
+			return -1, os.NewSyscallError("accept4", err)
+		}
+		if upgrade(fd) == nil {
+			return fd, nil
+		}
+		_ = unix.Close(fd)
+	}
+}
+
+// upgrade answers the handshake of a connection.
+func upgrade(fd int) error {
+	limit := unix.NsecToTimeval(int64(requestLimit))
+	err := errors.Join(unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit), unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
+	if err != nil {
+		return err
+	}
+	var handshake frame.Handshake
+	buf := make([]byte, frame.DefaultMaxHead)
+	for {
+		n, err := unix.Read(fd, buf)
+		if err != nil || n == 0 {
+			return fmt.Errorf("the connection ended before its handshake: %w", err)
+		}
+		switch handshake.Feed(buf[:n]) {
+		case frame.Pending:
+		case frame.Upgrade:
+			_, err := unix.Write(fd, handshake.Reply())
+			return err
+		default:
+			return errors.New("no WebSocket")
 		}
 	}
 }
 
 // A rawSender is the loop that everything is compared with.
 type rawSender struct {
-	setup senderSetup
-	clock *ticker
-	fds   []int
-	seq   uint32
+	mu    sync.Mutex
+	fds   []int // guarded by mu; -1 where the viewer has gone
 	frame []byte
 }
 
-// listenRaw listens on loopback. Its sockets are plain descriptors: a
-// net.Conn's would be registered with the runtime's poller, which costs each
-// send.
-func listenRaw() (fd int, addr string, err error) {
-	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, "", os.NewSyscallError("socket", err)
-	}
-	var name unix.Sockaddr
-	err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-	if err == nil {
-		err = os.NewSyscallError("listen", unix.Listen(fd, backlog))
-	}
-	if err == nil {
-		name, err = unix.Getsockname(fd)
-	}
-	if err != nil {
-		_ = unix.Close(fd)
-		return -1, "", err
-	}
-	return fd, fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port), nil
-}
-
-// accept takes all connections, as non-blocking descriptors.
-func (s *rawSender) accept(listener int) error {
-	deadline := time.Now().Add(acceptLimit)
-	for len(s.fds) < s.setup.Viewers {
-		fds := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds, int(time.Until(deadline).Milliseconds()))
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
-			return os.NewSyscallError("poll", err)
-		case n == 0:
-			return fmt.Errorf("only %d of %d came within %v", len(s.fds), s.setup.Viewers, acceptLimit)
-		}
-		conn, _, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+// welcome takes the viewers.
+func (s *rawSender) welcome(listener int) {
+	for {
+		fd, err := accept(listener)
 		if err != nil {
-			return os.NewSyscallError("accept4", err)
+			fmt.Fprintln(os.Stderr, err)
+			return
 		}
-		s.fds = append(s.fds, conn)
-		if err := unix.SetsockoptInt(conn, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-			return os.NewSyscallError("setsockopt", err)
-		}
+		s.mu.Lock()
+		s.fds = append(s.fds, fd)
+		s.mu.Unlock()
 	}
-	return nil
-}
-
-func (s *rawSender) close() {
-	for _, fd := range s.fds {
-		_ = unix.Close(fd)
-	}
-}
-
-// work does a job.
-func (s *rawSender) work(job senderJob) senderDone {
-	var done senderDone
-	if job.Fence {
-		s.sendAll(job.Kind, job.Start)
-		done.Count++
-		return done
-	}
-	var late report.Series
-	l := load{kind: job.Kind, start: job.Start, rate: job.Rate, count: job.Count}
-	end := s.clock.now() + job.Limit
-	for k := range job.Count {
-		due := l.due(k)
-		s.clock.sleepUntil(due)
-		now := s.clock.now()
-		if now > end {
-			break
-		}
-		late.Record(now, (now-due)/1e3)
-		s.sendAll(job.Kind, due)
-		done.Count++
-	}
-	done.Late = report.Summarize(late.Merged())
-	return done
 }
 
 // sendAll sends one message to everybody, on all processors as a server would: if
 // one of them were left to the receivers, each send would wake a receiver there,
 // which costs more than the send itself saves.
-func (s *rawSender) sendAll(kind byte, due int64) {
-	s.seq++
-	s.frame = limitFrame(s.frame[:0], stamp.Stamp{Kind: kind, Room: s.setup.Tag, Seq: s.seq, Due: due, Size: s.setup.Size})
+func (s *rawSender) sendAll(text []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frame = frame.AppendFrame(s.frame[:0], ws.OpText, text)
 	var group sync.WaitGroup
 	n := runtime.NumCPU()
 	for i := range n {
 		group.Go(func() { s.sendEach(i, n) })
 	}
 	group.Wait()
-}
-
-// limitFrame appends the one frame that a message consists of.
-func limitFrame(b []byte, st stamp.Stamp) []byte {
-	return st.Append(frame.AppendHeader(b, ws.OpText, st.Size))
 }
 
 // sendEach sends the frame to each n-th connection, as servers deal connections

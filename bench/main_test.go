@@ -15,7 +15,7 @@ const senderEnv = "LECTERN_TEST_SENDER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(senderEnv) != "" {
-		if err := SendLimit(os.Stdin, os.Stdout); err != nil {
+		if err := SendLimit(os.Args[1]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -54,26 +54,6 @@ func ownThread() (release func()) {
 	}
 }
 
-// A publisher sends a room's messages: a host over WebSocket, or the sender of
-// the limit scenario. Its methods are called one after the other.
-type publisher interface {
-	// begin has the room expect what comes next, measured or not.
-	begin(kind byte)
-	// publish sends the load, each message when it is due or as soon as the
-	// server takes it, and returns early when ctx ends or the connection breaks.
-	publish(ctx context.Context, l load) sent
-	// end says that the phase is over: the room expects nothing after the last
-	// message.
-	end()
-	// fence tells the viewers so: a viewer that sees the fence has seen all messages
-	// before it.
-	fence(kind byte)
-	// err returns why nothing more can be published.
-	err() error
-	// close ends the room and the connection, and returns what went wrong.
-	close() []report.Fault
-}
-
 // A load is what a host is to publish.
 type load struct {
 	kind  byte

@@ -133,7 +133,7 @@ func (r *runner) grow(ctx context.Context, name string, n int) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := repeat(100*time.Millisecond, func() {
-		if slices.ContainsFunc(r.hosts, func(h publisher) bool { return h.err() != nil }) {
+		if slices.ContainsFunc(r.hosts, func(h *host) bool { return h.err() != nil }) {
 			cancel()
 		}
 	})

@@ -35,7 +35,7 @@ type runner struct {
 	show    *display
 	server  *server.Server // nil unless started by the run
 	crowd   *crowd         // nil until opened
-	hosts   []publisher
+	hosts   []*host
 	result  *report.Result
 	hostly  report.FaultLog // what happened to hosts that are gone
 	team    *team           // the agents, on the machine that leads a run with agents

@@ -162,9 +162,11 @@ func (c agentCommand) Run() error {
 	return bench.Agent{Token: token, Sources: c.Source}.Serve(ctx, listener, os.Stderr)
 }
 
-type limitSenderCommand struct{}
+type limitSenderCommand struct {
+	Addr string `arg:"" help:"Where to listen."`
+}
 
-func (limitSenderCommand) Run() error { return bench.SendLimit(os.Stdin, os.Stdout) }
+func (c limitSenderCommand) Run() error { return bench.SendLimit(c.Addr) }
 
 type compareCommand struct {
 	Files []string `arg:"" type:"existingfile" help:"Files that --json wrote, the first is what the others are compared with."`
