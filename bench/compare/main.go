@@ -19,8 +19,9 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"lectern/bench"
+	"lectern/bench/engine"
 	"lectern/bench/report"
+	"lectern/bench/scenario"
 	"lectern/bench/workload"
 )
 
@@ -72,7 +73,7 @@ func (c runCommand) Run() error {
 			for i := range all {
 				p := &all[(i+round)%len(all)]
 				fmt.Fprintf(os.Stderr, "\n== round %d: %s, %s\n", round+1, work.name, p.name)
-				res, err := bench.Run(ctx, work.scenario, work.options(p), os.Stderr)
+				res, err := engine.Run(ctx, work.scenario, work.options(p), os.Stderr)
 				switch {
 				case errors.Is(err, report.ErrInterrupted), res == nil:
 					return err
@@ -99,15 +100,15 @@ func (c runCommand) Run() error {
 // A work is what everybody has to do.
 type work struct {
 	name     string
-	scenario bench.Scenario
+	scenario engine.Scenario
 	load     workload.Options
 }
 
 func (c runCommand) works() []work {
 	return []work{
-		{"fanout", bench.Fanout{}, workload.Options{Viewers: c.Viewers, Rate: 50, Size: 256, Duration: c.Duration}},
-		{"idle", bench.Idle{}, workload.Options{Viewers: c.Crowd, Duration: 10 * time.Second}},
-		{"saturate", bench.Saturate{}, workload.Options{Viewers: c.Viewers, Size: 128, Duration: 3 * time.Second}},
+		{"fanout", scenario.Fanout{}, workload.Options{Viewers: c.Viewers, Rate: 50, Size: 256, Duration: c.Duration}},
+		{"idle", scenario.Idle{}, workload.Options{Viewers: c.Crowd, Duration: 10 * time.Second}},
+		{"saturate", scenario.Saturate{}, workload.Options{Viewers: c.Viewers, Size: 128, Duration: 3 * time.Second}},
 	}
 }
 

@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"lectern/bench"
+	"lectern/bench/engine"
 	"lectern/bench/report"
+	"lectern/bench/scenario"
 	"lectern/bench/workload"
 )
 
@@ -36,7 +37,7 @@ func TestPeersRelay(t *testing.T) {
 				t.Fatal(err)
 			}
 			o := workload.Options{URL: "ws://" + addr + p.path, Viewers: 10, Rate: 50, Duration: 500 * time.Millisecond, Warmup: 200 * time.Millisecond, Template: template}
-			res, err := bench.Run(context.Background(), bench.Fanout{}, o, io.Discard)
+			res, err := engine.Run(context.Background(), scenario.Fanout{}, o, io.Discard)
 			if err != nil {
 				t.Fatal(err)
 			}

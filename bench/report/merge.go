@@ -97,12 +97,9 @@ func (p *Phase) addPhase(q *Phase) (err error) {
 	p.Early += q.Early
 	p.Ends += q.Ends
 	p.Add(q.Trouble)
-	if p.Seconds > 0 {
-		p.PerSecond = float64(p.Delivered) / p.Seconds
-	}
 	p.Spread = p.Spread.plus(q.Spread)
 	p.Server = more(p.Server, q.Server)
-	p.SetCPUEach()
+	p.SetEach()
 	p.Bench = p.Bench.plus(q.Bench)
 	p.Busy = max(p.Busy, q.Busy)
 	return nil
@@ -157,11 +154,8 @@ func (c *Connect) addConnect(d *Connect) (err error) {
 	c.Joined += d.Joined
 	c.Failed += d.Failed
 	c.Seconds = max(c.Seconds, d.Seconds)
-	c.PerSecond = float64(c.Joined) / c.Seconds
 	c.Server = more(c.Server, d.Server)
-	if c.Server != nil && c.Joined > 0 {
-		c.CPUEach = c.Server.CPU * 1e6 / float64(c.Joined)
-	}
+	c.SetEach()
 	c.Bench = c.Bench.plus(d.Bench)
 	return nil
 }

@@ -212,11 +212,23 @@ func (p Phase) Brief() string {
 		p.ofLatency(p.Latency.P50), p.ofLatency(p.Latency.P99), p.ofLatency(p.Latency.Max), verdict)
 }
 
-// SetCPUEach divides what the server used by all that it delivered.
-func (out *Phase) SetCPUEach() {
-	out.CPUEach = 0
-	if out.Server != nil && out.Delivered > 0 {
-		out.CPUEach = out.Server.CPU * 1e9 / float64(out.Delivered+out.Ends)
+// SetEach divides what the server did and used by the seconds, and by all that it
+// delivered.
+func (p *Phase) SetEach() {
+	p.CPUEach = 0
+	if p.Server != nil && p.Delivered > 0 {
+		p.CPUEach = p.Server.CPU * 1e9 / float64(p.Delivered+p.Ends)
+	}
+	if p.Seconds > 0 {
+		p.PerSecond = float64(p.Delivered) / p.Seconds
+	}
+}
+
+// SetEach divides by the seconds, and by the viewers that joined.
+func (c *Connect) SetEach() {
+	c.PerSecond = float64(c.Joined) / c.Seconds
+	if c.Server != nil && c.Joined > 0 {
+		c.CPUEach = c.Server.CPU * 1e6 / float64(c.Joined)
 	}
 }
 

@@ -10,8 +10,9 @@ import (
 	"syscall"
 	"time"
 
-	"lectern/bench"
 	"lectern/bench/report"
+	"lectern/bench/scenario"
+	"lectern/bench/team"
 	"lectern/bench/workload"
 )
 
@@ -54,20 +55,25 @@ type fanoutCommand struct {
 }
 
 func (c fanoutCommand) Run() error {
-	stages, err := bench.ParseStages(c.Stages)
+	stages, err := scenario.ParseStages(c.Stages)
 	if err != nil {
 		return err
 	}
 	if (len(c.Agents) > 0) != (c.TokenFile != "") {
 		return fmt.Errorf("%w: --agents and --token-file go together", workload.ErrOptions)
 	}
-	if len(c.Agents) > 0 {
-		if c.team.token, err = firstLine(c.TokenFile); err != nil {
-			return err
-		}
-		c.team.agents = c.Agents
+	s := scenario.Fanout{Stages: stages}
+	if len(c.Agents) == 0 {
+		return c.run(s)
 	}
-	return c.run(bench.Fanout{Stages: stages})
+	token, err := firstLine(c.TokenFile)
+	if err != nil {
+		return err
+	}
+	return c.report(func(ctx context.Context, o workload.Options) (*report.Result, error) {
+		o.Agents, o.Token = c.Agents, token
+		return team.Run(ctx, s, o, os.Stderr)
+	})
 }
 
 type saturateCommand struct {
@@ -81,7 +87,7 @@ type saturateCommand struct {
 }
 
 func (c saturateCommand) Run() error {
-	return c.run(bench.Saturate{P99: c.P99, Factor: c.Factor, Refine: c.Refine, Viewers: c.RaiseViewers, MaxRate: c.MaxRate, MaxViewers: c.MaxViewers})
+	return c.run(scenario.Saturate{P99: c.P99, Factor: c.Factor, Refine: c.Refine, Viewers: c.RaiseViewers, MaxRate: c.MaxRate, MaxViewers: c.MaxViewers})
 }
 
 type stormCommand struct {
@@ -89,18 +95,18 @@ type stormCommand struct {
 	Again int `default:"0" help:"How often all drop and come back at once."`
 }
 
-func (c stormCommand) Run() error { return c.run(bench.Storm{Again: c.Again}) }
+func (c stormCommand) Run() error { return c.run(scenario.Storm{Again: c.Again}) }
 
 type idleCommand struct{ benchFlags }
 
-func (c idleCommand) Run() error { return c.run(bench.Idle{}) }
+func (c idleCommand) Run() error { return c.run(scenario.Idle{}) }
 
 type stallCommand struct {
 	benchFlags
 	Share float64 `default:"0.5" help:"Share of the viewers that stops reading."`
 }
 
-func (c stallCommand) Run() error { return c.run(bench.Stall{Share: c.Share}) }
+func (c stallCommand) Run() error { return c.run(scenario.Stall{Share: c.Share}) }
 
 // numberFlags say how rooms are opened and joined where numbers are looked at.
 type numberFlags struct {
@@ -118,7 +124,7 @@ type resumeCommand struct {
 }
 
 func (c resumeCommand) Run() error {
-	s := bench.Resume{Share: c.Share, Every: c.Every, Waves: c.Waves, Away: c.Away, Numbered: c.Numbered, History: c.History}
+	s := scenario.Resume{Share: c.Share, Every: c.Every, Waves: c.Waves, Away: c.Away, Numbered: c.Numbered, History: c.History}
 	if s.Away == 0 {
 		s.Away = -1 // to the package zero means the default
 	}
@@ -133,12 +139,12 @@ type lateCommand struct {
 }
 
 func (c lateCommand) Run() error {
-	return c.run(bench.Late{Messages: c.Messages, Over: c.Over, Numbered: c.Numbered, History: c.History})
+	return c.run(scenario.Late{Messages: c.Messages, Over: c.Over, Numbered: c.Numbered, History: c.History})
 }
 
 type limitCommand struct{ benchFlags }
 
-func (c limitCommand) Run() error { return c.run(bench.Limit{}) }
+func (c limitCommand) Run() error { return c.run(scenario.Limit{}) }
 
 // agentCommand has viewers for a bench on another machine.
 type agentCommand struct {
@@ -159,14 +165,14 @@ func (c agentCommand) Run() error {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "agent listens at %s\n", listener.Addr())
-	return bench.Agent{Token: token, Sources: c.Source}.Serve(ctx, listener, os.Stderr)
+	return team.Agent{Token: token, Sources: c.Source}.Serve(ctx, listener, os.Stderr)
 }
 
 type limitSenderCommand struct {
 	Addr string `arg:"" help:"Where to listen."`
 }
 
-func (c limitSenderCommand) Run() error { return bench.SendLimit(c.Addr) }
+func (c limitSenderCommand) Run() error { return scenario.SendLimit(c.Addr) }
 
 type compareCommand struct {
 	Files []string `arg:"" type:"existingfile" help:"Files that --json wrote, the first is what the others are compared with."`

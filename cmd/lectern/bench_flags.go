@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"lectern/bench"
+	"lectern/bench/engine"
 	"lectern/bench/report"
 	"lectern/bench/workload"
 )
@@ -51,11 +51,6 @@ type benchFlags struct {
 	Insecure bool     `help:"wss: do not check the certificate."`
 
 	templateFlags `group:"What is said to the server"`
-
-	team struct {
-		agents []string
-		token  string
-	} `kong:"-"`
 }
 
 // templateFlags replace parts of the preset. An empty text removes the part.
@@ -104,7 +99,6 @@ func (f benchFlags) options() (workload.Options, error) {
 		Label: f.Label, URL: f.URL, Warmup: f.Warmup,
 		Template: t, RoomNames: f.Room, Clock: workload.Clock(f.Clock), ConnectRate: f.ConnectRate, Window: f.Window, Sources: f.Source,
 		Timeout: f.Timeout, Drain: f.Drain, Headers: f.Header, Insecure: f.Insecure, PID: f.PID, Serve: f.Serve,
-		Agents: f.team.agents, Token: f.team.token,
 		Thresholds:    workload.Thresholds{MaxP99: f.MaxP99, MaxMissing: f.MaxMissing},
 		ServerCommand: strings.Fields(f.ServerCommand),
 	}
@@ -171,8 +165,15 @@ func given[T comparable](option, flag *T, name string) error {
 	return nil
 }
 
-// run runs a scenario and writes what came of it, whatever that is.
-func (f benchFlags) run(s bench.Scenario) error {
+// run runs a scenario on this machine.
+func (f benchFlags) run(s engine.Scenario) error {
+	return f.report(func(ctx context.Context, o workload.Options) (*report.Result, error) {
+		return engine.Run(ctx, s, o, os.Stderr)
+	})
+}
+
+// report writes what came of a run, whatever that is.
+func (f benchFlags) report(run func(context.Context, workload.Options) (*report.Result, error)) error {
 	o, err := f.options()
 	if err != nil {
 		return err
@@ -180,7 +181,7 @@ func (f benchFlags) run(s bench.Scenario) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	result, err := bench.Run(ctx, s, o, os.Stderr)
+	result, err := run(ctx, o)
 	if result == nil {
 		return err
 	}

@@ -25,8 +25,12 @@ var borders = map[string]struct {
 	ours      []string
 	forbidden []string
 }{
-	"cmd/lectern":          {ours: []string{"bench", "bench/report", "bench/workload", "frame", "hub", "hub/budget", "hub/classroom", "hub/echo", "hub/store", "netpoll", "netpoll/tlstransport", internal + "certificates", internal + "config", internal + "httpapi", internal + "metrics", internal + "resources"}},
-	"bench":                {ours: []string{"bench/report", "bench/server", "bench/stamp", "bench/usage", "bench/wire", "bench/workload", "frame", "netpoll"}},
+	"cmd/lectern":          {ours: []string{"bench/engine", "bench/report", "bench/scenario", "bench/team", "bench/workload", "frame", "hub", "hub/budget", "hub/classroom", "hub/echo", "hub/store", "netpoll", "netpoll/tlstransport", internal + "certificates", internal + "config", internal + "httpapi", internal + "metrics", internal + "resources"}},
+	"bench/engine":         {ours: []string{"bench/clock", "bench/report", "bench/server", "bench/stamp", "bench/usage", "bench/wire", "bench/workload", "frame", "netpoll"}},
+	"bench/scenario":       {ours: []string{"bench/engine", "bench/report", "bench/usage", "bench/workload", "frame"}, forbidden: []string{"net"}},
+	"bench/team":           {ours: []string{"bench/clock", "bench/engine", "bench/report", "bench/scenario", "bench/workload"}},
+	"bench/clock":          {ours: []string{"bench/workload"}, forbidden: []string{"net"}},
+	"bench/benchtest":      {ours: []string{"bench/stamp", "bench/wire", "bench/workload"}}, // for tests
 	"bench/server":         {ours: []string{"bench/workload"}},
 	"bench/usage":          {ours: []string{"bench/report"}, forbidden: []string{"net"}},
 	"bench/report":         {ours: []string{"bench/workload"}, forbidden: []string{"net", "golang.org/x/sys"}},
@@ -75,7 +79,7 @@ var confined = map[string][]string{
 	"go.uber.org/zap":               {internal + "certificates/acme.go", internal + "certificates/library_log.go"},
 	"github.com/miekg/dns":          {internal + "certificates/acmetest/names.go"},
 	"github.com/prometheus":         {internal + "metrics/metrics.go"},
-	"github.com/coder/websocket":    {}, // a foreign client for the tests
+	"github.com/coder/websocket":    {"bench/benchtest/relay.go"}, // a foreign client, and a foreign relay, for the tests
 	"github.com/gorilla/websocket":  {},
 	"github.com/getkin/kin-openapi": {internal + "httpapi/apitest/description.go"}, // judges openapi.json and the answers, in the tests
 }

@@ -1,0 +1,78 @@
+package engine
+
+import (
+	"cmp"
+	"math"
+
+	"lectern/bench/report"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// collect reads from the lanes what the phase was.
+func (r *Runner) collect(out *report.Phase, finished int64) error {
+	var means, worsts []int64
+	intervals := make([]*hdrhistogram.Histogram, len(out.Series))
+	all := report.NewHistogram()
+	err := r.crowd.lanes.do(func(l *lane) {
+		for _, v := range l.viewers {
+			if v.phase != l.phase {
+				continue
+			}
+			collectViewer(out, v)
+			if v.count > 0 && (v.membership == nil || !v.membership.returns) {
+				means = append(means, int64(v.sum/uint64(v.count)))
+				worsts = append(worsts, int64(v.worst))
+			}
+		}
+		out.Early += l.early
+		out.Ends += l.ends
+		if l.first > 0 {
+			out.Seconds = min(out.Seconds, float64(finished-l.first)/1e9)
+		}
+		for i, h := range l.latency.Parts {
+			if h == nil {
+				continue
+			}
+			all.Merge(h)
+			if i < len(intervals) {
+				if intervals[i] == nil {
+					intervals[i] = report.NewHistogram()
+				}
+				intervals[i].Merge(h)
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	out.Latency = report.Summarize(all)
+	out.Spread = report.NewSpread(means, worsts)
+	for i, h := range intervals {
+		if h != nil {
+			pt := &out.Series[i]
+			pt.P50, pt.P99, pt.Max = h.ValueAtPercentile(50), h.ValueAtPercentile(99), h.Max()
+		}
+	}
+	out.SetEach()
+	return nil
+}
+
+// collectViewer adds what one viewer saw.
+func collectViewer(out *report.Phase, v *viewer) {
+	expected := v.room.expected(span{v.from, cmp.Or(v.until, math.MaxUint32)})
+	if v.membership != nil {
+		expected = v.membership.expected(v.room)
+	}
+	if v.room.remote {
+		expected = max(expected, uint64(v.count)) // unless it is known, what came is all there was
+	}
+	out.Expected += expected
+	out.Delivered += uint64(v.count)
+	t := v.stream.trouble(expected, uint64(v.count))
+	if v.state == ended && !v.left {
+		out.Gone++
+		out.Lost += t.Missing
+	}
+	out.Add(t)
+}

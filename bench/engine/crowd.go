@@ -1,0 +1,210 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"lectern/bench/clock"
+	"lectern/bench/report"
+	"lectern/bench/wire"
+	"lectern/bench/workload"
+	"lectern/netpoll"
+
+	"golang.org/x/sys/unix"
+)
+
+// A crowd is all viewers of a run: it connects them, lets them go and knows
+// how many there are.
+type crowd struct {
+	options   workload.Options // immutable
+	clock     *clock.Clock     // immutable
+	handshake wire.Handshake   // immutable
+	url       *url.URL         // immutable
+	target    target           // immutable
+	rooms     []*room          // owned by the coordinator
+	lanes     lanes            // immutable
+
+	classroom *Classroom     // immutable; nil unless the scenario looks at numbers
+	away      chan departure // viewers that have dropped and will come back, each once at most; nil if none does
+
+	pool    *netpoll.Pool   // immutable; nil for wss
+	pumps   sync.WaitGroup  // the goroutines of viewers over TLS
+	closing atomic.Bool     // no connection may begin any more
+	onWay   chan struct{}   // a token for each connection between its start and its joining
+	started int             // owned by the coordinator; viewers that were begun so far
+	dialled report.FaultLog // owned by the coordinator; what never became a connection
+	unmade  int             // owned by the coordinator; how many of those
+}
+
+// secureLanes is how many lanes viewers over TLS have for each processor, so that
+// their locks are rarely contended.
+const secureLanes = 4
+
+// newCrowd prepares a crowd; nobody connects yet.
+func newCrowd(o workload.Options, clock *clock.Clock, cl *Classroom) (*crowd, error) {
+	u, err := url.Parse(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	c := &crowd{options: o, clock: clock, classroom: cl, handshake: wire.NewHandshake(u, o.Template.Subprotocol, o.Headers), url: u, onWay: make(chan struct{}, o.Window)}
+	if cl != nil && !cl.Late {
+		c.away = make(chan departure, o.Viewers)
+	}
+	if c.target, err = resolve(u, o); err != nil {
+		return nil, err
+	}
+	if u.Scheme == "wss" {
+		for range runtime.NumCPU() * secureLanes {
+			c.lanes = append(c.lanes, &lane{clock: clock})
+		}
+		return c, nil
+	}
+	if c.pool, err = netpoll.New(netpoll.Config{Workers: runtime.NumCPU()}); err != nil {
+		return nil, fmt.Errorf("start the bench's reactor: %w", err)
+	}
+	for _, w := range c.pool.Workers() {
+		c.lanes = append(c.lanes, &lane{worker: w, clock: clock})
+	}
+	return c, nil
+}
+
+// numbers reports whether some viewers ask for numbered messages.
+func (c *crowd) numbers() bool { return c.classroom != nil && c.classroom.Numbered > 0 }
+
+// arrived gives back the token of a connection that has joined or failed.
+func (c *crowd) arrived() {
+	select {
+	case <-c.onWay:
+	default:
+	}
+}
+
+// connect begins n more viewers, so many a second or as fast as they join, spread
+// over the rooms. It returns when all have joined or failed, or ctx ends.
+func (c *crowd) connect(ctx context.Context, n int, rate float64) error {
+	begun := time.Now()
+	for i := range n {
+		if rate > 0 {
+			at := begun.Add(time.Duration(float64(i) / rate * float64(time.Second)))
+			if err := sleep(ctx, time.Until(at)); err != nil {
+				return err
+			}
+		}
+		select {
+		case c.onWay <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		c.begin(ctx)
+	}
+	// Each stage has its limit, so this ends.
+	return until(ctx, forever, func() bool { return c.started-c.unmade <= c.lanes.count(countJoined, countFailed) })
+}
+
+// begin starts one viewer.
+func (c *crowd) begin(ctx context.Context) {
+	index := c.started
+	c.started++
+	v := &viewer{crowd: c, lane: c.lanes[index%len(c.lanes)], room: c.rooms[index%len(c.rooms)], index: int32(index), reads: true}
+	if cl := c.classroom; cl != nil {
+		v.membership = &membership{asks: cl.Late}
+		v.numbered = spreadOver(index, cl.Numbered)
+	}
+	if err := c.dial(ctx, v); err != nil {
+		c.unmade++
+		reason, example := explain(err)
+		c.dialled.Note(report.WhoViewer, report.StageConnect, reason, example)
+		c.arrived()
+	}
+}
+
+// dial connects a viewer. What goes wrong later is the viewer's to tell.
+func (c *crowd) dial(ctx context.Context, v *viewer) error {
+	began := c.clock.Now()
+	if c.pool == nil {
+		c.pumps.Go(func() { v.pump(ctx, began) })
+		return nil
+	}
+	fd, err := c.target.dial(int(v.index))
+	if err != nil {
+		return err
+	}
+	if c.away != nil && rand.IntN(2) == 0 {
+		// Half of those who may drop do so with a reset, the others with a FIN.
+		err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		if err != nil {
+			_ = unix.Close(fd)
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	v.lane.worker.Adopt(fd, func(_ *netpoll.Worker, conn *netpoll.Conn) netpoll.Session {
+		v.attach(conn, began)
+		return v
+	})
+	return nil
+}
+
+// attach gives the viewer its connection and has it send the handshake.
+func (v *viewer) attach(c conn, began int64) {
+	v.conn, v.began, v.since = c, began, began
+	if !v.again {
+		v.lane.viewers = append(v.lane.viewers, v)
+	}
+	switch {
+	case v.state == ended:
+	case v.crowd.closing.Load():
+		v.state = ended
+	default:
+		v.out = []byte(workload.Fill(v.crowd.handshake.Request, v.room.name, int(v.index)))
+	}
+}
+
+// drop closes the connections of all viewers at once, which is no fault, and
+// forgets them and their number.
+func (c *crowd) drop() error {
+	err := c.lanes.do(func(l *lane) {
+		for _, v := range l.viewers {
+			if v.state != ended {
+				v.state = ended
+				if v.conn != nil {
+					v.conn.Abort()
+				}
+			}
+		}
+		l.viewers = nil
+		for _, what := range []int{countJoined, countFailed, countLost, countDeparted, countAnchored} {
+			l.counts[what].Store(0)
+		}
+	})
+	c.started, c.unmade = 0, 0
+	for len(c.onWay) > 0 {
+		c.arrived()
+	}
+	return err
+}
+
+// close ends all connections and the reactor.
+func (c *crowd) close() error {
+	c.closing.Store(true)
+	err := c.drop()
+	c.pumps.Wait()
+	if c.pool != nil {
+		err = c.pool.Close()
+	}
+	return err
+}
+
+// faults returns what happened to the viewers so far.
+func (c *crowd) faults() ([]report.Fault, error) {
+	var all report.FaultLog
+	all.MergeAll(c.dialled.Faults)
+	err := c.lanes.do(func(l *lane) { all.MergeAll(l.faults.Faults) })
+	return all.Sorted(), err
+}

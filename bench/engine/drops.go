@@ -1,0 +1,205 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"lectern/bench/report"
+)
+
+// Drops has viewers lose the connection, wherever they are in the stream, and come
+// back to where they were, over and over. It needs a [Classroom] that is not Late.
+//
+// Each connection is a viewer of its own: one that drops leaves all that it knows
+// to a successor, which then connects.
+type Drops struct {
+	Viewers int           // that drop
+	Every   time.Duration // between two waves of drops
+	Waves   int
+	Away    time.Duration // how long each viewer stays away
+
+	done int   // waves that were begun
+	busy int64 // nanoseconds in which a viewer was on the way back
+}
+
+// resumes is what came of coming back, on one lane.
+type resumes struct {
+	back   report.Series // microseconds from connecting to joined
+	caught report.Series // microseconds from connecting to what was newest when it was back
+	live   report.Series // microseconds of latency, of messages that were due when it was back
+
+	recovered, unrecovered int
+	announced              uint64 // measured messages that joined said it would not get
+}
+
+// A departure is a viewer that has dropped, and when.
+type departure struct {
+	next *viewer // its successor, which has no connection yet
+	at   int64   // nanoseconds of the run's clock
+}
+
+func (d *Drops) prepare(r *Runner) error {
+	begun := r.clock.Now()
+	return r.crowd.lanes.do(func(l *lane) {
+		l.resumes = resumes{back: report.NewSeries(begun, 0), caught: report.NewSeries(begun, 0), live: report.NewSeries(begun, 0)}
+		for _, v := range l.viewers {
+			v.membership.returns = int(v.index) < d.Viewers
+		}
+	})
+}
+
+func (d *Drops) figures(r *Runner) string {
+	lanes := r.crowd.lanes
+	return fmt.Sprintf("%s delivered, dropped %s, came back %s", report.Grouped(int64(lanes.delivered())),
+		report.Count(lanes.count(countDropped), "time"), report.Count(lanes.count(countReturned), "time"))
+}
+
+// run has waves of viewers drop, and all of them come back.
+func (d *Drops) run(ctx context.Context, r *Runner, _ Plan) error {
+	lanes := r.crowd.lanes
+	returning, stop := context.WithCancel(context.WithoutCancel(ctx)) // viewers that are away come back even when ctx ends
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		d.bringBack(returning, r.crowd)
+	}()
+	defer func() {
+		stop()
+		<-ended
+	}()
+
+	begun := time.Now()
+	for d.done < d.Waves && sleep(ctx, time.Until(begun.Add(time.Duration(d.done+1)*d.Every))) == nil {
+		d.done++
+		for _, l := range lanes {
+			if err := l.wave(); err != nil {
+				return err
+			}
+		}
+	}
+	err := lanes.each(func(_ *lane, v *viewer) {
+		if v.state == live && v.membership.leaving {
+			v.drop() // what was to cut it off has not come
+		}
+	})
+	if err != nil {
+		return err
+	}
+	// Each stage has its limit, so this ends.
+	return until(returning, forever, func() bool { return lanes.back() >= lanes.count(countDropped) })
+}
+
+// dropAtOnce is how many viewers a lane looks at before others have their turn.
+const dropAtOnce = 64
+
+// wave has viewers of a lane drop: half of them at once, the others in the
+// middle of whatever comes next.
+func (l *lane) wave() error {
+	n := 0
+	err := l.do(func() {
+		l.viewers = slices.DeleteFunc(l.viewers, func(v *viewer) bool { return v.state == ended && v.phase != l.phase })
+		n = len(l.viewers)
+	})
+	for from := 0; from < n && err == nil; from += dropAtOnce {
+		err = l.do(func() {
+			for _, v := range l.viewers[from:min(from+dropAtOnce, n)] {
+				switch {
+				case v.state != live || !v.membership.returns:
+				case rand.IntN(2) == 0:
+					v.drop()
+				default:
+					v.membership.leaving = true
+				}
+			}
+		})
+	}
+	return err
+}
+
+// bringBack connects dropped viewers again after their time away, until ctx ends.
+func (d *Drops) bringBack(ctx context.Context, c *crowd) {
+	begun, launched := int64(0), 0
+	for {
+		var gone departure
+		select {
+		case gone = <-c.away:
+		case <-ctx.Done():
+			d.busy += max(c.lanes.lastBack()-begun, 0)
+			return
+		}
+		_ = sleep(ctx, time.Duration(gone.at-c.clock.Now())+d.Away)
+		select {
+		case c.onWay <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		if c.lanes.back() == launched { // nobody else is on the way
+			if launched > 0 {
+				d.busy += max(c.lanes.lastBack()-begun, 0)
+			}
+			begun = c.clock.Now()
+		}
+		launched++
+		if err := c.dial(ctx, gone.next); err != nil {
+			_ = gone.next.lane.do(func() { gone.next.Closed(err) }) // a lane that does not answer is told of by the next who asks
+		}
+	}
+}
+
+// drop cuts the connection off wherever it is, and leaves a successor.
+func (v *viewer) drop() {
+	next := *v
+	next.conn, next.current, next.matched, next.partial, next.message, next.out = nil, nil, 0, nil, nil, nil
+	next.state, next.again = connecting, true
+	next.membership.leaving = false
+	v.lane.viewers = append(v.lane.viewers, &next)
+	v.lane.add(countDropped, 1)
+	v.state, v.phase = ended, 0
+	v.conn.Abort()
+	v.crowd.away <- departure{&next, v.lane.clock.Now()}
+}
+
+// returned counts a viewer that is back.
+func (v *viewer) returned() {
+	l := v.lane
+	l.resumes.back.Record(v.since, (v.since-v.began)/1e3)
+	if v.membership.newest < v.next { // there was nothing to catch up with
+		v.membership.newest = 0
+		l.resumes.caught.Record(v.since, (v.since-v.began)/1e3)
+	}
+	l.lastBack.Store(max(l.lastBack.Load(), v.since))
+	l.add(countReturned, 1)
+}
+
+// Resumed returns what came of the drops in the phase during, when deliveries cost
+// what they cost in the phase before.
+func (d *Drops) Resumed(r *Runner, before, during report.Phase) (*report.Resumed, error) {
+	lanes := r.crowd.lanes
+	out := &report.Resumed{Viewers: d.Viewers, Waves: d.done, History: r.crowd.classroom.History, Resumes: lanes.count(countReturned), Failed: lanes.count(countUnreturned), Seconds: float64(d.busy) / 1e9}
+	back, caught, latency := report.NewHistogram(), report.NewHistogram(), report.NewHistogram()
+	err := lanes.do(func(l *lane) {
+		out.Recovered += l.resumes.recovered
+		out.Unrecovered += l.resumes.unrecovered
+		out.Announced += l.resumes.announced
+		back.Merge(l.resumes.back.Merged())
+		caught.Merge(l.resumes.caught.Merged())
+		latency.Merge(l.resumes.live.Merged())
+		for _, v := range l.viewers {
+			if v.numbered && v.state == live {
+				out.Numbered++
+			}
+		}
+	})
+	out.Back, out.Caught, out.Live = report.Summarize(back), report.Summarize(caught), report.Summarize(latency)
+	if out.Seconds > 0 {
+		out.PerSecond = float64(out.Resumes) / out.Seconds
+	}
+	if during.Server != nil && before.Server != nil && out.Resumes > 0 {
+		rest := before.CPUEach / 1e9 * float64(during.Delivered)
+		out.CPUEach = max(during.Server.CPU-rest, 0) * 1e6 / float64(out.Resumes)
+	}
+	return out, err
+}

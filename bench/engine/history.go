@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+)
+
+// errHistory is wrapped by what is wrong with a history.
+var errHistory = errors.New("wrong history")
+
+// A history is what a server's history tells, once it is known to be right.
+type history struct {
+	last      uint32 // number of the last message that it covers
+	messages  uint32 // how many it tells
+	numbered  bool   // it says itself what the last number is
+	truncated bool   // the first messages are not in it any more, and it says so
+}
+
+// checked is a history that was looked at: it comes to many.
+type checked struct {
+	room *room
+	text []byte
+	history
+	err error
+}
+
+// maxChecked bounds the histories that a lane knows; the oldest give way.
+const maxChecked = 16
+
+// isHistory tells a history from other messages.
+func isHistory(text []byte) bool {
+	const far = 64 // where the type is, numbers before it included
+	return bytes.Contains(text[:min(len(text), far)], []byte(`"type":"history"`))
+}
+
+// check looks at a history, once for all who get it.
+func (l *lane) check(rm *room, text []byte) (history, error) {
+	for _, c := range l.checked {
+		if c.room == rm && bytes.Equal(c.text, text) {
+			return c.history, c.err
+		}
+	}
+	h, err := readHistory(rm, text)
+	l.checked = append(l.checked, checked{rm, bytes.Clone(text), h, err})
+	if len(l.checked) > maxChecked {
+		l.checked[0] = checked{}
+		l.checked = l.checked[1:]
+	}
+	return h, err
+}
+
+// readHistory checks what a history says: the room's messages from the first,
+// or a later one if it is truncated, up to its last, each once and undamaged.
+func readHistory(rm *room, text []byte) (h history, err error) {
+	var t struct {
+		Seq       *uint32           `json:"seq"`
+		Truncated bool              `json:"truncated"`
+		Commands  []json.RawMessage `json:"commands"`
+		Messages  []json.RawMessage `json:"messages"`
+	}
+	if err := json.Unmarshal(text, &t); err != nil {
+		return h, fmt.Errorf("%w: %w", errHistory, err)
+	}
+	first := uint32(0)
+	if first, h.last, err = readStamps(rm, t.Commands, false); err != nil {
+		return h, err
+	}
+	h.messages, h.numbered, h.truncated = uint32(len(t.Commands)), t.Seq != nil, t.Truncated
+	if t.Messages != nil { // the relay tells
+		from, to, err := readStamps(rm, t.Messages, true)
+		if err != nil {
+			return h, err
+		}
+		if from != first || to != h.last {
+			return h, fmt.Errorf("%w: messages %d to %d, but commands %d to %d", errHistory, from, to, first, h.last)
+		}
+		if t.Seq == nil {
+			return h, fmt.Errorf("%w: no seq", errHistory)
+		}
+	}
+	if len(t.Commands) == 0 && t.Seq != nil && (*t.Seq == 0 || t.Truncated) {
+		h.last = *t.Seq // nothing is left of it
+		return h, nil
+	}
+	switch {
+	case first > 1 && !t.Truncated:
+		return h, fmt.Errorf("%w: it begins with number %d", errHistory, first)
+	case t.Seq != nil && *t.Seq != h.last:
+		return h, fmt.Errorf("%w: the last is number %d, its seq is %d", errHistory, h.last, *t.Seq)
+	}
+	return h, nil
+}
+
+// readStamps checks that a list tells messages in order without a gap.
+func readStamps(rm *room, list []json.RawMessage, whole bool) (first, last uint32, err error) {
+	for i, item := range list {
+		at := max(bytes.Index(item, []byte(stamp.Marker)), 0)
+		s, verdict := stamp.Parse(item[at:])
+		switch {
+		case verdict != stamp.Intact || s.Room != rm.tag:
+			return first, last, fmt.Errorf("%w: item %d is damaged", errHistory, i)
+		case i == 0:
+			first = s.Seq
+		case s.Seq != last+1:
+			return first, last, fmt.Errorf("%w: number %d follows %d", errHistory, s.Seq, last)
+		}
+		last = s.Seq
+		if whole && !rm.published(s.Seq, item) {
+			return first, last, fmt.Errorf("%w: number %d is not what was published", errHistory, s.Seq)
+		}
+	}
+	return first, last, nil
+}
+
+// published reports whether a message is number seq, as far as is remembered.
+// It may have its number with it.
+func (r *room) published(seq uint32, message []byte) bool {
+	e := r.record.at(seq)
+	n, rest, ok := cutNumber(message)
+	if !ok {
+		return e == nil || bytes.Equal(message, e.text())
+	}
+	return n == seq && (e == nil || bytes.Equal(rest, e.text()[1:]))
+}
+
+// history takes a history, after which the viewer is live.
+func (v *viewer) history(text []byte, now int64) {
+	s, a := v.membership, &v.lane.arrivals
+	if !s.waits {
+		v.wrongHistory("a history that it did not ask for", "")
+		return
+	}
+	s.waits = false
+	told, err := v.lane.check(v.room, text)
+	if live := v.next - 1; live > s.told {
+		v.lane.faults.Merge(report.Fault{Who: v.who(), Stage: report.StageHistory, Reason: "messages before the history", Count: int(live - s.told), Example: ""})
+	}
+	switch {
+	case err != nil:
+		v.wrongHistory(errHistory.Error(), strings.TrimPrefix(err.Error(), errHistory.Error()+": "))
+		s.adrift = true
+		return
+	case v.numbered && !told.numbered:
+		v.wrongHistory(errHistory.Error(), "it has no seq, but the viewer asked for numbers")
+	case told.last < s.told:
+		v.wrongHistory(errHistory.Error(), fmt.Sprintf("its last is number %d, but joined told %d", told.last, s.told))
+	}
+	a.got++
+	a.bytes += uint64(len(text))
+	a.largest = max(a.largest, uint64(len(text)))
+	if told.truncated {
+		a.truncated++
+	}
+	a.history.Record(now, (now-v.began)/1e3)
+	v.next, s.from, s.fresh = told.last+1, told.last+1, true
+	v.pass()
+}
+
+func (v *viewer) wrongHistory(reason, example string) {
+	v.lane.faults.Note(v.who(), report.StageHistory, reason, example)
+}

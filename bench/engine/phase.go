@@ -1,0 +1,308 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+	"lectern/bench/usage"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+const (
+	phasePoints = 60                     // points of a phase's time series, about
+	minInterval = 250 * time.Millisecond // between two of them
+
+	leadTime  = 20 * time.Millisecond  // from the preparations to the first due message
+	peersLead = 200 * time.Millisecond // the same, when other machines must be told
+
+	// interruptedDrain is how long an interrupted run waits for what is on its way.
+	interruptedDrain = time.Second
+
+	// moreTime is how much hosts publish at a time once the duration is over.
+	moreTime = 250 * time.Millisecond
+)
+
+// Plan returns the phase that the options ask for.
+func (r *Runner) Plan(name string) Plan {
+	return Plan{Name: name, Rate: r.Options.Rate, Duration: r.Options.Duration, Drain: r.Options.Drain}
+}
+
+// kinds returns what the messages of a phase are, and the one that ends it.
+func (p Plan) kinds() (message, fence byte) {
+	if p.warm {
+		return stamp.Warm, stamp.WarmFence
+	}
+	return stamp.Measured, stamp.Fence
+}
+
+// Measure runs a phase, keeps it in the result and judges it.
+func (r *Runner) Measure(ctx context.Context, p Plan) (report.Phase, error) {
+	out, err := r.Phase(ctx, p)
+	r.Result.Phases = append(r.Result.Phases, out)
+	if ctx.Err() != nil {
+		r.Result.Interrupted = true // so it is no fault that less was published
+	}
+	r.judgePhase(out)
+	if r.Options.PID != 0 && out.Server == nil {
+		r.Problem("%s: the server's process %d has ended, or cannot be read any more", p.Name, r.Options.PID)
+	}
+	r.Suspect(out)
+	return out, err
+}
+
+// Phase publishes and counts, and neither keeps nor judges what it found. It
+// returns that even when ctx ends, and an error only if the bench itself cannot
+// go on.
+func (r *Runner) Phase(ctx context.Context, p Plan) (report.Phase, error) {
+	lanes := r.crowd.lanes
+	message, _ := p.kinds()
+	for _, h := range r.hosts {
+		h.begin(message) // before the viewers: a late fence of the last phase must not end this one
+	}
+	interval := max(minInterval, p.Duration/phasePoints)
+	start, members, err := r.assume(ctx, p, interval)
+	if err != nil {
+		return report.Phase{Name: p.Name}, err
+	}
+	at := r.waitFor(ctx, start)
+	out := report.Phase{Name: p.Name, Started: at, Rooms: len(r.crowd.rooms), Rate: p.Rate, Size: r.Options.Size, Interval: interval.Seconds()}
+	perRoom := uint32(math.Round(p.Rate * p.Duration.Seconds()))
+
+	sampler := usage.Start(r.Options.PID, at, interval, lanes.delivered)
+	bar := r.show.bar(p.Name, int64(p.Duration))
+	watch := repeat(200*time.Millisecond, func() { bar.set(int64(min(time.Since(at), p.Duration)), r.figures(p, members)) })
+	done, failed := r.begun(ctx, p)
+	late, published := r.publishAll(ctx, p, load{kind: message, start: start, rate: p.Rate, count: perRoom}, members, done)
+	out.Viewers = members
+	if err = <-failed; p.Meanwhile != nil {
+		var uncounted error
+		out.Viewers, uncounted = r.members()
+		err = errors.Join(err, uncounted)
+	}
+	if err == nil {
+		err = r.published(ctx, p)
+	}
+	r.drain(ctx, p, out.Viewers)
+	finished := r.clock.Now()
+	watch()
+	out.Server, out.Bench, out.Busy, out.Series = sampler.Finish()
+	out.Published = published
+	out.Planned = max(uint64(perRoom)*uint64(len(r.hosts)), published)
+	out.SendLate = report.Summarize(late)
+	out.Seconds = float64(finished-start) / 1e9
+	if err := errors.Join(err, r.collect(&out, finished)); err != nil {
+		return out, err
+	}
+	bar.close(out.Brief())
+	return out, nil
+}
+
+// assume begins a phase on this machine, and on those that it shares the run with:
+// no message is due before all know of it. It returns when the first one is due,
+// on the run's clock.
+func (r *Runner) assume(ctx context.Context, p Plan, interval time.Duration) (start int64, members int, err error) {
+	if p.Meanwhile != nil {
+		err = p.Meanwhile.prepare(r)
+	}
+	start = r.clock.Now() + int64(max(time.Until(r.Options.StartAt), leadTime))
+	r.Options.StartAt = time.Time{} // the agreed time counts once
+	if err == nil {
+		members, err = r.muster(p, start, int64(interval))
+	}
+	if err != nil || r.peers == nil || p.warm {
+		return start, members, err
+	}
+	o, err := r.peers.Meet(ctx, p.Name+" begins", func(o *Order) { o.Start = max(start, r.clock.Now()+int64(peersLead)) })
+	if err == nil {
+		err = r.crowd.lanes.do(func(l *lane) { l.latency.Start = o.Start })
+	}
+	return o.Start, members, err
+}
+
+// waitFor sleeps until shortly before the start, and returns that time. Everything
+// is ready by then: another process may be the one that publishes.
+func (r *Runner) waitFor(ctx context.Context, start int64) time.Time {
+	wait := time.Duration(start - r.clock.Now())
+	at := time.Now().Add(wait)
+	if wait > time.Second {
+		r.Say("waiting for %s", at.Format(time.TimeOnly))
+	}
+	_ = sleep(ctx, wait-leadTime) // the phase looks at ctx
+	return at
+}
+
+// muster begins a phase in all lanes and returns how many viewers are in it.
+func (r *Runner) muster(p Plan, start, interval int64) (members int, err error) {
+	for _, rm := range r.crowd.rooms {
+		if rm.remote {
+			rm.renew()
+		}
+	}
+	_, grows := p.Meanwhile.(Ramp)
+	err = r.crowd.lanes.do(func(l *lane) {
+		l.phase++
+		l.latency = report.NewSeries(start, interval)
+		l.grows = grows
+		l.total, l.early, l.ends, l.first = 0, 0, 0, 0
+		l.delivered.Store(0)
+		l.counts[countFenced].Store(0)
+		l.counts[countGone].Store(0)
+		l.viewers = slices.DeleteFunc(l.viewers, func(v *viewer) bool { return v.state == ended })
+		for _, v := range l.viewers {
+			v.count, v.sum, v.worst, v.stream, v.past = 0, 0, 0, nil, false
+			v.from = 0
+			if v.membership != nil {
+				v.membership.announced = 0
+			}
+			if v.state == live && !v.stalls {
+				v.phase = l.phase
+				members++
+			}
+		}
+	})
+	return members, err
+}
+
+// members returns how many viewers are in the phase by now.
+func (r *Runner) members() (n int, err error) {
+	err = r.crowd.lanes.each(func(l *lane, v *viewer) {
+		if v.phase == l.phase {
+			n++
+		}
+	})
+	return n, err
+}
+
+func (r *Runner) figures(p Plan, members int) string {
+	if p.Meanwhile != nil {
+		return p.Meanwhile.figures(r)
+	}
+	lanes := r.crowd.lanes
+	return fmt.Sprintf("%s delivered, %d of %s gone", report.Grouped(int64(lanes.delivered())), lanes.count(countLost), report.Count(members, "viewer"))
+}
+
+// begun starts what viewers do besides reading. It closes done when that is over,
+// and failed then has the outcome.
+func (r *Runner) begun(ctx context.Context, p Plan) (done chan struct{}, failed chan error) {
+	done, failed = make(chan struct{}), make(chan error, 1)
+	if p.Meanwhile == nil {
+		close(done)
+		failed <- nil
+		return done, failed
+	}
+	go func() {
+		failed <- p.Meanwhile.run(ctx, r, p)
+		close(done)
+	}()
+	return done, failed
+}
+
+func over(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+// publishAll has every host publish its load, go on until done is closed, and
+// fence. It returns when all have.
+func (r *Runner) publishAll(ctx context.Context, p Plan, all load, members int, done <-chan struct{}) (late *hdrhistogram.Histogram, published uint64) {
+	late = report.NewHistogram()
+	if r.follows() {
+		return late, 0
+	}
+	if len(r.hosts) == 0 { // another process publishes
+		r.await(ctx, p.Duration+r.Options.Warmup+2*r.Options.Timeout, members)
+		return late, 0
+	}
+	// A server that takes nothing more does not hold the bench.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	deadline := time.Now().Add(p.Duration + p.Drain + leadTime)
+	stop := repeat(100*time.Millisecond, func() {
+		if !over(done) {
+			deadline = report.Later(deadline, time.Now().Add(p.Drain+leadTime))
+		}
+		if members > 0 && r.crowd.lanes.count(countGone) >= members || time.Now().After(deadline) {
+			cancel()
+		}
+	})
+	defer stop()
+	_, fence := p.kinds()
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	for i, h := range r.hosts {
+		l := all
+		l.start += int64(float64(i) / float64(len(r.hosts)) / p.Rate * 1e9) // rooms take turns
+		group.Go(func() {
+			if len(r.hosts) <= preciseHosts {
+				defer ownThread()()
+			}
+			for {
+				s := h.publish(ctx, l)
+				mu.Lock()
+				late.Merge(s.late.Merged())
+				published += uint64(s.count)
+				mu.Unlock()
+				if over(done) || s.count < l.count || ctx.Err() != nil {
+					break
+				}
+				l.start, l.count = l.due(l.count), uint32(max(p.Rate*moreTime.Seconds(), 1))
+			}
+			h.end()
+			h.fence(fence)
+		})
+	}
+	group.Wait()
+	for range fences - 1 {
+		if r.await(ctx, fenceEvery, members); r.crowd.lanes.settled() >= members || ctx.Err() != nil {
+			break
+		}
+		for _, h := range r.hosts {
+			h.fence(fence)
+		}
+	}
+	return late, published
+}
+
+// published tells the machines that a run is shared with which messages the phase
+// had. A viewer there may have lost its connection before it could see the end.
+func (r *Runner) published(ctx context.Context, p Plan) error {
+	if r.peers == nil || p.warm || ctx.Err() != nil {
+		return nil
+	}
+	o, err := r.peers.Meet(ctx, p.Name+" is published", func(o *Order) {
+		for _, rm := range r.crowd.rooms {
+			o.Spans = append(o.Spans, [2]uint32{rm.from.Load(), rm.to.Load()})
+		}
+	})
+	for i, rm := range r.crowd.rooms {
+		if i < len(o.Spans) {
+			rm.settle(o.Spans[i][0], o.Spans[i][1])
+		}
+	}
+	return err
+}
+
+// drain waits until all members have come to the end of the phase or are gone.
+func (r *Runner) drain(ctx context.Context, p Plan, members int) {
+	limit := p.Drain
+	if ctx.Err() != nil {
+		limit = interruptedDrain
+	}
+	r.await(context.WithoutCancel(ctx), limit, members)
+}
+
+func (r *Runner) await(ctx context.Context, limit time.Duration, members int) {
+	_ = until(ctx, limit, func() bool { return r.crowd.lanes.settled() >= members }) // the phase looks at ctx
+}

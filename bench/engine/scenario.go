@@ -1,0 +1,73 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"lectern/bench/clock"
+	"lectern/bench/workload"
+)
+
+// A Scenario is one kind of load.
+type Scenario interface {
+	Name() string
+	// Defaults returns what the scenario takes for options that are not given.
+	Defaults() workload.Options
+	// Prepare checks the options and says what the run needs. It may change the
+	// options for the run; the result shows them as they were given.
+	Prepare(*workload.Options) (Setup, error)
+	// Run makes the load. The rooms are open when it begins.
+	Run(context.Context, *Runner) error
+}
+
+// A Setup is what a run needs besides its options. The zero value of each field
+// means the default that is named.
+type Setup struct {
+	Viewers     int          // that are there at a time at most; default Options.Viewers
+	Connections int          // that the viewers make in all; default Viewers
+	Classroom   *Classroom   // how rooms are opened and joined; default: as the template says
+	Breaks      bool         // the load breaks connections on purpose: that alone is no problem
+	Clock       *clock.Clock // default: a clock of the kind that the options name
+	Peers       Peers        // other machines of the run; default: none
+}
+
+// A Classroom has the rooms opened and joined so that the numbers and histories
+// of the classroom protocol can be checked.
+type Classroom struct {
+	History  string  // who keeps it: relay or host
+	Numbered float64 // share of the viewers that ask for numbered messages
+	Late     bool    // viewers join with the history
+}
+
+// Peers are the other machines of a run. One machine leads: it opens the rooms
+// and publishes. The others join its rooms, which their options name.
+type Peers interface {
+	// Meet waits until all machines have reached a place of the run, and returns
+	// the order that lead wrote on the machine that leads.
+	Meet(ctx context.Context, place string, lead func(*Order)) (Order, error)
+}
+
+// An Order is what the machine that leads tells the others at a place.
+type Order struct {
+	Start int64       `json:"start,omitempty"` // when the first message is due, nanoseconds of the run's clock
+	Spans [][2]uint32 `json:"spans,omitempty"` // measured messages of each room, from included, to not
+}
+
+// A Plan is a phase that is to come.
+type Plan struct {
+	Name      string
+	Rate      float64 // messages a second in each room
+	Duration  time.Duration
+	Drain     time.Duration // how long to wait for late messages
+	Meanwhile Activity      // default: the viewers only read
+
+	warm bool // checked, but not measured
+}
+
+// An Activity is what viewers do in a phase besides reading: [Ramp], [Drops] or
+// [Arrivals]. The hosts go on, if need be beyond the duration, until it is over.
+type Activity interface {
+	prepare(*Runner) error // before the first message is due
+	run(context.Context, *Runner, Plan) error
+	figures(*Runner) string // what to show of it
+}

@@ -1,0 +1,345 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"lectern/bench/report"
+	"lectern/bench/stamp"
+	"lectern/bench/wire"
+)
+
+// The states of a viewer, in their order. Events: connected (the first byte
+// was sent), upgraded (101 came), joined (the template's answer came, or none
+// is awaited), ended (by either side; nothing follows).
+const (
+	connecting uint8 = iota
+	upgrading
+	joining
+	live
+	ended
+)
+
+// conn is what a viewer asks of its connection.
+type conn interface {
+	Abort()
+	Flush()
+}
+
+// A viewer is one connection that joins a room and checks what it gets. It
+// implements [netpoll.Session]; all of it is owned by its lane.
+type viewer struct {
+	crowd      *crowd
+	lane       *lane
+	room       *room
+	conn       conn
+	membership *membership // nil unless its place in the room is looked at
+
+	current *entry // the message that the last bytes were a part of
+	matched uint32 // how many of its frame's bytes came
+
+	next   uint32 // number of the message that should come next; 0 before the first
+	from   uint32 // first number of the phase that is expected, 0 for the phase's own
+	until  uint32 // number before which it left, 0 if it is to stay
+	count  uint32 // measured messages of the phase that came
+	worst  uint32 // largest latency of the phase, microseconds
+	sum    uint64 // latencies of the phase, microseconds
+	stream *stream
+
+	partial *[]byte // bytes of a frame, or of the handshake's answer, not yet complete
+	message *[]byte // fragments of a message not yet complete
+	out     []byte  // not yet sent
+
+	since  int64  // when the present stage began, nanoseconds of the run's clock
+	began  int64  // when it began to connect
+	index  int32  // the viewer's number
+	phase  uint32 // the last phase it was counted into
+	state  uint8
+	reads  bool // false: it has stopped reading
+	stalls bool // it is one of those who stop reading
+	past   bool // the end of the phase has come
+	left   bool // it went as it was told to
+
+	numbered bool // immutable; it gets the messages with their numbers
+	again    bool // immutable; it was there before
+}
+
+// Established reports that all viewers are served alike.
+func (v *viewer) Established() bool { return true }
+
+// Wants reports that a viewer reads until it is told to stop or has ended.
+func (v *viewer) Wants() (reading, writing bool) {
+	return v.reads && v.state != ended, v.state != ended
+}
+
+func (v *viewer) Next() []byte { return v.out }
+
+func (v *viewer) Sent(n int, _ bool) {
+	if v.out = v.out[n:]; len(v.out) == 0 {
+		v.out = nil
+	}
+	if n > 0 && v.state == connecting {
+		v.enter(upgrading)
+	}
+}
+
+func (v *viewer) enter(state uint8) {
+	v.state = state
+	v.since = v.lane.clock.Now()
+}
+
+// Tick ends a viewer whose stage takes too long.
+func (v *viewer) Tick() (next time.Duration) {
+	if v.membership != nil && v.membership.leaving && v.state == live {
+		v.drop() // nothing came that could be cut
+		return 0
+	}
+	if v.state >= live && v.stage() != report.StageHistory {
+		return 0
+	}
+	if limit := v.crowd.options.Timeout; time.Duration(v.lane.clock.Now()-v.since) > limit {
+		v.end("no answer in time", fmt.Sprintf("after %v", limit))
+	}
+	return 0
+}
+
+// Shutdown ends the viewer without a fault.
+func (v *viewer) Shutdown() { v.state = ended }
+
+// Closed notes why the connection ended, unless that is known.
+func (v *viewer) Closed(err error) {
+	if v.state != ended {
+		v.end(explain(err))
+	}
+	v.current, v.partial, v.message, v.out = nil, nil, nil, nil
+}
+
+// end notes what ended the viewer. Its connection is closed as soon as it is
+// looked at again.
+func (v *viewer) end(reason, example string) {
+	v.lane.faults.Note(v.who(), v.stage(), reason, example)
+	if v.again && v.state != live {
+		v.lane.add(countUnreturned, 1)
+		v.crowd.arrived()
+	}
+	if v.again || v.state == live {
+		v.lane.add(countLost, 1)
+		if v.next > 0 {
+			v.lane.add(countAnchored, -1)
+		}
+		if v.phase == v.lane.phase && !v.past {
+			v.lane.add(countGone, 1)
+		}
+	} else {
+		v.lane.add(countFailed, 1)
+		v.crowd.arrived()
+	}
+	v.state = ended
+}
+
+func (v *viewer) who() string {
+	switch {
+	case v.stalls:
+		return report.WhoStalled
+	case v.again:
+		return report.WhoResuming
+	default:
+		return report.WhoViewer
+	}
+}
+
+func (v *viewer) stage() report.Stage {
+	switch {
+	case v.state == connecting:
+		return report.StageConnect
+	case v.state == upgrading:
+		return report.StageHandshake
+	case v.state == joining:
+		return report.StageJoin
+	case v.membership != nil && v.membership.waits:
+		return report.StageHistory
+	case v.next == 0:
+		return report.StageFirst
+	default:
+		return report.StageLive
+	}
+}
+
+// Receive takes bytes from the server.
+func (v *viewer) Receive(chunk []byte) {
+	now := v.lane.clock.Now()
+	leaves := v.membership != nil && v.membership.leaving && v.state == live
+	if leaves {
+		chunk = chunk[:rand.IntN(len(chunk)+1)] // the rest it does not live to see
+	}
+	if v.state <= upgrading {
+		chunk = v.answer(chunk)
+	}
+	for len(chunk) > 0 && v.state != ended {
+		var matched bool
+		if v.shares() {
+			chunk = v.share(chunk, now)
+		} else if chunk, matched = v.compare(chunk, now); !matched {
+			chunk = v.parse(chunk, now)
+		}
+	}
+	v.lane.delivered.Store(v.lane.total)
+	if leaves && v.state == live {
+		v.drop()
+	}
+}
+
+// answer takes the answer to the handshake and returns what follows it.
+func (v *viewer) answer(chunk []byte) []byte {
+	head := chunk
+	if v.partial != nil {
+		head = append(*v.partial, chunk...)
+	}
+	used, err := v.crowd.handshake.Answer(head)
+	if err != nil {
+		v.end(explain(err))
+		return nil
+	}
+	if used == 0 {
+		v.keep(head)
+		return nil
+	}
+	rest := chunk[len(chunk)-(len(head)-used):]
+	v.partial = nil
+	v.enter(joining)
+	t := &v.crowd.options.Template
+	if t.Join != "" {
+		v.say(ws.OpText, []byte(v.hello()))
+	}
+	if t.Joined == "" {
+		v.join()
+	}
+	return rest
+}
+
+// join counts the viewer in.
+func (v *viewer) join() {
+	v.enter(live)
+	if v.again {
+		v.returned()
+	} else {
+		v.lane.add(countJoined, 1)
+		v.lane.joins.Record(v.since, (v.since-v.began)/1e3)
+	}
+	v.crowd.arrived()
+}
+
+// keep stores bytes that are not complete yet. They may be v.partial's own.
+func (v *viewer) keep(b []byte) {
+	if v.partial == nil {
+		b = bytes.Clone(b)
+	}
+	v.partial = &b
+}
+
+// say queues a frame.
+func (v *viewer) say(op ws.OpCode, payload []byte) { v.out = wire.AppendClient(v.out, op, payload) }
+
+// compare is the fast way: the chunk begins with what the record says should
+// come next, or with a part of it. It returns the rest of the chunk.
+func (v *viewer) compare(chunk []byte, now int64) (rest []byte, matched bool) {
+	e := v.current
+	if e == nil {
+		if v.room.record == nil || v.partial != nil {
+			return chunk, false
+		}
+		if e = v.room.record.at(v.next); e == nil {
+			return chunk, false
+		}
+	}
+	whole := e.as(v.numbered)
+	want := whole[v.matched:]
+	n := min(len(want), len(chunk))
+	if !bytes.Equal(chunk[:n], want[:n]) {
+		if v.matched > 0 {
+			v.keep(whole[:v.matched])
+			v.current, v.matched = nil, 0
+		}
+		return chunk, false
+	}
+	if n < len(want) {
+		v.current = e
+		v.matched += uint32(n)
+		return nil, true
+	}
+	v.current, v.matched = nil, 0
+	v.accept(stamp.Stamp{Kind: e.kind, Seq: e.seq, Due: e.due}, true, now)
+	return chunk[n:], true
+}
+
+// accept counts a message that came with the right number.
+func (v *viewer) accept(s stamp.Stamp, whole bool, now int64) {
+	if v.membership != nil {
+		v.membership.expect(v, s)
+	}
+	fresh := v.order(s)
+	if v.membership != nil {
+		v.membership.advance(v, now)
+	}
+	switch s.Kind {
+	case stamp.Measured:
+		if !fresh || v.phase != v.lane.phase {
+			return
+		}
+		if !whole {
+			v.trouble().damaged++
+		}
+		micros := (now - s.Due) / 1e3
+		if micros < 0 {
+			v.lane.early++
+		}
+		if v.membership != nil {
+			v.membership.record(v, s, now, micros)
+		} else {
+			v.lane.latency.Record(now, micros)
+		}
+		v.lane.total++
+		v.count++
+		v.sum += uint64(max(micros, 0))
+		v.worst = max(v.worst, uint32(min(max(micros, 0), report.HistMax)))
+	case stamp.Fence, stamp.WarmFence:
+		if v.phase == v.lane.phase {
+			v.lane.ends++
+		}
+		if !v.past && v.room.ends(s) {
+			v.past = true
+			if v.phase == v.lane.phase {
+				v.lane.add(countFenced, 1)
+			}
+		}
+	}
+}
+
+// order checks the number of a message and says whether it is its first time.
+func (v *viewer) order(s stamp.Stamp) (fresh bool) {
+	switch {
+	case s.Seq == v.next:
+	case v.next == 0:
+		v.lane.add(countAnchored, 1)
+		if v.lane.grows {
+			v.phase, v.from = v.lane.phase, s.Seq
+		}
+	case s.Seq > v.next:
+		v.trouble().skip(span{v.next, s.Seq})
+	default:
+		return v.trouble().late(s.Seq, s.Kind == stamp.Measured)
+	}
+	v.next = s.Seq + 1
+	return true
+}
+
+func (v *viewer) trouble() *stream {
+	if v.stream == nil {
+		v.stream = new(stream)
+	}
+	return v.stream
+}
