@@ -3,23 +3,16 @@
 package usage
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
-	"strings"
 
 	"lectern/bench/report"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
-
-// clockTick is the unit of CPU times in /proc, in seconds: USER_HZ is 100 on
-// every architecture that Go runs on.
-const clockTick = 0.01
 
 // A Process is a process's use of the machine at a moment.
 type Process struct {
@@ -32,111 +25,56 @@ var ErrNoProcess = errors.New("usage: process cannot be read")
 
 // ReadProcess reads /proc/PID.
 func ReadProcess(pid int) (Process, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	proc, err := procfs.NewProc(pid)
 	if err != nil {
 		return Process{}, fmt.Errorf("%w: %w", ErrNoProcess, err)
 	}
-	cpu, err := parseStat(stat)
+	stat, err := proc.Stat()
 	if err != nil {
-		return Process{}, fmt.Errorf("%w: /proc/%d/stat: %w", ErrNoProcess, pid, err)
+		return Process{}, fmt.Errorf("%w: %w", ErrNoProcess, err)
 	}
-	return Process{cpu: cpu, RSS: readRSS(pid)}, nil
+	p := Process{cpu: stat.CPUTime(), RSS: int64(stat.ResidentMemory())}
+	// The kernel is behind with what stat says, by up to some pages a thread.
+	if exact, err := proc.ProcSMapsRollup(); err == nil && exact.Rss > 0 {
+		p.RSS = int64(exact.Rss)
+	}
+	return p, nil
 }
 
-// parseStat returns the CPU seconds of a /proc/PID/stat. The name in it may
-// hold anything, so the fields are counted from its last parenthesis.
-func parseStat(stat []byte) (cpu float64, err error) {
-	i := bytes.LastIndexByte(stat, ')')
-	if i < 0 {
-		return 0, errors.New("no process name")
-	}
-	fields := strings.Fields(string(stat[i+1:]))
-	const utime, stime = 11, 12 // counted from the state
-	if len(fields) <= stime {
-		return 0, errors.New("too few fields")
-	}
-	for _, f := range fields[utime : stime+1] {
-		ticks, err := strconv.ParseUint(f, 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		cpu += float64(ticks) * clockTick
-	}
-	return cpu, nil
-}
-
-// readRSS returns the resident bytes of a process, exactly where the kernel
-// tells, 0 if it tells nothing.
-func readRSS(pid int) int64 {
-	for _, file := range []struct{ name, key string }{{"smaps_rollup", "Rss:"}, {"status", "VmRSS:"}} {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file.name))
-		if err != nil {
-			continue
-		}
-		if kb, ok := kilobytes(data, file.key); ok {
-			return kb << 10
-		}
-	}
-	return 0
-}
-
-// kilobytes finds the line that begins with key in a file of "key: n kB".
-func kilobytes(data []byte, key string) (n int64, ok bool) {
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) >= 2 && fields[0] == key {
-			n, err := strconv.ParseInt(fields[1], 10, 64)
-			return n, err == nil
-		}
-	}
-	return 0, false
-}
-
-// ownCPU returns the seconds of CPU that the bench itself has used.
-func ownCPU() float64 {
+// own returns what the bench itself uses, with a finer clock than that of /proc.
+func own() Process {
 	var ru unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {
-		return 0
-	}
-	return float64(ru.Utime.Nano()+ru.Stime.Nano()) / 1e9
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &ru) // RUSAGE_SELF is always valid
+	p, _ := ReadProcess(os.Getpid())          // what cannot be read is 0
+	p.cpu = float64(ru.Utime.Nano()+ru.Stime.Nano()) / 1e9
+	return p
 }
 
 // A MachineState is the whole machine at a moment.
 type MachineState struct {
-	busy, all float64 // clock ticks of all processors since boot
+	busy, all float64 // seconds of all processors since boot
 	Slab      int64   // bytes of kernel objects, sockets among them
 	Buffers   int64   // bytes of TCP's buffers
 }
 
 // ReadMachine reads /proc. What cannot be read is 0.
 func ReadMachine() (m MachineState) {
-	if data, err := os.ReadFile("/proc/stat"); err == nil {
-		line, _, _ := strings.Cut(string(data), "\n")
-		const idle, iowait, guest = 3, 4, 8 // guests' time is in user time too
-		for i, f := range strings.Fields(line)[1:] {
-			ticks, err := strconv.ParseFloat(f, 64)
-			if err != nil || i >= guest {
-				break
-			}
-			m.all += ticks
-			if i != idle && i != iowait {
-				m.busy += ticks
-			}
-		}
+	fs, err := procfs.NewDefaultFS()
+	if err != nil {
+		return m
 	}
-	if data, err := os.ReadFile("/proc/meminfo"); err == nil {
-		kb, _ := kilobytes(data, "Slab:")
-		m.Slab = kb << 10
+	if stat, err := fs.Stat(); err == nil {
+		c := stat.CPUTotal
+		m.busy = c.User + c.Nice + c.System + c.IRQ + c.SoftIRQ + c.Steal
+		m.all = m.busy + c.Idle + c.Iowait
 	}
-	if data, err := os.ReadFile("/proc/net/sockstat"); err == nil {
-		fields := strings.Fields(string(data))
-		for i, f := range fields {
-			if f == "TCP:" {
-				for ; i+1 < len(fields) && fields[i] != "mem"; i++ {
-				}
-				pages, _ := strconv.ParseInt(fields[min(i+1, len(fields)-1)], 10, 64)
-				m.Buffers = pages * int64(os.Getpagesize())
+	if memory, err := fs.Meminfo(); err == nil && memory.SlabBytes != nil {
+		m.Slab = int64(*memory.SlabBytes)
+	}
+	if sockets, err := fs.NetSockstat(); err == nil {
+		for _, p := range sockets.Protocols {
+			if p.Protocol == "TCP" && p.Mem != nil {
+				m.Buffers = int64(*p.Mem) * int64(os.Getpagesize())
 			}
 		}
 	}
@@ -150,12 +88,9 @@ func ThisMachine() report.Machine {
 	if unix.Uname(&u) == nil {
 		m.Kernel = unix.ByteSliceToString(u.Release[:])
 	}
-	if data, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(data)) {
-			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-				m.Model = strings.TrimSpace(value)
-				break
-			}
+	if fs, err := procfs.NewDefaultFS(); err == nil {
+		if cpus, err := fs.CPUInfo(); err == nil && len(cpus) > 0 {
+			m.Model = cpus[0].ModelName
 		}
 	}
 	return m

@@ -1,7 +1,6 @@
 package usage
 
 import (
-	"os"
 	"sync"
 	"time"
 
@@ -18,15 +17,14 @@ type Sampler struct {
 	begun   time.Time
 	machine MachineState
 	server  Process
-	own     float64 // CPU seconds
+	own     Process
 
 	stop chan struct{}
 	done sync.WaitGroup
 
-	points   []report.Point // owned by the sampling goroutine until it is done
-	peak     int64          // likewise; of the server
-	ownPeak  int64
-	ownFirst int64
+	points  []report.Point // owned by the sampling goroutine until it is done
+	peak    int64          // likewise; of the server
+	ownPeak int64          // likewise
 }
 
 // Start begins at the moment of its call. The points lie interval apart,
@@ -37,15 +35,14 @@ func Start(pid int, start time.Time, interval time.Duration, count func() uint64
 	if pid != 0 {
 		s.server, _ = ReadProcess(pid) // one that has ended counts as nothing
 	}
-	s.own = ownCPU()
-	s.ownFirst = readRSS(os.Getpid())
-	s.peak, s.ownPeak = s.server.RSS, s.ownFirst
+	s.own = own()
+	s.peak, s.ownPeak = s.server.RSS, s.own.RSS
 	s.done.Go(func() { s.run(start) })
 	return s
 }
 
 func (s *Sampler) run(start time.Time) {
-	last, server, own, delivered := s.begun, s.server, s.own, s.count()
+	last, server, bench, delivered := s.begun, s.server, s.own, s.count()
 	for i := 1; ; i++ {
 		timer := time.NewTimer(time.Until(start.Add(time.Duration(i) * s.interval)))
 		select {
@@ -67,17 +64,17 @@ func (s *Sampler) run(start time.Time) {
 				server = sample
 			}
 		}
-		cpu := ownCPU()
-		p.BenchCPU = (cpu - own) / seconds
-		last, own, delivered = now, cpu, n
-		s.ownPeak = max(s.ownPeak, readRSS(os.Getpid()))
+		sample := own()
+		p.BenchCPU = (sample.cpu - bench.cpu) / seconds
+		last, bench, delivered = now, sample, n
+		s.ownPeak = max(s.ownPeak, sample.RSS)
 		s.points = append(s.points, p)
 	}
 }
 
 // Finish ends the sampling. server is nil if its process cannot be read.
 func (s *Sampler) Finish() (server *report.Usage, bench report.Usage, busy float64, points []report.Point) {
-	own := ownCPU()
+	self := own()
 	var last Process
 	var err error
 	if s.pid != 0 {
@@ -91,8 +88,7 @@ func (s *Sampler) Finish() (server *report.Usage, bench report.Usage, busy float
 		server = &report.Usage{CPU: last.cpu - s.server.cpu, RSSBefore: s.server.RSS, RSSAfter: last.RSS, RSSPeak: max(s.peak, last.RSS)}
 		server.Cores = server.CPU / seconds
 	}
-	rss := readRSS(os.Getpid())
-	bench = report.Usage{CPU: own - s.own, RSSBefore: s.ownFirst, RSSAfter: rss, RSSPeak: max(s.ownPeak, rss)}
+	bench = report.Usage{CPU: self.cpu - s.own.cpu, RSSBefore: s.own.RSS, RSSAfter: self.RSS, RSSPeak: max(s.ownPeak, self.RSS)}
 	bench.Cores = bench.CPU / seconds
 	if all := machine.all - s.machine.all; all > 0 {
 		busy = (machine.busy - s.machine.busy) / all

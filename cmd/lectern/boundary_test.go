@@ -78,7 +78,7 @@ var confined = map[string][]string{
 	"github.com/caddyserver":        {internal + "certificates/acme.go"},
 	"go.uber.org/zap":               {internal + "certificates/acme.go", internal + "certificates/library_log.go"},
 	"github.com/miekg/dns":          {internal + "certificates/acmetest/names.go"},
-	"github.com/prometheus":         {internal + "metrics/metrics.go"},
+	"github.com/prometheus":         {internal + "metrics/metrics.go", "bench/usage/procstat.go"},
 	"github.com/coder/websocket":    {"bench/benchtest/relay.go"}, // a foreign client, and a foreign relay, for the tests
 	"github.com/gorilla/websocket":  {},
 	"github.com/getkin/kin-openapi": {internal + "httpapi/apitest/description.go"}, // judges openapi.json and the answers, in the tests
