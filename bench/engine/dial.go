@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -122,4 +123,17 @@ func (c *crowd) dialNet(ctx context.Context, i int) (net.Conn, error) {
 		return conn, err
 	}
 	return c.secure(ctx, conn)
+}
+
+// secure makes a TLS connection of conn, or closes it.
+func (c *crowd) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	config := &tls.Config{ServerName: c.url.Hostname(), InsecureSkipVerify: c.options.Insecure, NextProtos: []string{"http/1.1"}}
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	t := tls.Client(conn, config)
+	if err := t.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return t, nil
 }

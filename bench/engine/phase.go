@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync"
 	"time"
 
 	"lectern/bench/report"
 	"lectern/bench/stamp"
 	"lectern/bench/usage"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 const (
@@ -203,76 +200,6 @@ func (r *Runner) begun(ctx context.Context, p Plan) (done chan struct{}, failed 
 		close(done)
 	}()
 	return done, failed
-}
-
-func over(done <-chan struct{}) bool {
-	select {
-	case <-done:
-		return true
-	default:
-		return false
-	}
-}
-
-// publishAll has every host publish its load, go on until done is closed, and
-// fence. It returns when all have.
-func (r *Runner) publishAll(ctx context.Context, p Plan, all load, members int, done <-chan struct{}) (late *hdrhistogram.Histogram, published uint64) {
-	late = report.NewHistogram()
-	if r.follows() {
-		return late, 0
-	}
-	if len(r.hosts) == 0 { // another process publishes
-		r.await(ctx, p.Duration+r.Options.Warmup+2*r.Options.Timeout, members)
-		return late, 0
-	}
-	// A server that takes nothing more does not hold the bench.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	deadline := time.Now().Add(p.Duration + p.Drain + leadTime)
-	stop := repeat(100*time.Millisecond, func() {
-		if !over(done) {
-			deadline = report.Later(deadline, time.Now().Add(p.Drain+leadTime))
-		}
-		if members > 0 && r.crowd.lanes.count(countGone) >= members || time.Now().After(deadline) {
-			cancel()
-		}
-	})
-	defer stop()
-	_, fence := p.kinds()
-	var mu sync.Mutex
-	var group sync.WaitGroup
-	for i, h := range r.hosts {
-		l := all
-		l.start += int64(float64(i) / float64(len(r.hosts)) / p.Rate * 1e9) // rooms take turns
-		group.Go(func() {
-			if len(r.hosts) <= preciseHosts {
-				defer ownThread()()
-			}
-			for {
-				s := h.publish(ctx, l)
-				mu.Lock()
-				late.Merge(s.late.Merged())
-				published += uint64(s.count)
-				mu.Unlock()
-				if over(done) || s.count < l.count || ctx.Err() != nil {
-					break
-				}
-				l.start, l.count = l.due(l.count), uint32(max(p.Rate*moreTime.Seconds(), 1))
-			}
-			h.end()
-			h.fence(fence)
-		})
-	}
-	group.Wait()
-	for range fences - 1 {
-		if r.await(ctx, fenceEvery, members); r.crowd.lanes.settled() >= members || ctx.Err() != nil {
-			break
-		}
-		for _, h := range r.hosts {
-			h.fence(fence)
-		}
-	}
-	return late, published
 }
 
 // published tells the machines that a run is shared with which messages the phase

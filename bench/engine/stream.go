@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"lectern/bench/report"
+	"lectern/bench/stamp"
 )
 
 // Each viewer's stream is checked as it arrives. The rules:
@@ -80,4 +81,72 @@ func (st *stream) trouble(expected, came uint64) report.Trouble {
 
 		Misnumbered: uint64(st.misnumbered),
 	}
+}
+
+// accept counts a message that came with the right number.
+func (v *viewer) accept(s stamp.Stamp, whole bool, now int64) {
+	if v.membership != nil {
+		v.membership.expect(v, s)
+	}
+	fresh := v.order(s)
+	if v.membership != nil {
+		v.membership.advance(v, now)
+	}
+	switch s.Kind {
+	case stamp.Measured:
+		if !fresh || v.phase != v.lane.phase {
+			return
+		}
+		if !whole {
+			v.trouble().damaged++
+		}
+		micros := (now - s.Due) / 1e3
+		if micros < 0 {
+			v.lane.early++
+		}
+		if v.membership != nil {
+			v.membership.record(v, s, now, micros)
+		} else {
+			v.lane.latency.Record(now, micros)
+		}
+		v.lane.total++
+		v.count++
+		v.sum += uint64(max(micros, 0))
+		v.worst = max(v.worst, uint32(min(max(micros, 0), report.HistMax)))
+	case stamp.Fence, stamp.WarmFence:
+		if v.phase == v.lane.phase {
+			v.lane.ends++
+		}
+		if !v.past && v.room.ends(s) {
+			v.past = true
+			if v.phase == v.lane.phase {
+				v.lane.add(countFenced, 1)
+			}
+		}
+	}
+}
+
+// order checks the number of a message and says whether it is its first time.
+func (v *viewer) order(s stamp.Stamp) (fresh bool) {
+	switch {
+	case s.Seq == v.next:
+	case v.next == 0:
+		v.lane.add(countAnchored, 1)
+		if v.lane.grows {
+			v.phase, v.from = v.lane.phase, s.Seq
+		}
+	case s.Seq > v.next:
+		v.trouble().skip(span{v.next, s.Seq})
+	default:
+		return v.trouble().late(s.Seq, s.Kind == stamp.Measured)
+	}
+	v.next = s.Seq + 1
+	return true
+}
+
+func (v *viewer) trouble() *stream {
+	if v.stream == nil {
+		v.stream = new(stream)
+	}
+	return v.stream
 }

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -15,19 +14,6 @@ import (
 
 // tlsChunk is the size of a read: the largest record.
 const tlsChunk = 16 << 10
-
-// secure makes a TLS connection of conn, or closes it.
-func (c *crowd) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	config := &tls.Config{ServerName: c.url.Hostname(), InsecureSkipVerify: c.options.Insecure, NextProtos: []string{"http/1.1"}}
-	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
-	defer cancel()
-	t := tls.Client(conn, config)
-	if err := t.HandshakeContext(ctx); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return t, nil
-}
 
 // A pumped conn is one whose goroutine looks after it.
 type pumped struct {
