@@ -1,4 +1,4 @@
-// Package clock tells the time of a run, and waits for exact moments.
+// Package clock has the time of a run, and waits for exact moments.
 package clock
 
 import (
@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Clock tells the time of a [workload.Clock] in nanoseconds. It reads that
+// A Clock shows the time of a [workload.Clock] in nanoseconds. It reads that
 // clock once and goes on with the process's own monotonic time, which is
 // cheaper, and does not follow when the time of day is set.
 type Clock struct {

@@ -47,7 +47,7 @@ type serveCommand struct {
 
 func (c serveCommand) Run() error { return peers[c.Peer].serve(c.Addr) }
 
-// runCommand measures everybody.
+// runCommand measures all relays.
 type runCommand struct {
 	Lectern  string        `default:"lectern" type:"existingfile" help:"Lectern's binary."`
 	Only     []string      `help:"Measure only these: lectern, gorilla, gws, nbio, centrifuge."`
@@ -69,7 +69,7 @@ func (c runCommand) Run() error {
 	for round := range max(c.Rounds, 1) {
 		shown = nil
 		for _, work := range c.works() {
-			// Who goes first changes from round to round.
+			// Which relay goes first changes from round to round.
 			for i := range all {
 				p := &all[(i+round)%len(all)]
 				fmt.Fprintf(os.Stderr, "\n== round %d: %s, %s\n", round+1, work.name, p.name)
@@ -97,7 +97,7 @@ func (c runCommand) Run() error {
 	return report.Page{Title: "Lectern and its peers", Tables: [][][]string{rows}, Results: shown}.WriteFile(c.HTML)
 }
 
-// A work is what everybody has to do.
+// A work is a load that all relays get.
 type work struct {
 	name     string
 	scenario engine.Scenario

@@ -23,7 +23,7 @@ var peers = map[string]peer{
 	"centrifuge": {"centrifuge", "/connection/websocket", serveCentrifuge},
 }
 
-// A competitor is who takes part, and what came of it.
+// A competitor is a relay that takes part, and its results.
 type competitor struct {
 	name     string
 	command  []string // starts it

@@ -40,14 +40,14 @@ type crowd struct {
 	onWay   chan struct{}   // a token for each connection between its start and its joining
 	started int             // owned by the coordinator; viewers that were begun so far
 	dialled report.FaultLog // owned by the coordinator; what never became a connection
-	unmade  int             // owned by the coordinator; how many of those
+	unmade  int             // owned by the coordinator; how many viewers that were
 }
 
 // secureLanes is how many lanes viewers over TLS have for each processor, so that
 // their locks are rarely contended.
 const secureLanes = 4
 
-// newCrowd prepares a crowd; nobody connects yet.
+// newCrowd prepares a crowd. No viewer connects yet.
 func newCrowd(o workload.Options, clock *clock.Clock, cl *Classroom) (*crowd, error) {
 	u, err := url.Parse(o.URL)
 	if err != nil {
@@ -137,7 +137,7 @@ func (c *crowd) dial(ctx context.Context, v *viewer) error {
 		return err
 	}
 	if c.away != nil && rand.IntN(2) == 0 {
-		// Half of those who may drop do so with a reset, the others with a FIN.
+		// Half of the viewers that may drop do so with a reset, the others with a FIN.
 		err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		if err != nil {
 			_ = unix.Close(fd)

@@ -1,7 +1,7 @@
 // Package engine carries out the load tests of `lectern bench`: it opens rooms
-// and viewers on a WebSocket relay, publishes at a fixed rate and tells how late
-// each delivery was, what was missing and what it cost the server. What is done in
-// which order is a scenario's.
+// and viewers on a WebSocket relay, publishes at a fixed rate and measures how late
+// each delivery was, what was missing and what it cost the server. A [Scenario] says
+// what is done in which order.
 //
 // It knows nothing of the relay but the wire. The messages that open, join and
 // publish are templates, so it measures any server that relays one connection's

@@ -13,8 +13,8 @@ import (
 // Drops has viewers lose the connection, wherever they are in the stream, and come
 // back to where they were, over and over. It needs a [Classroom] that is not Late.
 //
-// Each connection is a viewer of its own: one that drops leaves all that it knows
-// to a successor, which then connects.
+// Each connection is a viewer of its own. A viewer that drops leaves all that it
+// knows to a successor, which then connects.
 type Drops struct {
 	Viewers int           // that drop
 	Every   time.Duration // between two waves of drops
@@ -136,7 +136,7 @@ func (d *Drops) bringBack(ctx context.Context, c *crowd) {
 		case <-ctx.Done():
 			return
 		}
-		if c.lanes.back() == launched { // nobody else is on the way
+		if c.lanes.back() == launched { // no other viewer is on the way
 			if launched > 0 {
 				d.busy += max(c.lanes.lastBack()-begun, 0)
 			}
@@ -144,7 +144,7 @@ func (d *Drops) bringBack(ctx context.Context, c *crowd) {
 		}
 		launched++
 		if err := c.dial(ctx, gone.next); err != nil {
-			_ = gone.next.lane.do(func() { gone.next.Closed(err) }) // a lane that does not answer is told of by the next who asks
+			_ = gone.next.lane.do(func() { gone.next.Closed(err) }) // a lane that does not answer fails whatever asks it next
 		}
 	}
 }

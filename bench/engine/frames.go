@@ -164,7 +164,7 @@ func (v *viewer) stamps(b []byte, now int64) (any bool) {
 	}
 }
 
-// damagedAll counts a message that cannot even be told from others.
+// damagedAll counts a message whose number is lost.
 func (v *viewer) damagedAll() {
 	st := v.trouble()
 	st.damaged++

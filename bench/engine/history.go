@@ -14,10 +14,10 @@ import (
 // errHistory is wrapped by what is wrong with a history.
 var errHistory = errors.New("wrong history")
 
-// A history is what a server's history tells, once it is known to be right.
+// A history is what a server's history says, once it was checked.
 type history struct {
 	last      uint32 // number of the last message that it covers
-	messages  uint32 // how many it tells
+	messages  uint32 // how many it has
 	numbered  bool   // it says itself what the last number is
 	truncated bool   // the first messages are not in it any more, and it says so
 }
@@ -33,13 +33,13 @@ type checked struct {
 // maxChecked bounds the histories that a lane knows; the oldest give way.
 const maxChecked = 16
 
-// isHistory tells a history from other messages.
+// isHistory reports whether a message is a history.
 func isHistory(text []byte) bool {
 	const far = 64 // where the type is, numbers before it included
 	return bytes.Contains(text[:min(len(text), far)], []byte(`"type":"history"`))
 }
 
-// check looks at a history, once for all who get it.
+// check looks at a history, once for all viewers that get it.
 func (l *lane) check(rm *room, text []byte) (history, error) {
 	for _, c := range l.checked {
 		if c.room == rm && bytes.Equal(c.text, text) {
@@ -72,7 +72,7 @@ func readHistory(rm *room, text []byte) (h history, err error) {
 		return h, err
 	}
 	h.messages, h.numbered, h.truncated = uint32(len(t.Commands)), t.Seq != nil, t.Truncated
-	if t.Messages != nil { // the relay tells
+	if t.Messages != nil { // the relay keeps it
 		from, to, err := readStamps(rm, t.Messages, true)
 		if err != nil {
 			return h, err
@@ -97,7 +97,7 @@ func readHistory(rm *room, text []byte) (h history, err error) {
 	return h, nil
 }
 
-// readStamps checks that a list tells messages in order without a gap.
+// readStamps checks that a list has messages in order without a gap.
 func readStamps(rm *room, list []json.RawMessage, whole bool) (first, last uint32, err error) {
 	for i, item := range list {
 		at := max(bytes.Index(item, []byte(stamp.Marker)), 0)
@@ -137,28 +137,28 @@ func (v *viewer) history(text []byte, now int64) {
 		return
 	}
 	s.waits = false
-	told, err := v.lane.check(v.room, text)
-	if live := v.next - 1; live > s.told {
-		v.lane.faults.Merge(report.Fault{Who: v.who(), Stage: report.StageHistory, Reason: "messages before the history", Count: int(live - s.told), Example: ""})
+	found, err := v.lane.check(v.room, text)
+	if live := v.next - 1; live > s.joinedAt {
+		v.lane.faults.Merge(report.Fault{Who: v.who(), Stage: report.StageHistory, Reason: "messages before the history", Count: int(live - s.joinedAt), Example: ""})
 	}
 	switch {
 	case err != nil:
 		v.wrongHistory(errHistory.Error(), strings.TrimPrefix(err.Error(), errHistory.Error()+": "))
 		s.adrift = true
 		return
-	case v.numbered && !told.numbered:
+	case v.numbered && !found.numbered:
 		v.wrongHistory(errHistory.Error(), "it has no seq, but the viewer asked for numbers")
-	case told.last < s.told:
-		v.wrongHistory(errHistory.Error(), fmt.Sprintf("its last is number %d, but joined told %d", told.last, s.told))
+	case found.last < s.joinedAt:
+		v.wrongHistory(errHistory.Error(), fmt.Sprintf("its last is number %d, but joined told %d", found.last, s.joinedAt))
 	}
 	a.got++
 	a.bytes += uint64(len(text))
 	a.largest = max(a.largest, uint64(len(text)))
-	if told.truncated {
+	if found.truncated {
 		a.truncated++
 	}
 	a.history.Record(now, (now-v.began)/1e3)
-	v.next, s.from, s.fresh = told.last+1, told.last+1, true
+	v.next, s.from, s.fresh = found.last+1, found.last+1, true
 	v.pass()
 }
 

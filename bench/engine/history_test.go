@@ -21,7 +21,7 @@ func TestHistoryEndsTooEarly(t *testing.T) {
 	v := lateViewer(true)
 	_, said := v.classroomMessages(1, 9)
 	v.room.from.Store(8)
-	v.membership.told, v.next = 5, 6
+	v.membership.joinedAt, v.next = 5, 6
 	v.Receive(frameOf(historyOf(said[:5], 0)))
 	if v.membership.waits || v.next != 6 || len(v.lane.faults.Faults) != 0 {
 		t.Fatalf("next %d, %+v", v.next, v.lane.faults.Faults)
@@ -35,7 +35,7 @@ func TestHistoryEndsTooEarly(t *testing.T) {
 func TestMessagesBeforeTheHistory(t *testing.T) {
 	v := lateViewer(true)
 	_, said := v.classroomMessages(1, 5)
-	v.membership.told, v.next = 3, 4
+	v.membership.joinedAt, v.next = 3, 4
 	v.Receive(slices.Concat(frameOf(said[3]), frameOf(historyOf(said, 0))))
 	if f := v.lane.faults.Faults; len(f) != 1 || f[0].Reason != "messages before the history" || f[0].Count != 1 {
 		t.Errorf("%+v", f)

@@ -34,10 +34,10 @@ type host struct {
 	buf    []byte // owned by the reader; not yet complete
 	seq    uint32 // owned by the publisher; number of the last message
 
-	tells   bool   // immutable; it answers when it is asked for the history
-	telling []byte // owned by the publisher; commands that are not yet written, a comma before each
-	told    []byte // guarded by mu; all that were written
-	asked   int    // guarded by mu; how often it was asked
+	keeps   bool   // immutable; the host keeps the room's history
+	pending []byte // owned by the publisher; commands of the history that are not yet written, a comma before each
+	history []byte // guarded by mu; all that were written
+	asked   int    // guarded by mu; requests for the history
 }
 
 // A stageError is an error at a stage.
@@ -57,7 +57,7 @@ func openHost(ctx context.Context, c *crowd, r *room) (*host, error) {
 	if err != nil {
 		return nil, stageError{report.StageConnect, err}
 	}
-	h := &host{crowd: c, room: r, conn: conn, tells: c.classroom != nil && c.classroom.History == "host"}
+	h := &host{crowd: c, room: r, conn: conn, keeps: c.classroom != nil && c.classroom.History == "host"}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
 	stage, err := report.StageHandshake, h.upgrade()
 	if err == nil {
@@ -145,7 +145,7 @@ func (h *host) fill(take func([]byte) (used int, err error)) error {
 }
 
 // message reads the next text, and answers pings in between. Fragments come
-// one by one: what hosts are told fits into a frame.
+// one by one: what servers say to hosts fits into a frame.
 func (h *host) message() ([]byte, error) {
 	for {
 		var f wire.Frame
@@ -168,7 +168,7 @@ func (h *host) message() ([]byte, error) {
 	}
 }
 
-// read looks at what the server tells the host until the connection ends.
+// read looks at what the server sends the host until the connection ends.
 func (h *host) read() {
 	t := &h.crowd.options.Template
 	for {
@@ -180,8 +180,8 @@ func (h *host) read() {
 		switch {
 		case t.Ping != "" && string(text) == t.Ping:
 			_ = h.send(ws.OpText, []byte(t.Pong))
-		case h.tells && bytes.Contains(text, []byte(`"history_request"`)) && !bytes.Contains(text, []byte(`"error"`)):
-			h.tellHistory()
+		case h.keeps && bytes.Contains(text, []byte(`"history_request"`)) && !bytes.Contains(text, []byte(`"error"`)):
+			h.sendHistory()
 		case h.refused(text) && !bytes.Contains(text, []byte(stamp.Marker)):
 			h.mu.Lock()
 			h.faults.Note(report.WhoHost, report.StagePublish, errRefused.Error(), h.excerpt(text))
@@ -190,17 +190,17 @@ func (h *host) read() {
 	}
 }
 
-// tellHistory answers with all that the room was told, in its place among the
+// sendHistory answers with all that the host has said, in its place among the
 // messages.
-func (h *host) tellHistory() {
+func (h *host) sendHistory() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.asked++
-	text := append([]byte(`{"type":"history","commands":[`), bytes.TrimPrefix(h.told, []byte(","))...)
+	text := append([]byte(`{"type":"history","commands":[`), bytes.TrimPrefix(h.history, []byte(","))...)
 	_, _ = h.conn.Write(wire.AppendClient(nil, ws.OpText, append(text, "]}"...))) // the publisher sees that it is broken
 }
 
-// requests returns how often the host was asked for the history.
+// requests returns how often the server asked for the history.
 func (h *host) requests() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()

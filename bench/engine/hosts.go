@@ -17,7 +17,7 @@ import (
 
 const (
 	openAtOnce = 32 // hosts that open their rooms at the same time
-	namedRooms = 8  // rooms that are told by name, for other benches to join
+	namedRooms = 8  // rooms whose names are shown, for other benches to join
 )
 
 // openRooms makes the crowd's rooms and opens them.

@@ -22,7 +22,7 @@ const (
 	countJoined     = iota // viewers that are in a room
 	countFailed            // viewers whose connection failed before they joined
 	countLost              // viewers whose connection ended after they joined
-	countDeparted          // viewers that left as they were told to
+	countDeparted          // viewers that left on purpose
 	countAnchored          // viewers that have seen a first message and are still there
 	countFenced            // viewers that have reached the phase's end
 	countGone              // viewers of the phase that ended before they reached it
@@ -46,7 +46,7 @@ type lane struct {
 	latency report.Series   // owned by the lane; microseconds from due to arrived
 	faults  report.FaultLog // owned by the lane
 	total   uint64          // owned by the lane; measured deliveries of the phase
-	early   uint64          // owned by the lane; of those, how many came before they were due
+	early   uint64          // owned by the lane; deliveries that came before they were due
 	ends    uint64          // owned by the lane; deliveries of what ends the phase
 	first   int64           // owned by the lane; when the first message of another process was due
 	phase   uint32          // owned by the lane; counts the phases

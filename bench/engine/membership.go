@@ -24,13 +24,13 @@ import (
 type membership struct {
 	asks bool // immutable; joins with the history
 
-	returns bool   // owned by the lane; one of those that drop and come back
-	leaving bool   // owned by the lane; drops in the middle of what comes next
-	token   string // owned by the lane; proves that it is this viewer
-	epoch   string // owned by the lane
-	told    uint32 // owned by the lane; the last number it had when it joined
-	fresh   bool   // owned by the lane; nothing has come since it was told a number
-	adrift  bool   // owned by the lane; nobody knows what comes next
+	returns  bool   // owned by the lane; it drops and comes back
+	leaving  bool   // owned by the lane; drops in the middle of what comes next
+	token    string // owned by the lane; proves that it is this viewer
+	epoch    string // owned by the lane
+	joinedAt uint32 // owned by the lane; the last number it had when it joined
+	fresh    bool   // owned by the lane; nothing has come since the server gave it a number
+	adrift   bool   // owned by the lane; what comes next is not known
 
 	announced uint32 // owned by the lane; measured messages that joined said it would not get
 	newest    uint32 // owned by the lane; the room's last number when it came back, 0 once it has come
@@ -82,8 +82,8 @@ func (v *viewer) hello() string {
 		fields += `,"history":true`
 	}
 	if v.again {
-		s.told = v.next - 1
-		fields += fmt.Sprintf(`,"token":%q,"epoch":%q,"seq":%d`, s.token, s.epoch, s.told)
+		s.joinedAt = v.next - 1
+		fields += fmt.Sprintf(`,"token":%q,"epoch":%q,"seq":%d`, s.token, s.epoch, s.joinedAt)
 	}
 	return workload.WithFields(text, fields)
 }
@@ -114,7 +114,7 @@ func (v *viewer) admit(text []byte, now int64) bool {
 		s.waits = true
 		v.phase = v.lane.phase // latecomers count in the phase, too
 	}
-	s.told, v.next = *a.Seq, *a.Seq+1
+	s.joinedAt, v.next = *a.Seq, *a.Seq+1
 	s.from = v.next
 	v.lane.add(countAnchored, 1)
 	return true
@@ -126,12 +126,12 @@ func (v *viewer) comeBack(seq uint32, recovered bool) {
 	switch {
 	case recovered:
 		l.resumes.recovered++
-		if seq != s.told {
-			l.faults.Note(v.who(), report.StageJoin, "renumbered", fmt.Sprintf("it had %d and was told %d", s.told, seq))
+		if seq != s.joinedAt {
+			l.faults.Note(v.who(), report.StageJoin, "renumbered", fmt.Sprintf("it had %d and was told %d", s.joinedAt, seq))
 		}
-	case seq < s.told:
+	case seq < s.joinedAt:
 		l.resumes.unrecovered++
-		l.faults.Note(v.who(), report.StageJoin, "renumbered", fmt.Sprintf("it had %d and was told %d", s.told, seq))
+		l.faults.Note(v.who(), report.StageJoin, "renumbered", fmt.Sprintf("it had %d and was told %d", s.joinedAt, seq))
 	default:
 		l.resumes.unrecovered++
 		lost := v.room.overlap(span{v.next, seq + 1})
@@ -162,7 +162,7 @@ func (s *membership) expect(v *viewer, m stamp.Stamp) {
 		return
 	}
 	s.fresh = false
-	// Of measured messages the stream tells.
+	// The stream counts what is wrong with measured messages.
 	if m.Seq > v.next && m.Seq-v.next > v.room.overlap(span{v.next, m.Seq}) || m.Seq < v.next && m.Kind != stamp.Measured {
 		v.lane.faults.Note(v.who(), report.StageFirst, "does not go on from where it was told", fmt.Sprintf("number %d came after %d", m.Seq, v.next-1))
 	}
@@ -181,8 +181,8 @@ func (s *membership) advance(v *viewer, now int64) {
 	}
 }
 
-// record notes the latency of a measured message. Of those who drop it tells
-// something only if they were there when it was due.
+// record notes the latency of a measured message. For a viewer that drops, it is a
+// latency only if the viewer was there when the message was due.
 func (s *membership) record(v *viewer, m stamp.Stamp, now, micros int64) {
 	switch {
 	case !s.returns:

@@ -18,7 +18,7 @@ const (
 	minInterval = 250 * time.Millisecond // between two of them
 
 	leadTime  = 20 * time.Millisecond  // from the preparations to the first due message
-	peersLead = 200 * time.Millisecond // the same, when other machines must be told
+	peersLead = 200 * time.Millisecond // the same, when other machines must learn the time
 
 	// interruptedDrain is how long an interrupted run waits for what is on its way.
 	interruptedDrain = time.Second
@@ -125,7 +125,7 @@ func (r *Runner) assume(ctx context.Context, p Plan, interval time.Duration) (st
 }
 
 // waitFor sleeps until shortly before the start, and returns that time. Everything
-// is ready by then: another process may be the one that publishes.
+// is ready by then: another process may publish.
 func (r *Runner) waitFor(ctx context.Context, start int64) time.Time {
 	wait := time.Duration(start - r.clock.Now())
 	at := time.Now().Add(wait)
@@ -202,8 +202,9 @@ func (r *Runner) begun(ctx context.Context, p Plan) (done chan struct{}, failed 
 	return done, failed
 }
 
-// published tells the machines that a run is shared with which messages the phase
-// had. A viewer there may have lost its connection before it could see the end.
+// published sends the other machines of the run the numbers of the phase's
+// messages: a viewer there may have lost its connection before it could see the
+// end.
 func (r *Runner) published(ctx context.Context, p Plan) error {
 	if r.peers == nil || p.warm || ctx.Err() != nil {
 		return nil

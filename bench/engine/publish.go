@@ -134,10 +134,10 @@ func (h *host) write(buf []byte) error {
 		return h.broken
 	}
 	_, err := h.conn.Write(buf)
-	if err == nil && h.tells {
-		h.told = append(h.told, h.telling...)
+	if err == nil && h.keeps {
+		h.history = append(h.history, h.pending...)
 	}
-	h.telling = h.telling[:0]
+	h.pending = h.pending[:0]
 	return err
 }
 
@@ -170,16 +170,16 @@ func (h *host) appendMessage(buf []byte, o outline, kind byte, due int64) []byte
 		}
 		h.room.record.put(e)
 	}
-	if h.tells {
-		h.telling = append(append(h.telling, ',', '"'), b[header+len(o.before):len(b)-len(o.after)]...)
-		h.telling = append(h.telling, '"')
+	if h.keeps {
+		h.pending = append(append(h.pending, ',', '"'), b[header+len(o.before):len(b)-len(o.after)]...)
+		h.pending = append(h.pending, '"')
 	}
 	h.room.newest.Store(h.seq)
 	return wire.AppendClient(buf, ws.OpText, b[header:])
 }
 
-// fence tells the viewers that the phase is over: a viewer that sees the fence has
-// seen all messages before it.
+// fence publishes the message that ends the phase. A viewer that sees it has seen
+// all messages before it.
 func (h *host) fence(kind byte) {
 	_ = h.conn.SetWriteDeadline(time.Now().Add(h.crowd.options.Timeout))
 	_ = h.write(h.appendMessage(nil, h.outline(), kind, h.room.fence())) // what broke is noted

@@ -56,7 +56,7 @@ func (r *Runner) grow(ctx context.Context, p Plan, n int) error {
 		err = r.awaitFirst(ctx)
 	}
 	if ctx.Err() != nil && whole.Err() == nil {
-		return nil // the host's fault tells
+		return nil // the host's fault says why
 	}
 	return err
 }

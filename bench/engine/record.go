@@ -16,7 +16,7 @@ const (
 // An entry is one published message as a verbatim relay will deliver it.
 type entry struct {
 	frame  []byte // immutable; header and text
-	number []byte // immutable; the same for those who asked for numbers, nil if there are none
+	number []byte // immutable; the same with its number, nil if no viewer asked for numbers
 	due    int64  // immutable
 	seq    uint32 // immutable
 	kind   byte   // immutable

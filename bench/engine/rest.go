@@ -17,7 +17,7 @@ func (r *Runner) Rest(ctx context.Context, name string) (p report.Phase, err err
 	p = report.Phase{Name: name, Started: time.Now(), Viewers: r.Joined(), Rooms: r.Options.Rooms, Interval: interval.Seconds()}
 	sampler := usage.Start(pid, p.Started, interval, r.crowd.lanes.delivered)
 	watch := repeat(200*time.Millisecond, func() {
-		now, _ := usage.ReadProcess(pid) // one that has ended shows as nothing
+		now, _ := usage.ReadProcess(pid) // a process that has ended shows 0
 		bar.set(int64(time.Since(p.Started)), report.Size(now.RSS))
 	})
 	err = sleep(ctx, duration)

@@ -45,8 +45,8 @@ func (r *room) overlap(s span) uint32 {
 	return max(from, to) - from
 }
 
-// expected returns how many measured messages of the phase lie in s, 0 if nobody
-// has said where the phase ends.
+// expected returns how many measured messages of the phase lie in s, 0 while
+// the end of the phase is not known.
 func (r *room) expected(s span) uint64 {
 	if r.to.Load() == math.MaxUint32 {
 		return 0

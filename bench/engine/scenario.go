@@ -34,7 +34,7 @@ type Setup struct {
 // A Classroom has the rooms opened and joined so that the numbers and histories
 // of the classroom protocol can be checked.
 type Classroom struct {
-	History  string  // who keeps it: relay or host
+	History  string  // what keeps it: relay or host
 	Numbered float64 // share of the viewers that ask for numbered messages
 	Late     bool    // viewers join with the history
 }
@@ -47,7 +47,7 @@ type Peers interface {
 	Meet(ctx context.Context, place string, lead func(*Order)) (Order, error)
 }
 
-// An Order is what the machine that leads tells the others at a place.
+// An Order is what the machine that leads sends to the others at a place.
 type Order struct {
 	Start int64       `json:"start,omitempty"` // when the first message is due, nanoseconds of the run's clock
 	Spans [][2]uint32 `json:"spans,omitempty"` // measured messages of each room, from included, to not

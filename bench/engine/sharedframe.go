@@ -6,17 +6,17 @@ import (
 	"lectern/bench/wire"
 )
 
-// Those who come late all get the same long history at about the same time.
-// Each of them keeping what has come so far would take more memory than the
-// server has, so each lane keeps it once, as far as it has come to anybody, and
-// a viewer knows its place in it.
+// Late viewers all get the same long history at about the same time. If each of
+// them kept what has come so far, the bench would need more memory than the
+// server. So each lane keeps a frame once, as far as it has come to any viewer,
+// and a viewer knows its place in it.
 
 // maxShared bounds the frames that a lane compares with; the oldest give way,
 // and live on for viewers in the middle of one.
 const maxShared = 16
 
-// A sharedFrame is a frame as far as it has come to anybody. What is there does
-// not change any more.
+// A sharedFrame is a frame as far as it has come to any viewer. Its bytes do not
+// change any more.
 type sharedFrame struct{ bytes []byte }
 
 // shares reports whether the viewer is to take what comes as a shared frame.

@@ -60,9 +60,9 @@ type viewer struct {
 	phase  uint32 // the last phase it was counted into
 	state  uint8
 	reads  bool // false: it has stopped reading
-	stalls bool // it is one of those who stop reading
+	stalls bool // a viewer that stops reading
 	past   bool // the end of the phase has come
-	left   bool // it went as it was told to
+	left   bool // it left on purpose
 
 	numbered bool // immutable; it gets the messages with their numbers
 	again    bool // immutable; it was there before
@@ -71,7 +71,7 @@ type viewer struct {
 // Established reports that all viewers are served alike.
 func (v *viewer) Established() bool { return true }
 
-// Wants reports that a viewer reads until it is told to stop or has ended.
+// Wants reports that a viewer reads until the scenario stops it or it has ended.
 func (v *viewer) Wants() (reading, writing bool) {
 	return v.reads && v.state != ended, v.state != ended
 }
@@ -174,7 +174,7 @@ func (v *viewer) Receive(chunk []byte) {
 	now := v.lane.clock.Now()
 	leaves := v.membership != nil && v.membership.leaving && v.state == live
 	if leaves {
-		chunk = chunk[:rand.IntN(len(chunk)+1)] // the rest it does not live to see
+		chunk = chunk[:rand.IntN(len(chunk)+1)] // it drops before it has read the rest
 	}
 	if v.state <= upgrading {
 		chunk = v.answer(chunk)

@@ -2,11 +2,11 @@ package report
 
 import "errors"
 
-// Arrived is what came of viewers who joined late, with the history.
+// Arrived is what came of viewers that joined late, with the history.
 type Arrived struct {
 	Viewers  int    `json:"viewers"`  // that joined
-	Numbered int    `json:"numbered"` // of those, how many with numbered messages
-	History  string `json:"history"`  // who kept the rooms' history
+	Numbered int    `json:"numbered"` // how many of them got numbered messages
+	History  string `json:"history"`  // what kept the rooms' history: relay or host
 	Messages int    `json:"messages"` // that each host had said before
 
 	Histories int    `json:"histories"`

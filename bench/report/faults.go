@@ -21,7 +21,7 @@ const (
 
 var stageOrder = []Stage{StageConnect, StageHandshake, StageJoin, StageHistory, StageFirst, StageLive, StagePublish}
 
-// Who something happened to.
+// What something happened to.
 const (
 	WhoViewer   = "viewer"
 	WhoHost     = "host"

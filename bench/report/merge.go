@@ -119,8 +119,8 @@ func (p *Phase) addSeries(q *Phase) {
 		}
 		a := &p.Series[at]
 		a.Delivered += b.Delivered
-		// The percentiles of two sets lie between theirs; the larger is the one
-		// that somebody saw.
+		// The percentiles of two sets lie between theirs; a viewer saw the
+		// larger.
 		a.P50, a.P99, a.Max = max(a.P50, b.P50), max(a.P99, b.P99), max(a.Max, b.Max)
 		a.ServerCPU, a.ServerRSS = max(a.ServerCPU, b.ServerCPU), max(a.ServerRSS, b.ServerRSS)
 		a.BenchCPU += b.BenchCPU
@@ -128,7 +128,7 @@ func (p *Phase) addSeries(q *Phase) {
 }
 
 // addConnects adds what has the same name, the first to the first and so on. A
-// machine may have had nobody to connect in a stage.
+// machine may have had no viewer to connect in a stage.
 func (sum *Result) addConnects(connects []Connect) error {
 	from := 0
 	for i := range connects {

@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// Resumed is what came of viewers who dropped and came back.
+// Resumed is what came of viewers that dropped and came back.
 type Resumed struct {
 	Viewers  int    `json:"viewers"`  // that dropped again and again
 	Numbered int    `json:"numbered"` // viewers with numbered messages, of all
-	History  string `json:"history"`  // who kept the rooms' history
+	History  string `json:"history"`  // what kept the rooms' history: relay or host
 	Waves    int    `json:"waves"`
 
 	Resumes     int    `json:"resumes"` // how often one was back
@@ -18,13 +18,13 @@ type Resumed struct {
 	Unrecovered int    `json:"unrecovered"`
 	Announced   uint64 `json:"announced"` // measured messages that the unrecovered were told they would not get
 
-	Seconds   float64 `json:"seconds"` // in which somebody was on the way back
+	Seconds   float64 `json:"seconds"` // in which a viewer was on the way back
 	PerSecond float64 `json:"per_second"`
-	CPUEach   float64 `json:"server_cpu_us_each,omitempty"` // microseconds of the server's CPU for each, beyond what deliveries cost when nobody dropped
+	CPUEach   float64 `json:"server_cpu_us_each,omitempty"` // microseconds of the server's CPU for each, beyond what deliveries cost when no viewer dropped
 
 	Back   Distribution `json:"back"`   // from connecting to joined
 	Caught Distribution `json:"caught"` // from connecting to the message that was the newest when it was back
-	Live   Distribution `json:"live"`   // latency for those who were back, of messages that were due since
+	Live   Distribution `json:"live"`   // latency of messages that were due when their viewer was back
 }
 
 // timeRows are a table of distributions.

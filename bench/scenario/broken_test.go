@@ -42,7 +42,7 @@ func reset(conn net.Conn) {
 }
 
 // brokenServer serves hosts as the topic preset wants it, and viewers as badly
-// as it is told to. The first connection is the host's.
+// as viewer says. The first connection is the host's.
 func brokenServer(t *testing.T, viewer func(net.Conn)) (url string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -289,7 +289,7 @@ func TestInterruptGivesResultsSoFar(t *testing.T) {
 	}
 }
 
-// TestInterruptWhileViewersComeAndGo has nobody who is on the way count as lost.
+// TestInterruptWhileViewersComeAndGo has viewers that are on the way not count as lost.
 func TestInterruptWhileViewersComeAndGo(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string]engine.Scenario{

@@ -20,7 +20,7 @@ import (
 // A lecture is a small relay that keeps the numbers and histories of the
 // classroom protocol, with a fault to order.
 type lecture struct {
-	// resume says what a viewer is told that comes back with number last when
+	// resume says what a viewer gets that comes back with number last when
 	// the room is at newest, and after which number its stream goes on.
 	// Default: last, true, last.
 	resume func(last, newest int) (seq int, recovered bool, after int)
@@ -32,7 +32,7 @@ type lecture struct {
 	// history says what goes out for the history. Default: the history.
 	history func(text []byte) [][]byte
 	without int  // number of a message that the relay's histories leave out
-	refuse  bool // nobody may come back
+	refuse  bool // no viewer may come back
 
 	mu      sync.Mutex
 	rooms   map[string]*lectureRoom // guarded by mu

@@ -11,7 +11,7 @@ import (
 	"lectern/bench/workload"
 )
 
-// Fanout publishes at a fixed rate to viewers who all read.
+// Fanout publishes at a fixed rate to viewers that all read.
 type Fanout struct {
 	Stages []Stage // how the number of viewers changes over time; default: all are there from the beginning
 }

@@ -12,10 +12,10 @@ import (
 // Late has all viewers join a room in which much was said already, with its
 // history, while its host goes on.
 type Late struct {
-	Messages int           // that a room's host has said before anybody joins; default 200
+	Messages int           // that each host says before a viewer joins; default 200
 	Over     time.Duration // in which all join; default: as fast as the server takes them
-	Numbered float64       // share of the viewers who ask for numbered messages
-	History  string        // who keeps the rooms' history, relay or host; default relay
+	Numbered float64       // share of the viewers that ask for numbered messages
+	History  string        // what keeps the rooms' history, relay or host; default relay
 }
 
 // maxMessages bounds what is said before anybody joins.
@@ -51,7 +51,7 @@ func (s Late) Prepare(o *workload.Options) (engine.Setup, error) {
 	return engine.Setup{Classroom: &engine.Classroom{History: s.History, Numbered: s.Numbered, Late: true}}, nil
 }
 
-// Run has the hosts speak to empty rooms, then to all who come.
+// Run has the hosts speak to empty rooms, then to all viewers that come.
 func (s Late) Run(ctx context.Context, r *engine.Runner) error {
 	s = s.withDefaults()
 	r.Say("saying %s to nobody", report.Count(s.Messages, "message"))

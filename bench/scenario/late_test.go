@@ -11,7 +11,7 @@ import (
 	"lectern/bench/workload"
 )
 
-// coming are options and a scenario of viewers who come late.
+// coming are options and a scenario of viewers that come late.
 func coming(url, history string) (Late, workload.Options) {
 	o := benchtest.Small(url)
 	o.Viewers, o.Rate, o.Duration, o.Drain = 20, 50, time.Second, 10*time.Second

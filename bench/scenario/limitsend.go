@@ -146,7 +146,7 @@ func (s *rawSender) welcome(listener int) {
 	}
 }
 
-// sendAll sends one message to everybody, on all processors as a server would: if
+// sendAll sends a message to all viewers, on all processors as a server would: if
 // one of them were left to the receivers, each send would wake a receiver there,
 // which costs more than the send itself saves.
 func (s *rawSender) sendAll(text []byte) {

@@ -42,7 +42,7 @@ func TestStages(t *testing.T) {
 			t.Errorf("%s: %d of %d, %d gone, %+v", p.Name, p.Delivered, p.Expected, p.Gone, p.Trouble)
 		}
 	}
-	// Whoever comes or leaves in the middle of a second gets about half.
+	// A viewer that comes or leaves in the middle of a second gets about half.
 	if first, last := res.Phases[0], res.Phases[3]; first.Expected > first.Published*20*3/4 || last.Expected > last.Published*30*3/4 {
 		t.Errorf("expected %d of %d x 20 and %d of %d x 30", first.Expected, first.Published, last.Expected, last.Published)
 	}

@@ -12,12 +12,12 @@ import (
 // the stream, and come back to where they were, over and over. It compares what
 // the others see with what all saw before.
 type Resume struct {
-	Share    float64       // of the viewers who drop; default 0.1
+	Share    float64       // of the viewers that drop; default 0.1
 	Every    time.Duration // between two waves of drops; default 1 s
 	Waves    int           // how many; default: until Options.Duration is over
 	Away     time.Duration // how long each stays away; default 100 ms, negative for none
-	Numbered float64       // share of the viewers who ask for numbered messages
-	History  string        // who keeps the rooms' history, relay or host; default relay
+	Numbered float64       // share of the viewers that ask for numbered messages
+	History  string        // what keeps the rooms' history, relay or host; default relay
 }
 
 func (s Resume) withDefaults() Resume {
@@ -37,7 +37,7 @@ func (Resume) Defaults() workload.Options {
 	return workload.Options{Viewers: 1000, Rate: 50, Size: 256, Duration: 10 * time.Second}
 }
 
-// drops returns who drops when.
+// drops returns how many viewers drop, and when.
 func (s Resume) drops(o workload.Options) *engine.Drops {
 	waves := int((o.Duration - 1) / s.Every)
 	if s.Waves > 0 {
@@ -67,7 +67,7 @@ func (s Resume) Prepare(o *workload.Options) (engine.Setup, error) {
 	return engine.Setup{Connections: o.Viewers + d.Viewers*d.Waves, Classroom: classroom}, nil
 }
 
-// Run measures while nobody drops, then while some do.
+// Run measures while no viewer drops, then while some do.
 func (s Resume) Run(ctx context.Context, r *engine.Runner) error {
 	if err := r.Gather(ctx, "connect", r.Options.Viewers); err != nil {
 		return err

@@ -31,11 +31,11 @@ func TestResumeOnARightServer(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %q", err, res.Problems)
 	}
-	r := res.Resumed // who is slow to come back may miss a wave
+	r := res.Resumed // a slow viewer may miss a wave
 	if r.Viewers != dropped || r.Waves != 4 || r.Numbered < 7 || r.Numbered > 9 || r.Resumes < dropped || r.Resumes > 4*dropped || r.Recovered != r.Resumes || r.Failed+r.Unrecovered != 0 {
 		t.Errorf("%+v", r)
 	}
-	// Who is slow may be cut off again before it has caught up.
+	// A slow viewer may be cut off again before it has caught up.
 	if n := int64(r.Resumes); r.Back.Count != n || r.Caught.Count > n || r.Caught.Count == 0 || r.Live.Count == 0 || r.PerSecond <= 0 {
 		t.Errorf("%d joined again, %d caught up, %d live, %v a second", r.Back.Count, r.Caught.Count, r.Live.Count, r.PerSecond)
 	}

@@ -12,7 +12,7 @@ import (
 //
 //	@LB  marker
 //	k    kind: warm-up, message or fence
-//	rrrr room tag, random for each run: other runs' messages are nobody's fault
+//	rrrr room tag, random for each run: messages of other runs are not counted
 //	nnnnnn          number of the message in its room, from 1
 //	ddddddddddd     when it was due, nanoseconds of the run's clock
 //	llll            bytes of the whole payload, stamp included

@@ -48,7 +48,7 @@ func forAgent(o workload.Options) workload.Options {
 }
 
 // Serve takes part in one run after the other, for leaders that have the token,
-// until ctx ends, and tells on out what it does. It closes the listener.
+// until ctx ends, and reports on out what it does. It closes the listener.
 func (a Agent) Serve(ctx context.Context, listener net.Listener, out io.Writer) error {
 	defer listener.Close()
 	config, err := linkConfig(a.Token)

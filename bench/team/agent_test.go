@@ -115,8 +115,8 @@ func TestAgentsInStages(t *testing.T) {
 	}
 }
 
-// TestAgentsCountLosses has a relay lose a message for everybody, and close
-// everybody in the middle: what agents' viewers lack is missing like the others'.
+// TestAgentsCountLosses has a relay lose a message for all viewers, and close all
+// of them in the middle: what agents' viewers lack is missing like the others'.
 func TestAgentsCountLosses(t *testing.T) {
 	t.Parallel()
 	addr, _ := startAgent(t, testToken)
@@ -178,7 +178,7 @@ func TestAgentsTolerate(t *testing.T) {
 }
 
 // TestAgentEnds has an agent go away in the middle of a run: the others go on,
-// and its part is told to be missing.
+// and the report says that its part is missing.
 func TestAgentEnds(t *testing.T) {
 	t.Parallel()
 	addr, stop := startAgent(t, testToken)

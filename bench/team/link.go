@@ -27,7 +27,7 @@ import (
 // A link is the connection between the machine that leads a run and an agent.
 // Both ends derive one key from the token that they share, show a certificate
 // with that key, and accept no other. So the link is encrypted and
-// authenticated, and nobody has to make or copy certificates.
+// authenticated, and you need not make or copy certificates.
 type link struct {
 	conn  net.Conn
 	in    *json.Decoder
@@ -46,7 +46,7 @@ const (
 // errToken says that the other end has another token.
 var errToken = errors.New("the other end has another token")
 
-// A note is what one end of a link tells the other. One of its fields is set.
+// A note is a message between the two ends of a link. One of its fields is set.
 type note struct {
 	Job     *job     `json:"job,omitempty"`     // to the agent: what to do
 	Ask     bool     `json:"ask,omitempty"`     // from the agent: what is the time?

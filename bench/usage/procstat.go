@@ -1,4 +1,4 @@
-// Package usage tells what processes and the machine use: processor time and
+// Package usage measures what processes and the machine use: processor time and
 // memory, at a moment or over time.
 package usage
 

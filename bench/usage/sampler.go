@@ -33,7 +33,7 @@ func Start(pid int, start time.Time, interval time.Duration, count func() uint64
 	s := &Sampler{pid: pid, interval: interval, count: count, begun: time.Now(), stop: make(chan struct{})}
 	s.machine = ReadMachine()
 	if pid != 0 {
-		s.server, _ = ReadProcess(pid) // one that has ended counts as nothing
+		s.server, _ = ReadProcess(pid) // a process that has ended counts as 0
 	}
 	s.own = own()
 	s.peak, s.ownPeak = s.server.RSS, s.own.RSS

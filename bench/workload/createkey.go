@@ -42,7 +42,7 @@ func quoted(text string) string {
 }
 
 // ServerEnvironment returns the environment of a relay that the bench starts.
-// The key goes there because everybody on the machine can read a command line.
+// The key goes there because all users of the machine can read a command line.
 func (o Options) ServerEnvironment() []string {
 	env := os.Environ()
 	if o.CreateKey == "" {

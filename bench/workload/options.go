@@ -33,7 +33,7 @@ type Options struct {
 	Timeout     time.Duration `json:"timeout_ns,omitempty"`   // limit of each stage of a connection; default 10 s
 	Drain       time.Duration `json:"drain_ns,omitempty"`     // how long to wait for late messages after the last was due; default 10 s
 
-	CreateKey string `json:"-"` // what the relay asks of those who open rooms; classroom only, and in no report
+	CreateKey string `json:"-"` // the relay's create key; classroom only, and in no report
 
 	Headers  []string `json:"headers,omitempty"`  // "Name: value" lines for the handshake
 	Insecure bool     `json:"insecure,omitempty"` // wss: do not check the certificate

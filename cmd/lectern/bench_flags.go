@@ -119,7 +119,7 @@ func (f benchFlags) options() (workload.Options, error) {
 	return o, nil
 }
 
-// createKey returns the key that the relay asks of those who open rooms: from
+// createKey returns the key that a relay wants before it opens a room: from
 // the file that is named, or from the variables that serve looks at. A server
 // with another protocol has no use for what the environment says.
 func (f benchFlags) createKey() (string, error) {
