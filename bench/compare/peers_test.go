@@ -50,7 +50,7 @@ func TestPeersRelay(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	fan := func(cpu float64) *report.Result {
-		return &report.Result{Scenario: "fanout", Phases: []report.Phase{{Delivered: 1, CPUEach: cpu}}}
+		return &report.Result{Scenario: "fanout", Phases: []report.Phase{{Name: "fanout", Delivered: 1, CPUEach: cpu, Server: &report.Usage{}}}}
 	}
 	rows := table([]competitor{
 		{name: "a", results: []*report.Result{fan(3000), fan(1000), fan(2000), {Scenario: "saturate", Held: &report.Phase{Rate: 500}}}},

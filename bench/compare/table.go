@@ -9,50 +9,37 @@ import (
 	"lectern/bench/report"
 )
 
-// A column is a figure of the table: what of a result it is, if it has it.
+// A column is a figure of the table, as comparisons of results have it.
 type column struct {
-	name string
-	of   func(*report.Result) (float64, bool)
-	text func(float64) string
+	name     string
+	scenario string
+	phase    string
+	figure   string
+	unit     float64 // what the table counts in
+	format   string
 }
-
-func fanout(of func(*report.Phase) float64) func(*report.Result) (float64, bool) {
-	return func(r *report.Result) (float64, bool) {
-		if r.Scenario != "fanout" || len(r.Phases) == 0 || r.Phases[0].Delivered == 0 {
-			return 0, false
-		}
-		return of(&r.Phases[0]), true
-	}
-}
-
-func idle(of func(*report.Result) float64) func(*report.Result) (float64, bool) {
-	return func(r *report.Result) (float64, bool) {
-		if r.Scenario != "idle" || r.Memory == nil || len(r.Connects) == 0 {
-			return 0, false
-		}
-		return of(r), true
-	}
-}
-
-func millis(us float64) string { return fmt.Sprintf("%.1f ms", us/1e3) }
 
 var columns = []column{
-	{"CPU a delivery", fanout(func(p *report.Phase) float64 { return p.CPUEach / 1e3 }), func(v float64) string { return fmt.Sprintf("%.1f us", v) }},
-	{"p50", fanout(func(p *report.Phase) float64 { return float64(p.Latency.P50) }), millis},
-	{"p99", fanout(func(p *report.Phase) float64 { return float64(p.Latency.P99) }), millis},
-	{"missing", fanout(func(p *report.Phase) float64 { return float64(p.Missing) }), func(v float64) string { return fmt.Sprintf("%.0f", v) }},
-	{"memory a viewer", idle(func(r *report.Result) float64 { return r.Memory.PerViewer }), func(v float64) string { return fmt.Sprintf("%.0f B", v) }},
-	{"connections a second", idle(func(r *report.Result) float64 { return r.Connects[0].PerSecond }), func(v float64) string { return fmt.Sprintf("%.0f", v) }},
-	{"CPU a connection", idle(func(r *report.Result) float64 { return r.Connects[0].CPUEach }), func(v float64) string { return fmt.Sprintf("%.0f us", v) }},
-	{"highest rate that holds", func(r *report.Result) (float64, bool) {
-		if r.Scenario != "saturate" {
-			return 0, false
+	{"CPU a delivery", "fanout", "fanout", "server CPU a delivery", 1e3, "%.1f us"},
+	{"p50", "fanout", "fanout", "latency p50", 1e3, "%.1f ms"},
+	{"p99", "fanout", "fanout", "latency p99", 1e3, "%.1f ms"},
+	{"missing", "fanout", "fanout", "missing", 1, "%.0f"},
+	{"memory a viewer", "idle", "", "server memory a viewer", 1, "%.0f B"},
+	{"connections a second", "idle", "connect", "joined a second", 1, "%.0f"},
+	{"CPU a connection", "idle", "connect", "server CPU for each", 1e3, "%.0f us"},
+	{"highest rate that holds", "saturate", "highest that held", "messages a second", 1, "%.0f/s"},
+}
+
+// values returns a column's figures in some results, ascending. Where no step of
+// saturate held, the highest rate is 0.
+func (c column) values(results []*report.Result) (values []float64) {
+	for _, r := range results {
+		if v, ok := r.Figure(c.phase, c.figure); r.Scenario == c.scenario && (ok || r.Scenario == "saturate") {
+			values = append(values, v/c.unit)
 		}
-		if r.Held == nil {
-			return 0, true
-		}
-		return r.Held.Rate, true
-	}, func(v float64) string { return fmt.Sprintf("%.0f/s", v) }},
+	}
+	slices.Sort(values)
+	return values
 }
 
 // table returns a row for each competitor, the figures being medians.
@@ -65,18 +52,11 @@ func table(all []competitor) [][]string {
 	for _, p := range all {
 		row := []string{p.name}
 		for _, c := range columns {
-			var values []float64
-			for _, r := range p.results {
-				if v, ok := c.of(r); ok {
-					values = append(values, v)
-				}
+			cell := "-"
+			if values := c.values(p.results); len(values) > 0 {
+				cell = fmt.Sprintf(c.format, values[(len(values)-1)/2])
 			}
-			if len(values) == 0 {
-				row = append(row, "-")
-				continue
-			}
-			slices.Sort(values)
-			row = append(row, c.text(values[(len(values)-1)/2]))
+			row = append(row, cell)
 		}
 		rows = append(rows, row)
 	}

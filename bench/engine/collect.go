@@ -62,7 +62,7 @@ func (r *Runner) collect(out *report.Phase, finished int64) error {
 func collectViewer(out *report.Phase, v *viewer) {
 	expected := v.room.expected(span{v.from, cmp.Or(v.until, math.MaxUint32)})
 	if v.membership != nil {
-		expected = v.membership.expected(v.room)
+		expected -= min(expected, uint64(v.membership.announced))
 	}
 	if v.room.remote {
 		expected = max(expected, uint64(v.count)) // unless it is known, what came is all there was

@@ -158,7 +158,7 @@ func (v *viewer) history(text []byte, now int64) {
 		a.truncated++
 	}
 	a.history.Record(now, (now-v.began)/1e3)
-	v.next, s.from, s.fresh = found.last+1, found.last+1, true
+	v.next, v.from, s.fresh = found.last+1, found.last+1, true
 	v.pass()
 }
 

@@ -38,7 +38,6 @@ type membership struct {
 
 	waits bool         // owned by the lane; for the history
 	frame *sharedFrame // owned by the lane; what came of it so far
-	from  uint32       // owned by the lane; the first number that must come live, 0 for the phase's first
 	seen  bool         // owned by the lane; a live message has come
 }
 
@@ -115,7 +114,7 @@ func (v *viewer) admit(text []byte, now int64) bool {
 		v.phase = v.lane.phase // latecomers count in the phase, too
 	}
 	s.joinedAt, v.next = *a.Seq, *a.Seq+1
-	s.from = v.next
+	v.from = v.next
 	v.lane.add(countAnchored, 1)
 	return true
 }
@@ -156,7 +155,7 @@ func (v *viewer) pass() {
 func (s *membership) expect(v *viewer, m stamp.Stamp) {
 	if s.adrift {
 		s.adrift, s.fresh = false, false
-		v.next, s.from = m.Seq, m.Seq
+		v.next, v.from = m.Seq, m.Seq
 	}
 	if !s.fresh {
 		return
@@ -190,12 +189,6 @@ func (s *membership) record(v *viewer, m stamp.Stamp, now, micros int64) {
 	case m.Due >= s.since && v.again:
 		v.lane.resumes.live.Record(now, micros)
 	}
-}
-
-// expected returns how many messages of the phase the viewer is to get.
-func (s *membership) expected(r *room) uint64 {
-	n := r.expected(span{s.from, math.MaxUint32})
-	return n - min(n, uint64(s.announced))
 }
 
 const numberMark = `{"seq":`

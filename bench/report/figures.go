@@ -81,3 +81,14 @@ func (res *Result) figures() (out []figure) {
 	}
 	return out
 }
+
+// Figure returns a figure of a phase, or of the whole run if phase is empty, by the
+// name that comparisons show.
+func (res *Result) Figure(phase, name string) (value float64, ok bool) {
+	for _, f := range res.figures() {
+		if f.phase == phase && f.name == name {
+			return f.value, true
+		}
+	}
+	return 0, false
+}
