@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -32,13 +31,12 @@ func newDisplay(out io.Writer) *display {
 // say prints a line.
 func (d *display) say(format string, args ...any) { fmt.Fprintf(d.out, format+"\n", args...) }
 
-// A bar is one part of a run on its way.
+// A bar is one part of a run on its way. Its methods are called one after the
+// other.
 type bar struct {
 	show *display
 	name string
 	all  int64
-
-	mu   sync.Mutex               // held for what follows
 	bar  *progressbar.ProgressBar // nil without a terminal
 	last time.Time                // of the last plain line
 }
@@ -56,8 +54,6 @@ func (d *display) bar(name string, all int64) *bar {
 
 // set shows the value and the running figures.
 func (b *bar) set(value int64, figures string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	if b.bar != nil {
 		b.bar.Describe(b.name + ": " + figures)
 		_ = b.bar.Set64(min(value, b.all-1)) // at its end the bar would be cleared
@@ -71,8 +67,6 @@ func (b *bar) set(value int64, figures string) {
 
 // close ends the part with a line that says what came of it.
 func (b *bar) close(outcome string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	if b.bar != nil {
 		_ = b.bar.Clear()
 	}

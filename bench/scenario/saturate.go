@@ -28,6 +28,10 @@ const (
 	// longer has broken every limit.
 	brokenDrain = 5 * time.Second
 
+	// triesUp is how often a level is tried before it counts as broken: it may have
+	// been something else on the machine.
+	triesUp = 2
+
 	// lowerings is how many steps below the first are tried when that one breaks.
 	lowerings = 4
 )
@@ -74,15 +78,43 @@ func (s Saturate) Prepare(o *workload.Options) (engine.Setup, error) {
 	return setup, nil
 }
 
-// Run searches for the load that holds.
+// Run goes up until a step breaks or, if the first one does, down until one holds.
+// Then it looks for the limit between the two.
 func (s Saturate) Run(ctx context.Context, r *engine.Runner) error {
 	s = s.withDefaults()
 	if err := r.Gather(ctx, "connect", r.Options.Viewers); err != nil {
 		return err
 	}
-	held, broke, err := s.search(ctx, r)
-	if err != nil || broke == 0 {
-		return err
+	held, broke := 0.0, 0.0 // levels: messages a second, or viewers
+	measure := func(level float64, tries int) error {
+		for range tries {
+			if holds, err := s.step(ctx, r, level); err != nil {
+				return err
+			} else if holds {
+				held = level
+				return nil
+			}
+		}
+		broke = level
+		return nil
+	}
+	first, most := r.Options.Rate, s.MaxRate
+	if s.Viewers {
+		first, most = float64(r.Options.Viewers), float64(s.MaxViewers)
+	}
+	for level := first; broke == 0; level = min(s.round(level*s.Factor), most) {
+		if err := measure(level, triesUp); err != nil {
+			return err
+		}
+		if held >= most {
+			r.Say("the last step held, nothing higher was asked for")
+			return nil
+		}
+	}
+	for n := 0; held == 0 && n < lowerings && s.round(broke/s.Factor) >= 1; n++ {
+		if err := measure(s.round(broke/s.Factor), 1); err != nil {
+			return err
+		}
 	}
 	if held == 0 {
 		last := r.Result.Phases[len(r.Result.Phases)-1]
@@ -94,60 +126,14 @@ func (s Saturate) Run(ctx context.Context, r *engine.Runner) error {
 		if level <= held || level >= broke {
 			break
 		}
-		holds, err := s.afresh(ctx, r, level, s.try)
-		if err != nil {
+		if err := measure(level, triesUp); err != nil {
 			return err
-		}
-		if holds {
-			held = level
-		} else {
-			broke = level
 		}
 	}
 	return nil
 }
 
-// search goes up until a step breaks or, if the first one does, down until one
-// holds. It returns the two levels that the limit lies between; 0 where there
-// was none.
-func (s Saturate) search(ctx context.Context, r *engine.Runner) (held, broke float64, err error) {
-	first, most := r.Options.Rate, s.MaxRate
-	if s.Viewers {
-		first, most = float64(r.Options.Viewers), float64(s.MaxViewers)
-	}
-	for level := first; ; level = min(s.round(level*s.Factor), most) {
-		holds, err := s.try(ctx, r, level)
-		if err != nil {
-			return held, broke, err
-		}
-		if !holds {
-			broke = level
-			break
-		}
-		if held = level; level >= most {
-			r.Say("the last step held, nothing higher was asked for")
-			return held, 0, nil
-		}
-	}
-	for n := 0; held == 0 && n < lowerings; n++ {
-		level := s.round(broke / s.Factor)
-		if level < 1 {
-			break
-		}
-		holds, err := s.afresh(ctx, r, level, s.step)
-		if err != nil {
-			return held, broke, err
-		}
-		if holds {
-			held = level
-		} else {
-			broke = level
-		}
-	}
-	return held, broke, nil
-}
-
-// round keeps a level, which is messages a second or viewers, to three digits.
+// round keeps a level to three digits.
 func (s Saturate) round(level float64) float64 {
 	unit := math.Pow(10, math.Floor(math.Log10(level))-2)
 	if s.Viewers {
@@ -156,41 +142,23 @@ func (s Saturate) round(level float64) float64 {
 	return math.Round(level/unit) * unit
 }
 
-// afresh measures a level with new rooms and viewers: a step that broke may have
-// left a backlog.
-func (s Saturate) afresh(ctx context.Context, r *engine.Runner, level float64, measure func(context.Context, *engine.Runner, float64) (bool, error)) (holds bool, err error) {
-	viewers := r.Options.Viewers
-	if s.Viewers {
-		viewers = int(level)
-	}
-	if err := r.Renew(ctx, viewers); err != nil {
-		return false, err
-	}
-	return measure(ctx, r, level)
-}
-
-// try measures one level, and a second time if it breaks: it may have been
-// something else on the machine.
-func (s Saturate) try(ctx context.Context, r *engine.Runner, level float64) (holds bool, err error) {
-	if holds, err = s.step(ctx, r, level); holds || err != nil {
-		return holds, err
-	}
-	return s.afresh(ctx, r, level, s.step)
-}
-
-// step measures one level and judges it.
+// step measures one level and judges it. It begins with new rooms and viewers if
+// the step before broke, which may have left a backlog.
 func (s Saturate) step(ctx context.Context, r *engine.Runner, level float64) (holds bool, err error) {
-	p := r.Plan(report.Trim(level) + "/s")
+	p, viewers := r.Plan(report.Trim(level)+"/s"), r.Options.Viewers
 	p.Drain = min(brokenDrain, p.Drain)
 	if s.Viewers {
-		p.Name = report.Count(int(level), "viewer")
-		if more := int(level) - r.Joined(); more > 0 {
-			if err := r.Bring(ctx, "connect "+p.Name, more); err != nil {
-				return false, err
-			}
-		}
+		p.Name, viewers = report.Count(int(level), "viewer"), int(level)
 	} else {
 		p.Rate = level
+	}
+	if n := len(r.Result.Phases); n > 0 && r.Result.Phases[n-1].Broke != "" {
+		err = r.Renew(ctx, viewers)
+	} else if more := viewers - r.Joined(); more > 0 && s.Viewers {
+		err = r.Bring(ctx, "connect "+p.Name, more)
+	}
+	if err != nil {
+		return false, err
 	}
 	out, err := r.Phase(ctx, p)
 	if err == nil {
