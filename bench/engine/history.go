@@ -17,7 +17,6 @@ var errHistory = errors.New("wrong history")
 // A history is what a server's history says, once it was checked.
 type history struct {
 	last      uint32 // number of the last message that it covers
-	messages  uint32 // how many it has
 	numbered  bool   // it says itself what the last number is
 	truncated bool   // the first messages are not in it any more, and it says so
 }
@@ -71,7 +70,7 @@ func readHistory(rm *room, text []byte) (h history, err error) {
 	if first, h.last, err = readStamps(rm, t.Commands, false); err != nil {
 		return h, err
 	}
-	h.messages, h.numbered, h.truncated = uint32(len(t.Commands)), t.Seq != nil, t.Truncated
+	h.numbered, h.truncated = t.Seq != nil, t.Truncated
 	if t.Messages != nil { // the relay keeps it
 		from, to, err := readStamps(rm, t.Messages, true)
 		if err != nil {
