@@ -58,6 +58,13 @@ type Viewer struct {
 	n    int // guarded by the relay's mu
 }
 
+// Opened returns how many rooms were opened.
+func (r *Relay) Opened() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.Rooms)
+}
+
 // Start serves the relay until the test ends and returns its URL.
 func (r *Relay) Start(t *testing.T) string {
 	t.Helper()
@@ -190,7 +197,7 @@ const (
 // Small are options for a run in a test.
 func Small(url string) workload.Options {
 	return workload.Options{URL: url, Viewers: 8, Rate: 1000, Size: 128, Duration: 2 * time.Second, Warmup: 100 * time.Millisecond,
-		Timeout: 20 * time.Second, Drain: 2 * time.Second}
+		Timeout: 20 * time.Second, Drain: 20 * time.Second}
 }
 
 // keyOf returns the key of a message that opens a room.

@@ -276,7 +276,7 @@ func TestTwoBenchesOneRoom(t *testing.T) {
 	r := &benchtest.Relay{}
 	o := benchtest.Small(r.Start(t))
 	o.Rate, o.Duration = 100, 700*time.Millisecond
-	o.StartAt = time.Now().Add(3 * time.Second)
+	o.StartAt = time.Now().Add(6 * time.Second)
 	o.Warmup = -1
 
 	type outcome struct {
@@ -290,7 +290,9 @@ func TestTwoBenchesOneRoom(t *testing.T) {
 		res, err := engine.Run(ctx, Fanout{}, o, io.Discard)
 		first <- outcome{res, err}
 	}()
-	time.Sleep(time.Second) // the first has its room open by now
+	for r.Opened() == 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
 	second := o
 	second.RoomNames, second.Viewers = []string{"000001"}, 5
 	b, err := engine.Run(ctx, Fanout{}, second, io.Discard)
