@@ -14,7 +14,7 @@ import (
 // runSmall runs a scenario silently.
 func runSmall(t *testing.T, s engine.Scenario, o workload.Options) (*report.Result, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	res, err := engine.Run(ctx, s, o, io.Discard)
 	if res == nil {

@@ -53,7 +53,7 @@ func together(url string, agents ...string) workload.Options {
 // runSmall runs a fanout silently.
 func runSmall(t *testing.T, f scenario.Fanout, o workload.Options) (*report.Result, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	res, err := Run(ctx, f, o, io.Discard)
 	if res == nil {
