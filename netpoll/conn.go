@@ -60,7 +60,7 @@ type Session interface {
 // only, which is to say from the methods of its Session and from posted tasks.
 type Conn struct {
 	worker  *Worker  // immutable
-	session Session  // immutable after open returned
+	session Session  // owned by the worker; as open returned it, or as of the last Become
 	carrier *carrier // immutable after open returned; nil without a transport
 	fd      int32    // owned by the worker; -1 once closed
 	slot    int32    // owned by the worker; place in worker.conns
@@ -301,6 +301,16 @@ func (c *Conn) Peer() netip.Addr {
 		return netip.Addr{}
 	}
 	return peer(int(c.fd))
+}
+
+// Become gives the connection to another session, which receives the unread bytes first.
+// Only Receive of the session before may call it, when nothing of that session is due
+// and as the last thing that it does. The session before is not told.
+func (c *Conn) Become(next Session, unread []byte) {
+	c.session = next
+	if len(unread) > 0 {
+		next.Receive(unread)
+	}
 }
 
 // Abort closes the connection at once, whatever is still due.

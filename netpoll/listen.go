@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -48,6 +49,9 @@ type SocketOptions struct {
 	// silent together are not probed in one burst, of which the kernel would drop
 	// what its backlog does not hold. Default 45 s.
 	KeepAlive time.Duration
+	// Mode is the mode of a Unix-domain socket's file. The other options are for TCP
+	// only. Default 0660.
+	Mode os.FileMode
 }
 
 func (o SocketOptions) withDefaults() SocketOptions {
@@ -59,6 +63,9 @@ func (o SocketOptions) withDefaults() SocketOptions {
 	}
 	if o.KeepAlive <= 0 {
 		o.KeepAlive = 45 * time.Second
+	}
+	if o.Mode == 0 {
+		o.Mode = 0o660
 	}
 	return o
 }
@@ -91,19 +98,29 @@ func (o SocketOptions) set(fd int) error {
 	return nil
 }
 
-// A Listener is a listening TCP socket. Listen makes one.
+// A Listener is a listening socket. Listen and Inherit make one.
 type Listener struct {
 	file   *os.File                          // immutable
 	addr   net.Addr                          // immutable
-	idle   int                               // immutable; TCP_KEEPIDLE in seconds
+	path   string                            // immutable; file that Close removes, empty for none
+	idle   int                               // immutable; TCP_KEEPIDLE in seconds, 0 without TCP
 	accept func(fd int) (int, syscall.Errno) // immutable once served
 	closed atomic.Bool
 }
 
-// Listen opens a TCP listener whose connections carry the options. The backlog
-// is the system's net.core.somaxconn.
+// Listen opens a listener whose connections carry the options: a TCP listener, or a
+// Unix-domain socket if addr begins with [UnixPrefix]. The backlog is the system's
+// net.core.somaxconn.
 func Listen(ctx context.Context, addr string, options SocketOptions) (*Listener, error) {
 	options = options.withDefaults()
+	if path, ok := strings.CutPrefix(addr, UnixPrefix); ok {
+		l, err := ListenUnix(ctx, path, options.Mode)
+		if err != nil {
+			return nil, err
+		}
+		l.SetUnlinkOnClose(false) // the descriptor lives on in the file
+		return newListener(l, path, 0)
+	}
 	config := net.ListenConfig{
 		KeepAlive: -1, // set by the options
 		Control: func(_, _ string, raw syscall.RawConn) error {
@@ -116,24 +133,34 @@ func Listen(ctx context.Context, addr string, options SocketOptions) (*Listener,
 	if err != nil {
 		return nil, err
 	}
+	return newListener(l, "", options.idle())
+}
+
+// newListener takes over the socket of l.
+func newListener(l net.Listener, path string, idle int) (*Listener, error) {
 	defer l.Close()
 	// A net.Listener does not let its descriptor be waited for; a file does.
-	file, err := l.(*net.TCPListener).File()
+	file, err := l.(interface{ File() (*os.File, error) }).File()
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", l.Addr(), err)
 	}
-	return &Listener{file: file, addr: l.Addr(), idle: options.idle(), accept: accept}, nil
+	return &Listener{file: file, addr: l.Addr(), path: path, idle: idle, accept: accept}, nil
 }
 
 // Addr returns the address that the listener is bound to.
 func (l *Listener) Addr() net.Addr { return l.addr }
 
-// Close stops listening, which ends [Pool.Serve]. Further calls do nothing.
+// Close stops listening, which ends [Pool.Serve], and removes the file of a Unix-domain
+// socket that Listen made. Further calls do nothing.
 func (l *Listener) Close() error {
 	if l.closed.Swap(true) {
 		return nil
 	}
-	return l.file.Close()
+	var err error
+	if l.path != "" { // before another relay can take the path
+		err = os.Remove(l.path)
+	}
+	return errors.Join(err, l.file.Close())
 }
 
 // Serve accepts connections from l and spreads them over the workers. It
