@@ -88,7 +88,8 @@ type Config struct {
 	// connect in addition to pages of the relay's own host. "*" allows all.
 	AllowOrigins []string
 	// TrustedProxies are the networks from which the relay believes
-	// X-Forwarded-For.
+	// X-Forwarded-For. The zero Prefix stands for peers without an address,
+	// as those of a Unix-domain socket are.
 	TrustedProxies []netip.Prefix
 
 	// Crowded reports that the transport has nearly reached its limit of

@@ -115,7 +115,17 @@ func tryAddress(ctx context.Context, scheme, address string, options netpoll.Soc
 
 // isLive reports whether a relay answers at an address.
 func isLive(ctx context.Context, scheme, address string) bool {
+	transport := &http.Transport{ // without a proxy
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // the relay on this machine has another name
+	}
 	host, port, err := net.SplitHostPort(address)
+	if path, ok := config.SocketPath(address); ok {
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		}
+		host, port, err = "", "80", nil
+	}
 	if err != nil {
 		return false
 	}
@@ -128,10 +138,7 @@ func isLive(ctx context.Context, scheme, address string) bool {
 	if err != nil {
 		return false
 	}
-	client := http.Client{Transport: &http.Transport{ // without a proxy
-		DisableKeepAlives: true,
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // the relay on this machine has another name
-	}}
+	client := http.Client{Transport: transport}
 	response, err := client.Do(request)
 	if err != nil {
 		return false

@@ -14,7 +14,7 @@ import (
 // greet tells somebody who has started the relay in a terminal how to go on. A
 // service's log does not get this.
 func (r *relay) greet(stderr *os.File) {
-	if r.config.LogFormat == "text" && term.IsTerminal(int(stderr.Fd())) {
+	if r.config.LogFormat == "text" && r.listener.Addr().Network() != "unix" && term.IsTerminal(int(stderr.Fd())) {
 		scheme := "ws"
 		if r.tls != nil {
 			scheme = "wss"

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"lectern/cmd/lectern/internal/config"
 	"lectern/cmd/lectern/internal/httpapi"
 	"lectern/cmd/lectern/internal/resources"
+	"lectern/cmd/lectern/internal/systemd"
 	"lectern/hub"
 	"lectern/hub/classroom"
 	"lectern/hub/echo"
@@ -39,6 +42,7 @@ type relay struct {
 	hub          *hub.Hub
 	data         dataKeeper
 	listener     *netpoll.Listener
+	inherited    bool         // immutable; the service manager keeps the listener's socket open
 	plain        *handover    // connections on their way to net/http
 	web          *http.Server // plain HTTP on the relay's own port
 	admin        *http.Server // nil without an admin address
@@ -105,7 +109,7 @@ func newRelay(s *config.Settings, w io.Writer) (*relay, error) {
 	}
 	viewers := r.hub.Config().MaxConnections
 	log.Info("relay listens",
-		"addr", r.listener.Addr().String(), "tls", tlsBy, "admin", r.adminAddr(), "version", version, "workers", len(workers),
+		"addr", nameOf(r.listener.Addr()), "tls", tlsBy, "admin", r.adminAddr(), "version", version, "workers", len(workers),
 		"memory", humanize.IBytes(uint64(memory)), "descriptors", limit, "viewers", viewers, "drain", r.drainTime(viewers))
 	r.warnIfDrainIsCut(viewers)
 	r.warn()
@@ -126,6 +130,9 @@ func (r *relay) hubConfig(s *config.Settings) hub.Config {
 	c := hubConfig(s)
 	c.Plain = r.plain.take
 	c.Crowded = r.pool.Crowded
+	if r.listener.Addr().Network() != "unix" { // a TCP peer without an address has gone
+		c.TrustedProxies = slices.DeleteFunc(c.TrustedProxies, func(p netip.Prefix) bool { return !p.IsValid() })
+	}
 	if fits := r.viewers; c.MaxConnections == 0 || c.MaxConnections > fits {
 		if c.MaxConnections > 0 && s.IsGiven("max-connections") {
 			r.log.Warn("fewer descriptors than connections", "max_connections", c.MaxConnections, "descriptors", r.limit, "viewers", fits)
@@ -137,26 +144,10 @@ func (r *relay) hubConfig(s *config.Settings) hub.Config {
 
 // warn logs the warnings about the settings in force.
 func (r *relay) warn() {
-	addr := r.listener.Addr().String()
+	addr := nameOf(r.listener.Addr())
 	for _, warning := range r.current.Load().Warnings(addr) {
 		r.log.Warn(warning, "addr", addr)
 	}
-}
-
-func (r *relay) listen() (err error) {
-	ctx := context.Background()
-	if r.listener, err = netpoll.Listen(ctx, r.config.Addr, socketOptions(r.config)); err != nil {
-		return fmt.Errorf("--addr: %w", err)
-	}
-	if r.config.AdminAddr == "" {
-		return nil
-	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", r.config.AdminAddr)
-	if err != nil {
-		return errors.Join(fmt.Errorf("--admin-addr (may be empty): %w", err), r.listener.Close())
-	}
-	r.adminOn = &httpapi.AdminListener{Listener: l}
-	return nil
 }
 
 // closeListeners ends a relay that never served.
@@ -173,7 +164,7 @@ func (r *relay) adminAddr() string {
 	if r.adminOn == nil {
 		return ""
 	}
-	return r.adminOn.Addr().String()
+	return nameOf(r.adminOn.Addr())
 }
 
 // run serves until ctx ends or something fails, then drains and stops
@@ -202,15 +193,20 @@ func (r *relay) run(ctx context.Context) error {
 	r.certificates.run(func(err error) { cancel(err) })
 	all.Go(func() { resources.NewMemoryKeeper(r.hub).Run(ctx) })
 	all.Go(func() { r.logRefusals(ctx) })
+	working, ended := context.WithCancel(context.Background())
+	all.Go(func() { r.feedWatchdog(working) })
+	r.tell(systemd.Ready())
 
 	<-ctx.Done()
 	err := context.Cause(ctx)
+	r.tell(systemd.Stopping(r.stopTime()))
 	if errors.Is(err, context.Canceled) {
 		err = nil // a signal ended it, or the caller
 		r.delayShutdown()
 	}
 	err = errors.Join(err, r.stop())
 	cancel(nil)
+	ended()
 	all.Wait()
 	return err
 }
@@ -223,8 +219,9 @@ func (r *relay) stop() error {
 	r.log.Info("relay drains", "connections", connections, "drain", r.drainTime(connections), "timeout", timeout)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	r.hub.Drain()
 	errs := []error{r.certificates.stop(), r.listener.Close()} // in this order: a challenge may listen where nobody does
+	r.settle()
+	r.hub.Drain()
 	cut := r.pool.Drain(ctx)
 	errs = append(errs, end(ctx, r.web), r.plain.Close())
 	if r.admin != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"lectern/cmd/lectern/internal/config"
+	"lectern/cmd/lectern/internal/systemd"
 )
 
 // follow reads the configuration again at each hangup, until ctx ends.
@@ -16,12 +17,13 @@ func (r *relay) follow(ctx context.Context, hangups <-chan os.Signal, read func(
 			return
 		case <-hangups:
 		}
-		next, err := read()
-		if err != nil {
+		r.tell(systemd.Reloading())
+		if next, err := read(); err != nil {
 			r.log.Error("the configuration is as it was: the new one is refused", "error", err)
-			continue
+		} else {
+			r.apply(next)
 		}
-		r.apply(next)
+		r.tell(systemd.Ready())
 	}
 }
 

@@ -102,5 +102,6 @@ func socketOptions(o *config.Options) netpoll.SocketOptions {
 		SendBuffer:   o.SendBuffer,
 		UserTimeout:  o.UserTimeout,
 		KeepAlive:    o.KeepAlive,
+		Mode:         os.FileMode(o.SocketMode),
 	}
 }

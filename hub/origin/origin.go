@@ -66,5 +66,8 @@ func Forwarded(peer netip.Addr, header string, trusted []netip.Prefix) netip.Add
 }
 
 func trusts(trusted []netip.Prefix, peer netip.Addr) bool {
-	return peer.IsValid() && slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(peer.Unmap()) })
+	if !peer.IsValid() {
+		return slices.Contains(trusted, netip.Prefix{})
+	}
+	return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(peer.Unmap()) })
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -51,6 +54,12 @@ func firstProbe(keepAlive time.Duration) time.Duration { return keepAlive * 3 / 
 // checkAddress refuses malformed addresses. Whether the host's name resolves and
 // the port is free shows at the start.
 func (b *settler) checkAddress(name, address string) {
+	if path, ok := SocketPath(address); ok {
+		if !filepath.IsAbs(path) || len(path) > maxSocketPath {
+			b.refuse("%s must have an absolute path of at most %d bytes after unix:, not %q", b.setting(name).source.place, maxSocketPath, path)
+		}
+		return
+	}
 	_, port, err := net.SplitHostPort(address)
 	if err == nil {
 		_, err = net.DefaultResolver.LookupPort(context.Background(), "tcp", port)
@@ -60,9 +69,19 @@ func (b *settler) checkAddress(name, address string) {
 	}
 }
 
+// maxSocketPath bounds the path of a Unix-domain socket, in bytes (unix(7)).
+const maxSocketPath = 107
+
+// SocketPath returns the path of the Unix-domain socket that an address names. It is not
+// ok for any other address.
+func SocketPath(address string) (path string, ok bool) { return strings.CutPrefix(address, "unix:") }
+
 // isSameAddress reports whether two listeners would collide, as far as that shows
 // without asking the system.
 func isSameAddress(one, other string) bool {
+	if _, ok := SocketPath(one); ok {
+		return one == other
+	}
 	host, port, _ := net.SplitHostPort(one)
 	its, itsPort, _ := net.SplitHostPort(other)
 	if port != itsPort || port == "0" || port == "" {
@@ -81,9 +100,12 @@ func IsUnspecified(host string) bool {
 // Warnings returns what you should know about a relay that listens on this
 // address. They are sentences without a full stop.
 func (s *Settings) Warnings(address string) (all []string) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil || isLoopback(host) {
+	_, atSocket := SocketPath(address)
+	if host, _, err := net.SplitHostPort(address); !atSocket && (err != nil || isLoopback(host)) {
 		return nil
+	}
+	if atSocket && !slices.ContainsFunc(s.TrustedProxy, Network.IsUnix) {
+		all = append(all, "clients at a Unix-domain socket have no addresses, so limits for each address do not apply: set --trusted-proxy unix")
 	}
 	if !s.createKey.value.IsSet() {
 		all = append(all, "anybody who reaches the relay may create rooms: set LECTERN_CREATE_KEY or --create-key-file")

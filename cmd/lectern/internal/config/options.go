@@ -8,11 +8,12 @@ import "time"
 type Options struct {
 	Config string `restart:"" placeholder:"FILE" group:"file" help:"TOML file with options, by their names here."`
 
-	Addr      string `restart:"" default:"127.0.0.1:8765" group:"listen" help:"Address to listen on, for WebSockets and plain HTTP."`
-	AdminAddr string `restart:"" default:"127.0.0.1:8766" group:"listen" help:"Address for /metrics and /health; empty for none."`
-	Pprof     bool   `restart:"" group:"listen" help:"Serve /debug/pprof on the admin address."`
-	Echo      string `restart:"" placeholder:"PATH" group:"listen" help:"Serve an echo at this path, for WebSocket conformance suites."`
-	Workers   int    `restart:"" default:"0" zero:"" bounds:"1..256" group:"listen" help:"Threads that own connections; 0 for one per processor."`
+	Addr       string   `restart:"" default:"127.0.0.1:8765" group:"listen" help:"Address to listen on, for WebSockets and plain HTTP; unix:/PATH for a Unix-domain socket."`
+	AdminAddr  string   `restart:"" default:"127.0.0.1:8766" group:"listen" help:"Address for /metrics and /health, or unix:/PATH; empty for none."`
+	SocketMode FileMode `restart:"" default:"0660" group:"listen" help:"Mode of the file of a Unix-domain socket."`
+	Pprof      bool     `restart:"" group:"listen" help:"Serve /debug/pprof on the admin address."`
+	Echo       string   `restart:"" placeholder:"PATH" group:"listen" help:"Serve an echo at this path, for WebSocket conformance suites."`
+	Workers    int      `restart:"" default:"0" zero:"" bounds:"1..256" group:"listen" help:"Threads that own connections; 0 for one per processor."`
 
 	TLSCert      string     `name:"tls-cert" restart:"" placeholder:"FILE" group:"tls" help:"PEM file with the certificate and its intermediate ones. --addr speaks TLS then. Read again when it changes."`
 	TLSKey       string     `name:"tls-key" restart:"" placeholder:"FILE" group:"tls" help:"PEM file with the private key of --tls-cert."`
@@ -33,7 +34,7 @@ type Options struct {
 	AllowOrigin   []Origin   `placeholder:"ORIGIN" group:"access" help:"Origin whose pages may connect, like https://example.org, besides the relay's own; * for all. May be repeated."`
 	AdminHost     []Hostname `placeholder:"NAME" group:"access" help:"Host name that the admin address answers to, besides IP addresses and localhost. May be repeated."`
 	Dev           bool       `group:"access" help:"Let pages of every origin connect, like --allow-origin '*'. For trying out a relay."`
-	TrustedProxy  []Network  `placeholder:"NETWORK" group:"access" help:"Address or CIDR of a proxy whose X-Forwarded-For is believed. May be repeated."`
+	TrustedProxy  []Network  `placeholder:"NETWORK" group:"access" help:"Address or CIDR of a proxy whose X-Forwarded-For is believed, or unix for those that connect through a Unix-domain socket. May be repeated."`
 
 	Memory MemorySize `restart:"" default:"auto" group:"limits" help:"Memory that the relay may use, like 512MB; auto for three quarters of what the control group or the machine has."`
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/netip"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 
@@ -32,16 +33,27 @@ func (o *Origin) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// A Network holds the addresses of proxies whose X-Forwarded-For is believed.
+// A Network holds the addresses of proxies whose X-Forwarded-For is believed. The zero
+// Network is those that connect through a Unix-domain socket.
 type Network netip.Prefix
 
-// UnmarshalText takes a CIDR or a single address.
+// unixNetwork is how the zero Network is written.
+const unixNetwork = "unix"
+
+// IsUnix reports whether the network is the proxies at a Unix-domain socket.
+func (p Network) IsUnix() bool { return !netip.Prefix(p).IsValid() }
+
+// UnmarshalText takes a CIDR, a single address, or unix.
 func (p *Network) UnmarshalText(text []byte) error {
+	if string(text) == unixNetwork {
+		*p = Network{}
+		return nil
+	}
 	prefix, err := netip.ParsePrefix(string(text))
 	if err != nil {
 		address, noAddress := netip.ParseAddr(string(text))
 		if noAddress != nil || address.Zone() != "" {
-			return fmt.Errorf("%q is neither an address nor a network like 10.0.0.0/8", text)
+			return fmt.Errorf("%q is neither an address nor a network like 10.0.0.0/8, nor unix", text)
 		}
 		prefix = netip.PrefixFrom(address, address.BitLen())
 	}
@@ -60,6 +72,9 @@ func (p Network) MarshalText() ([]byte, error) { return []byte(p.String()), nil 
 
 func (p Network) String() string {
 	prefix := netip.Prefix(p)
+	if p.IsUnix() {
+		return unixNetwork
+	}
 	if prefix.IsSingleIP() {
 		return prefix.Addr().String()
 	}
@@ -136,3 +151,18 @@ func (h *Hostname) UnmarshalText(text []byte) error {
 	*h = Hostname(name)
 	return nil
 }
+
+// A FileMode is the mode of a file, without its type.
+type FileMode os.FileMode
+
+// UnmarshalText takes an octal number of three digits, which may follow a zero.
+func (m *FileMode) UnmarshalText(text []byte) error {
+	bits, err := strconv.ParseUint(string(text), 8, 32)
+	if err != nil || bits > 0o777 {
+		return fmt.Errorf("%q is no mode: it must be like 0660", text)
+	}
+	*m = FileMode(bits)
+	return nil
+}
+
+func (m FileMode) String() string { return fmt.Sprintf("%#04o", uint32(m)) }

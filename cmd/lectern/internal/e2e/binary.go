@@ -91,10 +91,15 @@ func startBinary(t testing.TB, flags ...string) *binary {
 // startBinaryUnder starts the relay as the last arguments of another command.
 func startBinaryUnder(t testing.TB, command []string, flags ...string) *binary {
 	t.Helper()
-	b := &binary{t: t, exited: make(chan error, 1)}
 	args := append(slices.Clone(command), binaryPath, "serve", "--addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0", "--log-format", "json")
 	args = append(args, flags...)
-	b.cmd = exec.Command(args[0], args[1:]...)
+	return startCommand(t, exec.Command(args[0], args[1:]...))
+}
+
+// startCommand starts a command that becomes a relay with a log in JSON.
+func startCommand(t testing.TB, command *exec.Cmd) *binary {
+	t.Helper()
+	b := &binary{t: t, cmd: command, exited: make(chan error, 1)}
 	stderr, err := b.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
