@@ -57,6 +57,9 @@ func (c *Config) Client(peer netip.Addr, forwardedFor string) netip.Addr {
 	return peer.Unmap()
 }
 
+// Trusts reports whether the relay believes what a peer says about its client.
+func (c *Config) Trusts(peer netip.Addr) bool { return origin.Trusts(c.TrustedProxies, peer) }
+
 // address returns the client's address: as a trusted proxy reports it, else the
 // peer's. It may be another address of the same IPv6 /64.
 func (s *Session) address() netip.Addr {

@@ -187,7 +187,7 @@ func (h *Hub) Refused(cause string, from netip.Addr) { h.refusals.Add(cause, fro
 func Causes() []string {
 	return []string{
 		"handshakes_full", "handshake_timeout", "memory", "origin", "connections_per_address", "rooms_per_address",
-		"http_full", "http_address", "http_busy", "descriptors", "misdirected", "wrong_api_key", "too_many_keys",
+		"http_full", "http_address", "http_busy", "descriptors", "misdirected", "wrong_api_key", "too_many_keys", "proxy_header",
 		"tls_plain", "tls_not", "tls_hello", "tls_displaced", "tls_memory", "tls_handshake",
 	}
 }

@@ -61,7 +61,7 @@ type Session interface {
 type Conn struct {
 	worker  *Worker  // immutable
 	session Session  // owned by the worker; as open returned it, or as of the last Become
-	carrier *carrier // immutable after open returned; nil without a transport
+	carrier *carrier // owned by the worker; nil without a transport
 	fd      int32    // owned by the worker; -1 once closed
 	slot    int32    // owned by the worker; place in worker.conns
 	events  events   // owned by the worker; events not yet looked at
@@ -127,10 +127,10 @@ func (c *Conn) serve() {
 // receive reads until the socket is drained or the visit is over.
 func (c *Conn) receive() {
 	buf := c.worker.buf
-	if c.carrier != nil {
-		buf = buf[:maxChunk]
-	}
 	for read := 0; c.fd >= 0; {
+		if c.carrier != nil { // which Become may have brought
+			buf = buf[:maxChunk]
+		}
 		if !c.reads() {
 			c.held = true
 			return
@@ -303,12 +303,17 @@ func (c *Conn) Peer() netip.Addr {
 	return peer(int(c.fd))
 }
 
-// Become gives the connection to another session, which receives the unread bytes first.
-// Only Receive of the session before may call it, when nothing of that session is due
-// and as the last thing that it does. The session before is not told.
+// Become gives the connection to another session, which receives the unread bytes first,
+// through the transport if there is one by now. Only Receive of the session before may
+// call it, when nothing of that session is due and as the last thing that it does. The
+// session before is not told.
 func (c *Conn) Become(next Session, unread []byte) {
 	c.session = next
-	if len(unread) > 0 {
+	switch {
+	case len(unread) == 0:
+	case c.carrier != nil:
+		c.open(unread)
+	default:
 		next.Receive(unread)
 	}
 }

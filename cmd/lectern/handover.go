@@ -21,10 +21,10 @@ const perAddress = 4
 // the hand-over until they are closed or given back. Those that wait for another
 // request make room for newcomers.
 type handover struct {
-	addr   net.Addr         // immutable
-	limit  func() int       // immutable; connections at once
-	hub    *hub.Hub         // immutable once served
-	reopen netpoll.OpenFunc // immutable once served; for what goes back to the reactor
+	addr   net.Addr   // immutable
+	limit  func() int // immutable; connections at once
+	hub    *hub.Hub   // immutable once served
+	opener opener     // immutable once served; for what goes back to the reactor
 
 	mu      sync.Mutex
 	open    int                // guarded by mu; connections that were taken and are not closed
@@ -59,7 +59,7 @@ func (h *handover) take(conn hub.Conn, from netip.Addr, read []byte) error {
 	if err := h.enter(from); err != nil {
 		return err
 	}
-	c, err := conn.(detacher).Detach(nil)
+	c, err := detach(conn)
 	if err != nil {
 		h.leave(from)
 		return err
@@ -76,7 +76,7 @@ type attacher interface {
 // giveBack moves a connection back to the reactor, to a session that receives what
 // was read first. It closes what cannot go back.
 func (h *handover) giveBack(conn net.Conn, read []byte) error {
-	if back, ok := conn.(attacher); ok && back.Attach(read, h.reopen) == nil {
+	if back, ok := conn.(attacher); ok && back.Attach(read, h.opener.reopen(conn)) == nil {
 		return nil
 	}
 	return conn.Close()

@@ -181,11 +181,15 @@ func (r *relay) run(ctx context.Context) error {
 	}
 	r.data.run()
 	workers := indexed(r.pool.Workers())
-	open := func(w *netpoll.Worker, c *netpoll.Conn) *hub.Session {
-		return r.hub.NewSession(workers[w], c)
-	}
-	r.plain.reopen = func(w *netpoll.Worker, c *netpoll.Conn) netpoll.Session { return open(w, c) }
-	serve("relay", func() error { return r.pool.Serve(r.listener, r.throughTLS(open)) })
+	session := func(w *netpoll.Worker, c hub.Conn) *hub.Session { return r.hub.NewSession(workers[w], c) }
+	r.plain.opener = func(w *netpoll.Worker, c hub.Conn) netpoll.Session { return session(w, c) }
+	open := r.throughTLS(session)
+	serve("relay", func() error {
+		if r.config.ProxyProtocol {
+			return r.pool.Serve(r.listener, open.behind(r.hub))
+		}
+		return r.pool.Serve(r.listener, open.direct())
+	})
 	serve("http", func() error { return r.web.Serve(r.plain) })
 	if r.admin != nil {
 		serve("admin", func() error { return r.admin.Serve(r.adminOn) })

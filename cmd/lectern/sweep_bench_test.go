@@ -208,7 +208,7 @@ func newEmptyHall(b *testing.B, workers int, over way) (r *hall, addr, code stri
 		through.tls = through.newTLS(selfSigned(b))
 	}
 	go func() {
-		_ = pool.Serve(l, through.throughTLS(func(w *netpoll.Worker, c *netpoll.Conn) *hub.Session { return r.hub.NewSession(places[w], c) }))
+		_ = pool.Serve(l, through.throughTLS(func(w *netpoll.Worker, c hub.Conn) *hub.Session { return r.hub.NewSession(places[w], c) }).direct())
 	}()
 
 	var created struct{ Code string }

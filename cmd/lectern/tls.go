@@ -36,11 +36,11 @@ func (r *relay) tlsBy() string {
 
 // throughTLS has connections go through TLS, if the relay has a certificate, to the
 // sessions that open makes.
-func (r *relay) throughTLS(open func(*netpoll.Worker, *netpoll.Conn) *hub.Session) netpoll.OpenFunc {
-	return func(w *netpoll.Worker, c *netpoll.Conn) netpoll.Session {
+func (r *relay) throughTLS(open func(*netpoll.Worker, hub.Conn) *hub.Session) opener {
+	return func(w *netpoll.Worker, c hub.Conn) netpoll.Session {
 		session := open(w, c)
 		if r.tls != nil {
-			r.tls.Accept(w, c, network(c.Peer()), session.Begin)
+			r.tls.Accept(w, socketOf(c), network(c.Peer()), session.Begin)
 		}
 		return session
 	}

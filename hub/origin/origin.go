@@ -49,7 +49,7 @@ func IsLoopback(origin string) bool {
 // peer is not a trusted proxy, or if the header has something else than an
 // address in that place.
 func Forwarded(peer netip.Addr, header string, trusted []netip.Prefix) netip.Addr {
-	if header == "" || !trusts(trusted, peer) {
+	if header == "" || !Trusts(trusted, peer) {
 		return netip.Addr{}
 	}
 	hops := strings.Split(header, ",")
@@ -58,14 +58,16 @@ func Forwarded(peer netip.Addr, header string, trusted []netip.Prefix) netip.Add
 		if err != nil {
 			return netip.Addr{}
 		}
-		if !trusts(trusted, from) {
+		if !Trusts(trusted, from) {
 			return from.Unmap()
 		}
 	}
 	return netip.Addr{}
 }
 
-func trusts(trusted []netip.Prefix, peer netip.Addr) bool {
+// Trusts reports whether a peer is a trusted proxy. The zero Prefix is for peers without
+// an address.
+func Trusts(trusted []netip.Prefix, peer netip.Addr) bool {
 	if !peer.IsValid() {
 		return slices.Contains(trusted, netip.Prefix{})
 	}

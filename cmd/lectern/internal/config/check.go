@@ -35,6 +35,9 @@ func (b *settler) check() {
 	if b.AdminAddr != "" && isSameAddress(b.Addr, b.AdminAddr) {
 		b.refuse("%s must not be --addr (%s)", b.setting("admin-addr").source.place, b.Addr)
 	}
+	if b.ProxyProtocol && len(b.TrustedProxy) == 0 {
+		b.refuse("%s needs --trusted-proxy: the relay believes nobody else's header", b.setting("proxy-protocol").source.place)
+	}
 	if b.Echo != "" && b.Echo[0] != '/' {
 		b.refuse("%s must be a path that begins with a slash, not %q", b.setting("echo").source.place, b.Echo)
 	}

@@ -199,6 +199,7 @@ func TestMistakes(t *testing.T) {
 		"origin with a user":     {"", []string{"LECTERN_ALLOW_ORIGIN=http://u@a"}, nil, "is no origin"},
 		"origin, port missing":   {"", []string{"LECTERN_ALLOW_ORIGIN=http://a:"}, nil, "is no origin"},
 		"second of two origins":  {"", []string{"LECTERN_ALLOW_ORIGIN=http://a,b"}, nil, `"b" is no origin`},
+		"header of nobody":       {"proxy-protocol = true", nil, nil, "FILE:1: proxy-protocol needs --trusted-proxy"},
 		"socket's path":          {"addr = 'unix:run/lectern.sock'", nil, nil, "FILE:1: addr must have an absolute path of at most 107 bytes after unix:, not \"run/lectern.sock\""},
 		"socket's long path":     {"admin-addr = 'unix:/" + strings.Repeat("x", 107) + "'", nil, nil, "FILE:1: admin-addr must have an absolute path"},
 		"same socket":            {"addr = 'unix:/s'\nadmin-addr = 'unix:/s'", nil, nil, "FILE:2: admin-addr must not be --addr"},

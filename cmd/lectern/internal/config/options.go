@@ -35,6 +35,7 @@ type Options struct {
 	AdminHost     []Hostname `placeholder:"NAME" group:"access" help:"Host name that the admin address answers to, besides IP addresses and localhost. May be repeated."`
 	Dev           bool       `group:"access" help:"Let pages of every origin connect, like --allow-origin '*'. For trying out a relay."`
 	TrustedProxy  []Network  `placeholder:"NETWORK" group:"access" help:"Address or CIDR of a proxy whose X-Forwarded-For is believed, or unix for those that connect through a Unix-domain socket. May be repeated."`
+	ProxyProtocol bool       `restart:"" group:"access" help:"Expect each trusted proxy to begin its connections with a header of the PROXY protocol, version 2."`
 
 	Memory MemorySize `restart:"" default:"auto" group:"limits" help:"Memory that the relay may use, like 512MB; auto for three quarters of what the control group or the machine has."`
 
