@@ -25,7 +25,7 @@ var borders = map[string]struct {
 	ours      []string
 	forbidden []string
 }{
-	"cmd/lectern":          {ours: []string{"bench/engine", "bench/report", "bench/scenario", "bench/team", "bench/workload", "frame", "hub", "hub/budget", "hub/classroom", "hub/echo", "hub/store", "netpoll", "netpoll/tlstransport", internal + "certificates", internal + "config", internal + "httpapi", internal + "metrics", internal + "proxyproto", internal + "resources", internal + "systemd"}},
+	"cmd/lectern":          {ours: []string{"bench/engine", "bench/report", "bench/scenario", "bench/team", "bench/workload", "frame", "hub", "hub/budget", "hub/classroom", "hub/echo", "hub/store", "netpoll", "netpoll/tlstransport", internal + "certificates", internal + "config", internal + "httpapi", internal + "manual", internal + "metrics", internal + "proxyproto", internal + "resources", internal + "systemd"}},
 	"bench/engine":         {ours: []string{"bench/clock", "bench/report", "bench/server", "bench/stamp", "bench/usage", "bench/wire", "bench/workload", "frame", "netpoll"}},
 	"bench/scenario":       {ours: []string{"bench/engine", "bench/report", "bench/usage", "bench/workload", "frame"}, forbidden: []string{"net"}},
 	"bench/team":           {ours: []string{"bench/clock", "bench/engine", "bench/report", "bench/scenario", "bench/workload"}},
@@ -65,6 +65,7 @@ var borders = map[string]struct {
 	internal + "httpapi/apitest":       {ours: []string{"hub"}}, // for tests
 	internal + "metrics":               {ours: []string{"hub", "hub/budget", "hub/store", "netpoll", "netpoll/tlstransport"}},
 	internal + "resources":             {ours: []string{"hub", "hub/budget"}, forbidden: []string{"net"}},
+	internal + "manual":                {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
 	internal + "proxyproto":            {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync"}},
 	internal + "systemd":               {forbidden: []string{"golang.org/x/sys", "net/http"}},
 	internal + "attack":                {},                                                                                 // tests of the binary
@@ -75,7 +76,7 @@ var borders = map[string]struct {
 var confined = map[string][]string{
 	"github.com/mailru/easygo":       {"netpoll/poller.go"},
 	"github.com/valyala/fastjson":    {"hub/classroom/request.go"},
-	"github.com/alecthomas/kong":     {"cmd/lectern/main.go", internal + "config/flags.go"},
+	"github.com/alecthomas/kong":     {"cmd/lectern/main.go", "cmd/lectern/manual.go", internal + "config/flags.go", internal + "manual/page.go", internal + "manual/completion.go"},
 	"github.com/pelletier/go-toml":   {internal + "config/file.go", internal + "config/print.go"},
 	"github.com/caddyserver":         {internal + "certificates/acme.go"},
 	"go.uber.org/zap":                {internal + "certificates/acme.go", internal + "certificates/library_log.go"},

@@ -26,6 +26,9 @@ type cli struct {
 	Bench   benchCommand   `cmd:"" help:"Load-test a relay."`
 	Version versionCommand `cmd:"" help:"Print the version, the commit and the Go release."`
 
+	Manual     manualCommand     `cmd:"" help:"Print the manual page, for man."`
+	Completion completionCommand `cmd:"" help:"Print a script that completes commands and options in a shell."`
+
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
