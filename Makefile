@@ -16,12 +16,16 @@ VIEWERS  ?= 100000
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
+# The time of all files in a release, so that the same commit makes the same bytes.
+EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+
 CLIENTS := cmd/lectern/internal/e2e/testdata/clients
 REPORT  := ./cmd/lectern/testdata/testreport
 PICTURE := ./cmd/lectern/testdata/picture
 MILLION := ./bench/testdata/million
+PACKAGE := cmd/lectern/packaging
 
-.PHONY: help build run test clients check fuzz soak attack bench compare million ktls picture clean
+.PHONY: help build run test clients check fuzz soak attack bench compare million ktls picture dist clean
 
 help: ## Tell what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +38,7 @@ run: build ## Start a relay on localhost:8765; ARGS= adds flags of `lectern serv
 
 test: clients ## Fetch what the tests need, then run them all.
 	CGO_ENABLED=0 go run $(REPORT) -count=1 ./...
+	cd $(PACKAGE) && go test -count=1 ./...
 
 clients: ## Fetch the foreign WebSocket clients that the tests use.
 	@bash $(CLIENTS)/install.sh
@@ -43,6 +48,7 @@ check: clients ## Check the format, vet, lint, and run all tests with -race.
 	go vet ./... $(REPORT) $(PICTURE) $(MILLION)/...
 	go tool staticcheck ./... $(REPORT) $(PICTURE) $(MILLION)/...
 	cd bench/compare && go vet ./... && go test ./...
+	cd $(PACKAGE) && go vet ./... && go test -count=1 ./...
 	go run $(REPORT) -race -shuffle=on -count=1 ./...
 
 fuzz: ## Run every fuzz target for FUZZTIME (30s).
@@ -81,5 +87,8 @@ bench: ## Run the Go benchmarks that match BENCH (all).
 picture: build ## Draw docs/lecture.svg from a lecture on a real relay.
 	go run $(PICTURE) $(BIN) > docs/lecture.svg
 
+dist: ## Build static binaries, .deb and .rpm packages and checksums in dist/.
+	cd $(PACKAGE) && SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH-$(EPOCH)} go run . --version '$(VERSION)' --commit '$(COMMIT)'
+
 clean: ## Remove what was built and fetched.
-	rm -rf bin $(CLIENTS)/node_modules
+	rm -rf bin dist $(CLIENTS)/node_modules
