@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fetches the WebSocket clients that the tests run against the relay: Python's
-# websockets and Chromium as Debian packages, Node's ws by npm into this folder. It says what
+# websockets and Chromium as Debian packages, Node's ws by npm into this folder. The
+# proxies that the tests put in front of the relay are Debian packages, too. It says what
 # it may or can not install here, and the tests then skip what needs it. With
 # CI=true that is an error.
 set -euo pipefail
@@ -26,19 +27,44 @@ apt_install() { # PACKAGE
 	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -q --no-install-recommends "$1"
 }
 
-install_debian() { # PACKAGE CHECK
+have_chromium() { command -v chromium >/dev/null; }
+
+# The proxies of docs/proxies.md. nginx may be where only root looks for programs.
+have_proxy() { # PROGRAM
+	command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ]
+}
+
+install_debian() { # PACKAGE HAVE...
+	local package=$1
+	shift
 	if ! command -v apt-get >/dev/null; then
-		not_installed "$1" "this system has no apt-get"
+		not_installed "$package" "this system has no apt-get"
 	elif [ "$(id -u)" != 0 ]; then
-		not_installed "$1" "only root may run apt-get install"
-	elif ! apt_install "$1" 2>/dev/null && ! { apt-get update -q && apt_install "$1"; }; then
-		not_installed "$1" "apt-get failed, see above"
-	elif ! "$2"; then
-		not_installed "$1" "it is installed, and does not work"
+		not_installed "$package" "only root may run apt-get install"
+	elif ! apt_install "$package" 2>/dev/null && ! { apt-get update -q && apt_install "$package"; }; then
+		not_installed "$package" "apt-get failed, see above"
+	elif ! "$@"; then
+		not_installed "$package" "it is installed, but does not work"
 	fi
 }
 
-have_chromium() { command -v chromium >/dev/null; }
+# While a package is installed, it may not start the service that is in it.
+forbid_services() {
+	local policy=/usr/sbin/policy-rc.d
+	if [ "$(id -u)" = 0 ] && [ ! -e "$policy" ]; then
+		trap "rm -f $policy" EXIT
+		printf '#!/bin/sh\nexit 101\n' >"$policy"
+		chmod 755 "$policy"
+	fi
+}
+
+install_proxies() {
+	if ! have_proxy nginx || ! have_proxy caddy; then
+		forbid_services
+	fi
+	have_proxy nginx || install_debian nginx-light have_proxy nginx
+	have_proxy caddy || install_debian caddy have_proxy caddy
+}
 
 # npm leaves its own copy of the lock in node_modules when it has finished.
 have_ws() {
@@ -55,6 +81,7 @@ install_ws() {
 
 have_websockets || install_debian python3-websockets have_websockets
 have_chromium || install_debian chromium have_chromium
+install_proxies
 have_ws || install_ws
 
 if [ "$missing" = 1 ] && [ "${CI:-}" = true ]; then
