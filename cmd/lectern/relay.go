@@ -42,10 +42,11 @@ type relay struct {
 	hub          *hub.Hub
 	data         dataKeeper
 	listener     *netpoll.Listener
-	inherited    bool         // immutable; the service manager keeps the listener's socket open
-	plain        *handover    // connections on their way to net/http
-	web          *http.Server // plain HTTP on the relay's own port
-	admin        *http.Server // nil without an admin address
+	inherited    bool          // immutable; the service manager keeps the listener's socket open
+	accepted     chan struct{} // closed when no more connections are accepted
+	plain        *handover     // connections on their way to net/http
+	web          *http.Server  // plain HTTP on the relay's own port
+	admin        *http.Server  // nil without an admin address
 	adminOn      *httpapi.AdminListener
 }
 
@@ -55,7 +56,7 @@ func newRelay(s *config.Settings, w io.Writer) (*relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &relay{config: &s.Options, level: new(slog.LevelVar), limit: limit}
+	r := &relay{config: &s.Options, level: new(slog.LevelVar), limit: limit, accepted: make(chan struct{})}
 	r.current.Store(s)
 	r.level.Set(slog.Level(s.LogLevel))
 	r.log = newLogger(w, s.LogFormat, r.level)
@@ -185,6 +186,7 @@ func (r *relay) run(ctx context.Context) error {
 	r.plain.opener = func(w *netpoll.Worker, c hub.Conn) netpoll.Session { return session(w, c) }
 	open := r.throughTLS(session)
 	serve("relay", func() error {
+		defer close(r.accepted)
 		if r.config.ProxyProtocol {
 			return r.pool.Serve(r.listener, open.behind(r.hub))
 		}

@@ -20,11 +20,12 @@ func (r *relay) feedWatchdog(ctx context.Context) {
 	r.tell(systemd.FeedWatchdog(ctx, func(ctx context.Context) error { return allTurn(ctx, r.pool) }))
 }
 
-// allTurn returns when every worker of the pool has run a task, or ctx has ended.
+// allTurn returns when every worker of the pool has run a task behind everything that
+// waits for it now, or ctx has ended.
 func allTurn(ctx context.Context, pool *netpoll.Pool) error {
 	turned := make(chan struct{}, len(pool.Workers()))
 	for _, w := range pool.Workers() {
-		w.Post(func() bool {
+		w.PostBehind(func() bool {
 			turned <- struct{}{}
 			return false
 		})
@@ -50,7 +51,14 @@ func (r *relay) settle() {
 	if !r.inherited {
 		return
 	}
-	for end := time.Now().Add(settleTime); r.hub.Stats().Handshaking > 0 && time.Now().Before(end); {
+	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+	defer cancel()
+	select {
+	case <-r.accepted: // the last connection is on its way to its worker
+	case <-ctx.Done():
+	}
+	_ = allTurn(ctx, r.pool) // and is there; if time runs out, it is refused
+	for ctx.Err() == nil && r.hub.Stats().Handshaking > 0 {
 		time.Sleep(settleTime / 100)
 	}
 }
