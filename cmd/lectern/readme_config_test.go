@@ -34,6 +34,28 @@ func TestShownConfiguration(t *testing.T) {
 	}
 }
 
+// TestShownProxyConfiguration checks the file that the page on proxies shows, and the
+// example that packages have.
+func TestShownProxyConfiguration(t *testing.T) {
+	t.Parallel()
+	_, example, _ := strings.Cut(page(t, "docs/proxies.md"), "```toml\n")
+	example, _, ok := strings.Cut(example, "```")
+	if !ok {
+		t.Fatal("the page shows no configuration file")
+	}
+	s, err := read(t, example, nil)
+	if err != nil || s.Addr != "unix:/run/lectern/lectern.sock" || len(s.TrustedProxy) != 1 || !s.TrustedProxy[0].IsUnix() {
+		t.Errorf("%v: %v", err, s)
+	}
+	packaged := page(t, "cmd/lectern/packaging/files/lectern.toml")
+	if _, err := read(t, packaged, nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := read(t, strings.NewReplacer("# allow", "allow", "# trusted-proxy = [\"unix\"]", "trusted-proxy = [\"unix\"]").Replace(packaged), nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // writeFile writes a file that ends with the test and returns its path.
 func writeFile(t testing.TB, name, text string) string {
 	t.Helper()
