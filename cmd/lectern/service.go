@@ -66,11 +66,11 @@ func (r *relay) settle() {
 // stopTime returns how long the relay may take to stop, counted from when it is told to.
 func (r *relay) stopTime() time.Duration {
 	s := r.current.Load()
-	time := s.ShutdownDelay + settleTime + drainTimeout(s.DrainTimeout, int(r.hub.Connections()))
+	within := s.ShutdownDelay + settleTime + drainTimeout(s.DrainTimeout, int(r.hub.Connections()))
 	if r.data.store != nil {
-		time += dataStopTime
+		within += dataStopTime
 	}
-	return time + stopSlack
+	return within + stopSlack
 }
 
 // stopSlack is for what a stop does besides waiting.
