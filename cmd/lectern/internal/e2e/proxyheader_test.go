@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -112,6 +113,60 @@ func TestClientsAreWhereTheProxySays(t *testing.T) {
 	if told, err := answers.ReadString('}'); err != nil || !strings.Contains(told, "server_full") {
 		t.Errorf("a client that has all its connections heard %q, %v", told, err)
 	}
+}
+
+// TestHeadersBeforeTLS: a load balancer that passes TLS on sends its header first, alone
+// or together with the ClientHello.
+func TestHeadersBeforeTLS(t *testing.T) {
+	t.Parallel()
+	certificate, key := writePair(t, time.Hour)
+	b := startBinary(t, "--proxy-protocol", "--trusted-proxy", "127.0.0.1", "--max-connections-per-address", "1", "--tls-cert", certificate, "--tls-key", key)
+	enter := func(client string, apart bool, want string) {
+		t.Helper()
+		dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			header := headerFor(t, client)
+			if apart {
+				if _, err := io.WriteString(c, header); err != nil {
+					return nil, err
+				}
+				time.Sleep(50 * time.Millisecond)
+				header = ""
+			}
+			return tls.Client(&prefixed{Conn: c, prefix: header}, &tls.Config{InsecureSkipVerify: true}), nil
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		c, _, err := websocket.Dial(ctx, "wss://"+b.addr+"/", &websocket.DialOptions{HTTPClient: &http.Client{Transport: &http.Transport{DialTLSContext: dial}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.CloseNow() })
+		say(t, c, `{"type":"create"}`)
+		if got := hear(t, c); !strings.Contains(got, want) {
+			t.Errorf("%s heard %s, want %s", client, got, want)
+		}
+	}
+	enter("192.0.2.1", true, `"created"`)
+	enter("192.0.2.2", false, `"created"`)
+	enter("192.0.2.1", false, `"server_full"`)
+}
+
+// A prefixed connection begins with bytes of its own, in one segment with the first that
+// is written.
+type prefixed struct {
+	net.Conn
+	prefix string
+}
+
+func (c *prefixed) Write(p []byte) (int, error) {
+	n := len(c.prefix)
+	written, err := c.Conn.Write(append([]byte(c.prefix), p...))
+	c.prefix = ""
+	return max(0, written-n), err
 }
 
 // TestHeadersByteByByte arrive, together with the request.
