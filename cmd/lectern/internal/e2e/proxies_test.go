@@ -142,6 +142,7 @@ func TestLecturesBehindProxies(t *testing.T) {
 			b.addr = startProxy(t, program, p.name, socket, p.run)
 
 			host, code := openRoom(t, b)
+			listening(t, host)
 			var calm atomic.Bool
 			var class []*absentee
 			for i := range 2 {
