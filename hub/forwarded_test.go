@@ -8,7 +8,7 @@ import (
 // TestClientsOfPeersWithoutAnAddress: what such a peer says counts only if it is trusted,
 // and nothing makes a client of what is no address.
 func TestClientsOfPeersWithoutAnAddress(t *testing.T) {
-	trusting := Config{TrustUnnamed: true, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	trusting := Config{TrustedProxies: []netip.Prefix{{}, netip.MustParsePrefix("10.0.0.0/8")}}
 	for name, c := range map[string]struct {
 		config    Config
 		peer      string
