@@ -2,12 +2,13 @@ package engine
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
 	"os"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"lectern/bench/wire"
 	"lectern/bench/workload"
 	"lectern/netpoll"
+	"lectern/netpoll/tlstransport"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,18 +36,15 @@ type crowd struct {
 	classroom *Classroom     // immutable; nil unless the scenario looks at numbers
 	away      chan departure // viewers that have dropped and will come back, each once at most; nil if none does
 
-	pool    *netpoll.Pool   // immutable; nil for wss
-	pumps   sync.WaitGroup  // the goroutines of viewers over TLS
-	closing atomic.Bool     // no connection may begin any more
-	onWay   chan struct{}   // a token for each connection between its start and its joining
-	started int             // owned by the coordinator; viewers that were begun so far
-	dialled report.FaultLog // owned by the coordinator; what never became a connection
-	unmade  int             // owned by the coordinator; how many viewers that were
+	pool    *netpoll.Pool        // immutable
+	secure  *tls.Config          // immutable; nil for ws
+	client  *tlstransport.Client // immutable; nil for ws
+	closing atomic.Bool          // no connection may begin any more
+	onWay   chan struct{}        // a token for each connection between its start and its joining
+	started int                  // owned by the coordinator; viewers that were begun so far
+	dialled report.FaultLog      // owned by the coordinator; what never became a connection
+	unmade  int                  // owned by the coordinator; how many viewers that were
 }
-
-// secureLanes is how many lanes viewers over TLS have for each processor, so that
-// their locks are rarely contended.
-const secureLanes = 4
 
 // newCrowd prepares a crowd. No viewer connects yet.
 func newCrowd(o workload.Options, clock *clock.Clock, cl *Classroom) (*crowd, error) {
@@ -61,10 +60,10 @@ func newCrowd(o workload.Options, clock *clock.Clock, cl *Classroom) (*crowd, er
 		return nil, err
 	}
 	if u.Scheme == "wss" {
-		for range runtime.NumCPU() * secureLanes {
-			c.lanes = append(c.lanes, &lane{clock: clock})
+		if c.secure, err = secureConfig(u, o); err != nil {
+			return nil, err
 		}
-		return c, nil
+		c.client = tlstransport.NewClient(c.secure)
 	}
 	if c.pool, err = netpoll.New(netpoll.Config{Workers: runtime.NumCPU()}); err != nil {
 		return nil, fmt.Errorf("start the bench's reactor: %w", err)
@@ -117,7 +116,7 @@ func (c *crowd) begin(ctx context.Context) {
 		v.membership = &membership{asks: cl.Late}
 		v.numbered = spreadOver(index, cl.Numbered)
 	}
-	if err := c.dial(ctx, v); err != nil {
+	if err := c.dial(v); err != nil {
 		c.unmade++
 		reason, example := explain(err)
 		c.dialled.Note(report.WhoViewer, report.StageConnect, reason, example)
@@ -126,12 +125,8 @@ func (c *crowd) begin(ctx context.Context) {
 }
 
 // dial connects a viewer. What goes wrong later is the viewer's to tell.
-func (c *crowd) dial(ctx context.Context, v *viewer) error {
+func (c *crowd) dial(v *viewer) error {
 	began := c.clock.Now()
-	if c.pool == nil {
-		c.pumps.Go(func() { v.pump(ctx, began) })
-		return nil
-	}
 	fd, err := c.target.dial(int(v.index))
 	if err != nil {
 		return err
@@ -144,7 +139,10 @@ func (c *crowd) dial(ctx context.Context, v *viewer) error {
 			return os.NewSyscallError("setsockopt", err)
 		}
 	}
-	v.lane.worker.Adopt(fd, func(_ *netpoll.Worker, conn *netpoll.Conn) netpoll.Session {
+	v.lane.worker.Adopt(fd, func(w *netpoll.Worker, conn *netpoll.Conn) netpoll.Session {
+		if c.client != nil {
+			c.client.Connect(w, conn)
+		}
 		v.attach(conn, began)
 		return v
 	})
@@ -193,10 +191,9 @@ func (c *crowd) drop() error {
 // close ends all connections and the reactor.
 func (c *crowd) close() error {
 	c.closing.Store(true)
-	err := c.drop()
-	c.pumps.Wait()
-	if c.pool != nil {
-		err = c.pool.Close()
+	err := errors.Join(c.drop(), c.pool.Close())
+	if c.client != nil {
+		c.client.Wait()
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -112,28 +113,33 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
-// dialNet connects like dial, but as a net.Conn, for hosts and TLS.
+// dialNet connects like dial, but as a net.Conn, for hosts.
 func (c *crowd) dialNet(ctx context.Context, i int) (net.Conn, error) {
 	d := net.Dialer{Timeout: c.options.Timeout, KeepAlive: -1}
 	if src := c.target.source(i); src.IsValid() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(src, 0))
 	}
 	conn, err := d.DialContext(ctx, "tcp", c.target.addr.String())
-	if err != nil || c.url.Scheme != "wss" {
+	if err != nil || c.secure == nil {
 		return conn, err
 	}
-	return c.secure(ctx, conn)
-}
-
-// secure makes a TLS connection of conn, or closes it.
-func (c *crowd) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	config := &tls.Config{ServerName: c.url.Hostname(), InsecureSkipVerify: c.options.Insecure, NextProtos: []string{"http/1.1"}}
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
-	t := tls.Client(conn, config)
+	t := tls.Client(conn, c.secure)
 	if err := t.HandshakeContext(ctx); err != nil {
-		_ = conn.Close()
-		return nil, err
+		return nil, errors.Join(err, conn.Close())
 	}
 	return t, nil
+}
+
+// secureConfig returns the configuration of connections over TLS.
+func secureConfig(u *url.URL, o workload.Options) (*tls.Config, error) {
+	config := &tls.Config{ServerName: u.Hostname(), InsecureSkipVerify: o.Insecure, NextProtos: []string{"http/1.1"}}
+	if o.CA != "" {
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM([]byte(o.CA)) {
+			return nil, workload.Refuse("the CA's file holds no certificate in PEM")
+		}
+	}
+	return config, nil
 }

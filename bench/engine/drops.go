@@ -143,7 +143,7 @@ func (d *Drops) bringBack(ctx context.Context, c *crowd) {
 			begun = c.clock.Now()
 		}
 		launched++
-		if err := c.dial(ctx, gone.next); err != nil {
+		if err := c.dial(gone.next); err != nil {
 			_ = gone.next.lane.do(func() { gone.next.Closed(err) }) // a lane that does not answer fails whatever asks it next
 		}
 	}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,12 +32,10 @@ const (
 	counts
 )
 
-// A lane is what one worker counts: its viewers and everything about them. On
-// the reactor a lane belongs to its worker; viewers over TLS have goroutines of
-// their own and share lanes under their lock.
+// A lane is what one worker counts: its viewers and everything about them. It
+// belongs to the worker.
 type lane struct {
-	worker *netpoll.Worker // immutable; nil for TLS
-	mu     sync.Mutex      // held to touch a lane that has no worker
+	worker *netpoll.Worker // immutable
 	clock  *clock.Clock    // immutable
 
 	viewers []*viewer       // owned by the lane
@@ -67,12 +64,6 @@ func (l *lane) add(what int, n int64) { l.counts[what].Add(n) }
 
 // do runs f with the lane to itself and waits for it.
 func (l *lane) do(f func()) error {
-	if l.worker == nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		f()
-		return nil
-	}
 	done := make(chan struct{})
 	l.worker.Post(func() bool {
 		f()

@@ -89,7 +89,7 @@ func (r *Runner) begin(ctx context.Context, cl *Classroom) (err error) {
 		if r.server, err = server.Start(ctx, r.Options); err != nil {
 			return err
 		}
-		r.Options.URL, r.Options.PID = r.server.URL, r.server.PID()
+		r.Options.URL, r.Options.CA, r.Options.PID = r.server.URL, r.server.CA, r.server.PID()
 	}
 	if r.Options.PID != 0 {
 		if _, err := usage.ReadProcess(r.Options.PID); err != nil {

@@ -28,6 +28,8 @@ const (
 type Server struct {
 	cmd    *exec.Cmd
 	URL    string // where it listens; immutable
+	CA     string // the certificate that was made for it, in PEM; immutable; empty without TLS
+	folder string // of the certificate; immutable
 	output *tail
 	ended  chan struct{} // closed when it has exited
 	err    error         // how it exited; set before ended is closed
@@ -48,6 +50,9 @@ func Start(ctx context.Context, o workload.Options) (*Server, error) {
 			// All come from this machine's address.
 			"--max-connections-per-address", "1000000", "--max-rooms-per-address", "10000",
 		}
+		if o.TLS {
+			command = append(command, "--tls-cert", "{cert}", "--tls-key", "{key}")
+		}
 	}
 	addr, err := freeAddr(ctx)
 	if err != nil {
@@ -58,17 +63,28 @@ func Start(ctx context.Context, o workload.Options) (*Server, error) {
 		return nil, err
 	}
 	u.Host = addr
+	s := &Server{output: new(tail), ended: make(chan struct{})}
+	names := []string{"{addr}", addr}
+	if o.TLS {
+		u.Scheme = "wss"
+		certificate, key, err := s.makeCertificate()
+		if err != nil {
+			return nil, errors.Join(err, os.RemoveAll(s.folder))
+		}
+		names = append(names, "{cert}", certificate, "{key}", key)
+	}
+	s.URL = u.String()
 	args := make([]string, len(command))
 	for i, a := range command {
-		args[i] = strings.ReplaceAll(a, "{addr}", addr)
+		args[i] = strings.NewReplacer(names...).Replace(a)
 	}
-	s := &Server{cmd: exec.Command(args[0], args[1:]...), URL: u.String(), output: new(tail), ended: make(chan struct{})}
+	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Env = o.ServerEnvironment()
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	// The terminal's Ctrl-C is for the bench; it ends the server when it is done.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the server: %w", err)
+		return nil, errors.Join(fmt.Errorf("start the server: %w", err), os.RemoveAll(s.folder))
 	}
 	go func() {
 		s.err = s.cmd.Wait()
@@ -117,6 +133,7 @@ func (s *Server) ready(ctx context.Context, addr string) error {
 
 // Stop ends the server, and complains if it had ended before.
 func (s *Server) Stop() error {
+	defer os.RemoveAll(s.folder)
 	select {
 	case <-s.ended:
 		return fmt.Errorf("it ended by itself: %v\n%s", s.err, s.output)

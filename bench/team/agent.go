@@ -44,7 +44,7 @@ type Agent struct {
 func forAgent(o workload.Options) workload.Options {
 	return workload.Options{Label: o.Label, URL: o.URL, Viewers: o.Viewers, RoomNames: o.RoomNames, Rate: o.Rate, Size: o.Size, Duration: o.Duration,
 		Warmup: -1, Template: o.Template, ConnectRate: o.ConnectRate, Window: o.Window, Timeout: o.Timeout, Drain: o.Drain,
-		Headers: o.Headers, Insecure: o.Insecure, Thresholds: o.Thresholds}
+		Headers: o.Headers, Insecure: o.Insecure, CA: o.CA, Thresholds: o.Thresholds}
 }
 
 // Serve takes part in one run after the other, for leaders that have the token,

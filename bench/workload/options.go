@@ -37,6 +37,7 @@ type Options struct {
 
 	Headers  []string `json:"headers,omitempty"`  // "Name: value" lines for the handshake
 	Insecure bool     `json:"insecure,omitempty"` // wss: do not check the certificate
+	CA       string   `json:"ca,omitempty"`       // wss: certificates in PEM to trust; default: the system's
 
 	Agents []string `json:"agents,omitempty"` // host:port of other machines that have a share of the viewers; fanout only
 	Token  string   `json:"-"`                // what the agents know it by
@@ -45,7 +46,8 @@ type Options struct {
 
 	PID           int      `json:"pid,omitempty"`    // process to read CPU and memory of
 	Serve         bool     `json:"serve,omitempty"`  // start the server, and end it afterwards
-	ServerCommand []string `json:"server,omitempty"` // what Serve starts, {addr} stands for host:port; default: this program's serve
+	TLS           bool     `json:"tls,omitempty"`    // over TLS, with a certificate that is made for the run
+	ServerCommand []string `json:"server,omitempty"` // what Serve starts, {addr} stands for host:port, {cert} and {key} for files; default: this program's serve
 }
 
 // The limits of what can be asked for.
@@ -126,6 +128,8 @@ func (o Options) Check() error {
 		return Refuse("both a process to watch and one to start: choose")
 	case len(o.ServerCommand) > 0 && !o.Serve:
 		return Refuse("a server command without --serve")
+	case o.TLS && !o.Serve:
+		return Refuse("a certificate for a server that runs already: without --serve, give a wss:// URL")
 	case o.Serve && u.Scheme != "ws":
 		return Refuse("--serve starts a ws:// server, the URL is %q", o.URL)
 	case len(o.RoomNames) > 0 && o.Rooms != len(o.RoomNames):

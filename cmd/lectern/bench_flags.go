@@ -31,7 +31,8 @@ type benchFlags struct {
 
 	PID           int    `name:"pid" placeholder:"PID" help:"Process to read CPU and memory of."`
 	Serve         bool   `help:"Start the server for this run, and end it afterwards."`
-	ServerCommand string `placeholder:"COMMAND" help:"Command that --serve runs, split at spaces; {addr} stands for host:port. Default: this program's serve."`
+	TLS           bool   `name:"tls" help:"With --serve: over TLS, with a certificate that is made for the run."`
+	ServerCommand string `placeholder:"COMMAND" help:"Command that --serve runs, split at spaces; {addr} stands for host:port, {cert} and {key} for the files of --tls. Default: this program's serve."`
 
 	Label string `placeholder:"NAME" help:"Name of what is measured, for comparisons."`
 	JSON  string `name:"json" placeholder:"FILE" help:"Write the whole result, histograms included, for compare and merge."`
@@ -49,6 +50,7 @@ type benchFlags struct {
 
 	Header   []string `sep:"none" placeholder:"LINE" help:"Header line \"Name: value\" to add to the handshake."`
 	Insecure bool     `help:"wss: do not check the certificate."`
+	CA       string   `name:"ca" placeholder:"FILE" help:"wss: certificates in PEM to trust, instead of the system's."`
 
 	templateFlags `group:"What is said to the server"`
 }
@@ -98,9 +100,16 @@ func (f benchFlags) options() (workload.Options, error) {
 	o := workload.Options{
 		Label: f.Label, URL: f.URL, Warmup: f.Warmup,
 		Template: t, RoomNames: f.Room, Clock: workload.Clock(f.Clock), ConnectRate: f.ConnectRate, Window: f.Window, Sources: f.Source,
-		Timeout: f.Timeout, Drain: f.Drain, Headers: f.Header, Insecure: f.Insecure, PID: f.PID, Serve: f.Serve,
+		Timeout: f.Timeout, Drain: f.Drain, Headers: f.Header, Insecure: f.Insecure, PID: f.PID, Serve: f.Serve, TLS: f.TLS,
 		Thresholds:    workload.Thresholds{MaxP99: f.MaxP99, MaxMissing: f.MaxMissing},
 		ServerCommand: strings.Fields(f.ServerCommand),
+	}
+	if f.CA != "" {
+		text, err := os.ReadFile(f.CA)
+		if err != nil {
+			return o, fmt.Errorf("%w: %w", workload.ErrOptions, err)
+		}
+		o.CA = string(text)
 	}
 	if o.CreateKey, err = f.createKey(); err != nil {
 		return o, err
