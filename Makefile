@@ -73,7 +73,7 @@ attack: ## Attack a relay beside an innocent room in every way of docs/security.
 
 compare: build ## Measure Lectern beside other relays; takes some ten minutes. ROUNDS=3 gives medians.
 	cd bench/compare && go build -o ../../bin/compare .
-	bin/compare --lectern $(BIN) --rounds $(ROUNDS) --html compare.html
+	bin/compare --lectern $(BIN) --rounds $(ROUNDS) --html compare.html $(ARGS)
 
 million: ## Load a relay with VIEWERS (100,000) in an emulated machine; see docs/million.md.
 	go run $(MILLION) --viewers $(VIEWERS) $(ARGS)

@@ -11,7 +11,7 @@ import (
 // their defaults and the in-memory broker, and clients that may subscribe and
 // publish to any channel. Its own batching of what waits for a client is on.
 
-func serveCentrifuge(addr string) error {
+func serveCentrifuge(at place) error {
 	node, err := centrifuge.New(centrifuge.Config{})
 	if err != nil {
 		return err
@@ -31,5 +31,5 @@ func serveCentrifuge(addr string) error {
 		return err
 	}
 	http.Handle("/connection/websocket", centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{}))
-	return http.ListenAndServe(addr, nil)
+	return at.serve(http.DefaultServeMux)
 }

@@ -39,11 +39,11 @@ type gorillaClient struct {
 	send chan *websocket.PreparedMessage
 }
 
-func serveGorilla(addr string) error {
+func serveGorilla(at place) error {
 	hub := &gorillaHub{map[*gorillaClient]bool{}, make(chan gorillaMessage), make(chan *gorillaClient), make(chan *gorillaClient)}
 	go hub.run()
 	upgrader := websocket.Upgrader{ReadBufferSize: 1024, WriteBufferSize: 1024} // as in the example
-	return http.ListenAndServe(addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return at.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
 			return // Upgrade has answered

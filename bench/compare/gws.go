@@ -15,10 +15,10 @@ type gwsRelay struct {
 	conns *gws.ConcurrentMap[*gws.Conn, bool]
 }
 
-func serveGWS(addr string) error {
+func serveGWS(at place) error {
 	relay := &gwsRelay{conns: gws.NewConcurrentMap[*gws.Conn, bool]()}
 	upgrader := gws.NewUpgrader(relay, &gws.ServerOption{Recovery: gws.Recovery})
-	return http.ListenAndServe(addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return at.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		socket, err := upgrader.Upgrade(w, r)
 		if err != nil {
 			return

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -41,11 +42,35 @@ func main() {
 
 // serveCommand runs a peer in this process.
 type serveCommand struct {
-	Peer string `arg:"" enum:"gorilla,gws,nbio,centrifuge" help:"One of ${enum}."`
+	Peer string `arg:"" enum:"gorilla,gws,nbio,centrifuge,nginx" help:"One of ${enum}."`
 	Addr string `arg:"" help:"Where to listen."`
+	Cert string `arg:"" optional:"" help:"Certificate, for TLS."`
+	Key  string `arg:"" optional:"" help:"Its key."`
+
+	Lectern string `help:"Lectern's binary, for nginx in front of it."`
 }
 
-func (c serveCommand) Run() error { return peers[c.Peer].serve(c.Addr) }
+func (c serveCommand) Run() error {
+	at := place{c.Addr, c.Cert, c.Key}
+	if c.Peer == "nginx" {
+		return serveNginx(at, c.Lectern)
+	}
+	return peers[c.Peer].serve(at)
+}
+
+// A place is where a peer listens.
+type place struct {
+	addr      string
+	cert, key string // files; empty without TLS
+}
+
+// serve serves HTTP.
+func (p place) serve(handler http.Handler) error {
+	if p.cert == "" {
+		return http.ListenAndServe(p.addr, handler)
+	}
+	return http.ListenAndServeTLS(p.addr, p.cert, p.key, handler)
+}
 
 // runCommand measures all relays.
 type runCommand struct {
@@ -55,6 +80,7 @@ type runCommand struct {
 	Viewers  int           `default:"1000" help:"Viewers of fanout and saturate."`
 	Crowd    int           `default:"10000" help:"Viewers of idle, which also tells the connection rate."`
 	Duration time.Duration `default:"5s" help:"Of fanout; saturate's steps take 3 s."`
+	TLS      bool          `name:"tls" help:"All over TLS, with Lectern without it beside them. Peers without TLS of net/http stay away."`
 	HTML     string        `name:"html" help:"Write one page with charts."`
 }
 
@@ -115,6 +141,6 @@ func (c runCommand) works() []work {
 // options are the load with how to start the server and how to talk to it.
 func (w work) options(p *competitor) workload.Options {
 	o := w.load
-	o.Label, o.Serve, o.ServerCommand, o.Template, o.URL = p.name, true, p.command, p.template, "ws://127.0.0.1:1"+p.path
+	o.Label, o.Serve, o.ServerCommand, o.Template, o.URL, o.TLS = p.name, true, p.command, p.template, "ws://127.0.0.1:1"+p.path, p.tls
 	return o
 }

@@ -22,7 +22,7 @@ type nbioRelay struct {
 	conns map[*websocket.Conn]bool // guarded by mu
 }
 
-func serveNbio(addr string) error {
+func serveNbio(at place) error {
 	relay := &nbioRelay{conns: map[*websocket.Conn]bool{}}
 	upgrader := websocket.NewUpgrader()
 	upgrader.OnOpen(func(c *websocket.Conn) {
@@ -45,7 +45,7 @@ func serveNbio(addr string) error {
 		}
 	})
 	engine := nbhttp.NewEngine(nbhttp.Config{
-		Network: "tcp", Addrs: []string{addr}, MaxLoad: 1_000_000, ReleaseWebsocketPayload: true, // as in the examples
+		Network: "tcp", Addrs: []string{at.addr}, MaxLoad: 1_000_000, ReleaseWebsocketPayload: true, // as in the examples
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = upgrader.Upgrade(w, r, nil) // Upgrade has answered
 		}),

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 
 	"lectern/bench/report"
@@ -13,14 +14,15 @@ import (
 type peer struct {
 	preset string // how the bench talks to it
 	path   string
-	serve  func(addr string) error
+	serve  func(place) error
+	noTLS  bool
 }
 
 var peers = map[string]peer{
-	"gorilla":    {"topic", "/", serveGorilla},
-	"gws":        {"topic", "/", serveGWS},
-	"nbio":       {"topic", "/", serveNbio},
-	"centrifuge": {"centrifuge", "/connection/websocket", serveCentrifuge},
+	"gorilla":    {"topic", "/", serveGorilla, false},
+	"gws":        {"topic", "/", serveGWS, false},
+	"nbio":       {"topic", "/", serveNbio, true},
+	"centrifuge": {"centrifuge", "/connection/websocket", serveCentrifuge, false},
 }
 
 // A competitor is a relay that takes part, and its results.
@@ -29,6 +31,7 @@ type competitor struct {
 	command  []string // starts it
 	template workload.Template
 	path     string
+	tls      bool
 	results  []*report.Result
 }
 
@@ -44,18 +47,33 @@ func (c runCommand) competitors() (all []competitor, err error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, competitor{"lectern", []string{c.Lectern, "serve", "--addr", "{addr}", "--admin-addr", ""}, classroom, "/", nil})
+		command := []string{c.Lectern, "serve", "--addr", "{addr}", "--admin-addr", "", "--max-connections-per-address", "1000000"}
+		name := "lectern"
+		if c.TLS {
+			secure := append(slices.Clone(command), "--tls-cert", "{cert}", "--tls-key", "{key}")
+			all = append(all, competitor{name: name, command: secure, template: classroom, path: "/", tls: true})
+			name = "lectern without TLS"
+		}
+		if _, err := exec.LookPath("nginx"); c.TLS && err == nil {
+			behind := []string{self, "serve", "nginx", "{addr}", "{cert}", "{key}", "--lectern", c.Lectern}
+			all = append(all, competitor{name: "nginx before lectern", command: behind, template: classroom, path: "/", tls: true})
+		}
+		all = append(all, competitor{name: name, command: command, template: classroom, path: "/"})
 	}
 	for _, name := range []string{"gorilla", "gws", "nbio", "centrifuge"} {
-		if !wanted(name) {
+		p := peers[name]
+		if !wanted(name) || c.TLS && p.noTLS {
 			continue
 		}
-		p := peers[name]
 		template, err := workload.Preset(p.preset)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, competitor{name, []string{self, "serve", name, "{addr}"}, template, p.path, nil})
+		command := []string{self, "serve", name, "{addr}"}
+		if c.TLS {
+			command = append(command, "{cert}", "{key}")
+		}
+		all = append(all, competitor{name: name, command: command, template: template, path: p.path, tls: c.TLS})
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("nobody to measure among %v", c.Only)

@@ -24,7 +24,7 @@ func TestPeersRelay(t *testing.T) {
 			}
 			addr := l.Addr().String()
 			_ = l.Close()
-			go func() { _ = p.serve(addr) }() // until the test program ends
+			go func() { _ = p.serve(place{addr: addr}) }() // until the test program ends
 			for range 100 {
 				if conn, err := net.Dial("tcp", addr); err == nil {
 					_ = conn.Close()

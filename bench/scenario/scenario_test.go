@@ -252,7 +252,7 @@ func TestOverTLS(t *testing.T) {
 	}
 }
 
-// TestResumeOverTLS has viewers with goroutines of their own drop and come back.
+// TestResumeOverTLS has viewers over TLS drop and come back.
 func TestResumeOverTLS(t *testing.T) {
 	t.Parallel()
 	l := &lecture{rooms: map[string]*lectureRoom{}}

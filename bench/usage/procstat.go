@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 
 	"lectern/bench/report"
 
@@ -23,8 +26,41 @@ type Process struct {
 // ErrNoProcess says that a process is not there, or may not be looked at.
 var ErrNoProcess = errors.New("usage: process cannot be read")
 
-// ReadProcess reads /proc/PID.
+// ReadProcess returns what a process and its descendants use: a server may be several
+// processes.
 func ReadProcess(pid int) (Process, error) {
+	sum, err := read(pid)
+	if err != nil {
+		return sum, err
+	}
+	for _, child := range descendants(pid) {
+		if p, err := read(child); err == nil { // it may have ended
+			sum.cpu += p.cpu
+			sum.RSS += p.RSS
+		}
+	}
+	return sum, nil
+}
+
+// descendants returns the processes that come from one, in any generation.
+func descendants(pid int) (all []int) {
+	children, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		return nil
+	}
+	for _, path := range children {
+		text, _ := os.ReadFile(path) // a thread may have ended
+		for _, word := range strings.Fields(string(text)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				all = append(append(all, child), descendants(child)...)
+			}
+		}
+	}
+	return all
+}
+
+// read reads /proc/PID.
+func read(pid int) (Process, error) {
 	proc, err := procfs.NewProc(pid)
 	if err != nil {
 		return Process{}, fmt.Errorf("%w: %w", ErrNoProcess, err)
@@ -45,7 +81,7 @@ func ReadProcess(pid int) (Process, error) {
 func own() Process {
 	var ru unix.Rusage
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &ru) // RUSAGE_SELF is always valid
-	p, _ := ReadProcess(os.Getpid())          // what cannot be read is 0
+	p, _ := read(os.Getpid())                 // what cannot be read is 0
 	p.cpu = float64(ru.Utime.Nano()+ru.Stime.Nano()) / 1e9
 	return p
 }

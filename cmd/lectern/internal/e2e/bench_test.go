@@ -24,6 +24,9 @@ func TestBenchFindsNothing(t *testing.T) {
 			return r.Resumed.Resumes >= 20 && r.Resumed.Recovered == r.Resumed.Resumes
 		}},
 		"late, the relay tells": {[]string{"late", "--over", "300ms"}, func(r *report.Result) bool { return r.Arrived.Histories == 40 }},
+		"resume over TLS": {[]string{"resume", "--tls", "--share", "0.5", "--every", "300ms"}, func(r *report.Result) bool {
+			return r.Resumed.Resumes >= 20 && r.Resumed.Recovered == r.Resumed.Resumes
+		}},
 		"late, the host tells": {[]string{"late", "--over", "300ms", "--history", "host"}, func(r *report.Result) bool {
 			return r.Arrived.Histories == 40 && r.Arrived.Asked > 0 && r.Arrived.Asked <= 3
 		}},
