@@ -40,6 +40,7 @@ type audience struct {
 	parked  [sources]map[*Session]uint32 // viewers that wait for a history, and the number of their request
 
 	pinned pinned // guarded by the room's lock; as of the last scan
+	swept  uint64 // guarded by the room's lock; target of the last whole sweep, or streams.size when the first viewer came
 }
 
 // audiences are a room's viewers, by worker: one audience for each worker,
@@ -97,10 +98,18 @@ func (all audiences) pinned(e encoding) (most int64) {
 
 // enters counts a viewer that is about to be added. The caller holds the room's
 // lock.
-func (a *audience) enters() { a.count.Add(1) }
+func (a *audience) enters() {
+	if a.count.Add(1) == 1 {
+		a.swept = a.room.streams.size()
+	}
+}
 
 // exits counts a viewer that is removed. The caller holds the room's lock.
-func (a *audience) exits() { a.count.Add(-1) }
+func (a *audience) exits() {
+	if a.count.Add(-1) == 0 {
+		a.room.sweeps.count(a.shard)
+	}
+}
 
 // pin records how much of the Logs the audience's viewers hold.
 func (a *audience) pin(holds pinned) {
@@ -146,6 +155,7 @@ func (a *audience) sweep() (more bool) {
 		}
 	}
 	a.running = false
+	a.sweptAll()
 	if limit := a.shard.hub.Config().LagLimit / lagScans; a.end()-a.scanned >= uint64(min(limit, scanEvery)) {
 		a.scan()
 	}

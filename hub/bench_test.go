@@ -121,3 +121,46 @@ func BenchmarkFloodOfMistakes(b *testing.B) {
 		p.reset()
 	}
 }
+
+// BenchmarkSweep has a broadcast of 256 bytes go to 1,000 viewers on two
+// workers, whose sockets take everything at once and cost nothing.
+func BenchmarkSweep(b *testing.B) {
+	r, host, code := benchRoom(b, Config{MaxViewers: 1000}, 0)
+	for n := range 1000 {
+		r.viewer(n%2, code).wire = nil
+	}
+	r.run()
+	room, text := host.session.room, []byte(benchText(0))
+	for i := range room.audiences {
+		for _, s := range room.audiences[i].Load().members {
+			s.conn = &sink{session: s}
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		room.broadcast(host.session, text)
+		r.run()
+	}
+}
+
+// BenchmarkSweepTimes is what the times of sweeps cost for each broadcast, with
+// viewers on two workers.
+func BenchmarkSweepTimes(b *testing.B) {
+	r, host, code := benchRoom(b, Config{}, 0)
+	for n := range 2 {
+		r.viewer(n, code)
+	}
+	r.run()
+	room := host.session.room
+	b.ReportAllocs()
+	for b.Loop() {
+		room.mu.Lock()
+		room.sweeps.enter(room.streams.grown.Add(1), r.hub.now())
+		room.mu.Unlock()
+		for i := range room.audiences {
+			a := room.audiences[i].Load()
+			a.target = room.streams.size()
+			a.sweptAll()
+		}
+	}
+}

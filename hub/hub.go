@@ -190,6 +190,7 @@ type Stats struct {
 	Recovered   uint64            // viewers that came back and received all that they had missed
 	Unrecovered uint64            // viewers that came back when that was no longer possible
 	Slow        [causes]Slow      // indexed by Cause
+	Sweeps      SweepTimes        // of broadcasts to rooms that had viewers
 	Closes      map[Reason]uint64 // ended connections, by reason
 }
 
@@ -213,6 +214,7 @@ func (h *Hub) Stats() Stats {
 		t.Skipped += c.skipped.Load()
 		t.Recovered += c.recovered.Load()
 		t.Unrecovered += c.lost.Load()
+		c.sweeps.addTo(&t.Sweeps)
 		for why := range c.slow {
 			t.Slow[why].Closed += c.slow[why].closed.Load()
 			t.Slow[why].Skipped += c.slow[why].skipped.Load()

@@ -37,6 +37,7 @@ type Room struct {
 	roster      roster.Roster[*Session] // guarded by mu; who the viewers are
 	presence    presence                // guarded by mu; what the host is told of them
 	viewerCount viewerCount             // guarded by mu; what the viewers are told of their number
+	sweeps      sweeps                  // guarded by mu; the broadcasts that are on their way
 	history     history                 // guarded by mu; the histories that viewers ask for
 	pages       pages                   // guarded by mu; the lists of viewers that were encoded
 	returns     returns                 // guarded by mu; who asked for histories lately
@@ -61,6 +62,7 @@ func newRoom(h *Hub, record encoding, rules roomRules) (*Room, credentials.HostT
 		hostSlot: hostSlot{token: token.Hash()},
 	}
 	r.streams.room, r.presence.room, r.viewerCount.room, r.history.room, r.pages.room, r.returns.room = r, r, r, r, r, r
+	r.sweeps.room = r
 	r.streams.begin(h.newLog(0), record)
 	return r, token
 }
@@ -97,9 +99,13 @@ func (r *Room) broadcast(from *Session, payload []byte) bool {
 // publishLocked appends a broadcast and returns its number. The caller wakes
 // the audiences afterwards.
 func (r *Room) publishLocked(payload []byte) (seq uint64) {
+	entered := r.hub.now()
 	end := r.streams.end()
 	seq = end.Seq() + 1
 	r.streams.append(Broadcast{seq, payload})
+	if r.roster.Viewers() > 0 {
+		r.sweeps.enter(r.streams.size(), entered)
+	}
 	r.changed()
 	return seq
 }

@@ -83,6 +83,7 @@ type counters struct {
 	recovered atomic.Uint64 // viewers that came back and received all that they had missed
 	lost      atomic.Uint64 // viewers that came back when that was no longer possible
 	slow      [causes]struct{ closed, skipped atomic.Uint64 }
+	sweeps    sweepCounters
 	closes    [reasons]atomic.Uint64
 	_         [64]byte // keeps the next worker's counters on another cache line
 }
