@@ -62,6 +62,7 @@ var (
 	messagesInDesc  = describe("messages_received_total", "Messages from clients.")
 	broadcastsDesc  = describe("broadcasts_total", "Messages from hosts that were relayed.")
 	messagesOutDesc = describe("messages_delivered_total", "Broadcasts times the viewers that got them.")
+	sweepDesc       = describe("sweep_seconds", "Time from a broadcast's entry until the last viewer whose socket was not full had it.")
 	skippedDesc     = describe("messages_skipped_total", "Broadcasts times the slow viewers that were moved past them.")
 	resumesDesc     = describe("resumes_total", "Viewers that came back and said where they were, by whether they got all that they had missed.", "recovered")
 	slowDesc        = describe("slow_viewers_total", "Viewers that were too slow, by cause and by what became of them.", "cause", "outcome")
@@ -120,6 +121,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	count(messagesInDesc, s.Received)
 	count(broadcastsDesc, s.Broadcasts)
 	count(messagesOutDesc, s.Delivered)
+	to <- sweepHistogram(s.Sweeps)
 	count(skippedDesc, s.Skipped)
 	count(resumesDesc, s.Recovered, "true")
 	count(resumesDesc, s.Unrecovered, "false")
@@ -190,4 +192,17 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		gauge(queueDesc, float64(s.Queue), worker)
 		gauge(ownedDesc, float64(s.Conns), worker)
 	}
+}
+
+// sweepHistogram turns the classes into those of Prometheus, each of which has
+// those before it.
+func sweepHistogram(t hub.SweepTimes) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(hub.SweepBounds))
+	n := uint64(0)
+	for i, bound := range hub.SweepBounds {
+		n += t.Counts[i]
+		buckets[bound] = n
+	}
+	n += t.Counts[len(hub.SweepBounds)]
+	return prometheus.MustNewConstHistogram(sweepDesc, n, t.Sum.Seconds(), buckets)
 }

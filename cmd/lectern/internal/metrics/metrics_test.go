@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"lectern/hub"
 	"lectern/hub/store"
 	"lectern/netpoll"
@@ -33,7 +35,7 @@ func TestSamplesAreThereFromTheStart(t *testing.T) {
 	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	body := w.Body.String()
 	wanted := []string{
-		"lectern_data_rooms 3", "lectern_data_failing 1", "lectern_http_connections 4", "lectern_rooms 0",
+		"lectern_data_rooms 3", "lectern_data_failing 1", "lectern_http_connections 4", "lectern_rooms 0", `lectern_sweep_seconds_bucket{le="0.0005"} 0`, "lectern_sweep_seconds_count 0",
 		`lectern_http_responses_total{code="503"} 0`, `lectern_accepted_total{worker="0"} 0`, `lectern_connections{phase="open"} 0`,
 		`lectern_certificate_expiry_seconds{name="missing.test"} 0`,
 	}
@@ -55,3 +57,32 @@ func TestSamplesAreThereFromTheStart(t *testing.T) {
 		}
 	}
 }
+
+func TestSweepHistogramAddsUp(t *testing.T) {
+	times := hub.SweepTimes{Sum: 1500 * time.Millisecond}
+	times.Counts[0], times.Counts[9], times.Counts[len(hub.SweepBounds)] = 3, 2, 1
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(sweepCollector(times))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := families[0].Metric[0].GetHistogram()
+	if h.GetSampleCount() != 6 || h.GetSampleSum() != 1.5 || len(h.Bucket) != len(hub.SweepBounds) {
+		t.Fatalf("the histogram is %v", h)
+	}
+	for _, b := range h.Bucket {
+		want := uint64(3)
+		if b.GetUpperBound() >= hub.SweepBounds[9] {
+			want = 5
+		}
+		if b.GetCumulativeCount() != want {
+			t.Errorf("%d sweeps took up to %v s, not %d", b.GetCumulativeCount(), b.GetUpperBound(), want)
+		}
+	}
+}
+
+type sweepCollector hub.SweepTimes
+
+func (c sweepCollector) Describe(to chan<- *prometheus.Desc) { to <- sweepDesc }
+func (c sweepCollector) Collect(to chan<- prometheus.Metric) { to <- sweepHistogram(hub.SweepTimes(c)) }
