@@ -91,4 +91,4 @@ dist: ## Build static binaries, .deb and .rpm packages and checksums in dist/.
 	cd $(PACKAGE) && SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH-$(EPOCH)} go run . --version '$(VERSION)' --commit '$(COMMIT)'
 
 clean: ## Remove what was built and fetched.
-	rm -rf bin dist $(CLIENTS)/node_modules
+	rm -rf bin dist $(CLIENTS)/node_modules $(CLIENTS)/promtool

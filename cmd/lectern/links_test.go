@@ -15,7 +15,7 @@ func TestLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"README.md", "PROTOCOL.md", "DESIGN.md"} {
+	for _, name := range []string{"README.md", "PROTOCOL.md", "DESIGN.md", monitoring + "README.md"} {
 		pages = append(pages, filepath.Join(root, name))
 	}
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)

@@ -18,6 +18,9 @@ import (
 // certificate.
 var secure []string
 
+// Secure returns the flags of a relay that speaks TLS, with the certificate that Main made.
+func Secure() []string { return secure }
+
 // makeCertificate makes a certificate, and has the clients trust it: Go and OpenSSL read
 // SSL_CERT_FILE, Node reads NODE_EXTRA_CA_CERTS.
 func makeCertificate(dir string) error {

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Fetches the WebSocket clients that the tests run against the relay: Python's
 # websockets and Chromium as Debian packages, Node's ws by npm into this folder. The
-# proxies that the tests put in front of the relay are Debian packages, too. It says what
+# proxies that the tests put in front of the relay are Debian packages, too, and so is
+# promtool. It says what
 # it may or can not install here, and the tests then skip what needs it. With
 # CI=true that is an error.
 set -euo pipefail
@@ -79,10 +80,32 @@ install_ws() {
 	fi
 }
 
+# promtool checks docs/monitoring. Its Debian package is large and would start a
+# service, so promtool alone is taken out of it.
+have_promtool() { command -v promtool >/dev/null || [ -x promtool ]; }
+
+install_promtool() {
+	local folder
+	if ! command -v apt-get >/dev/null; then
+		not_installed promtool "this system has no apt-get"
+		return
+	fi
+	folder=$(mktemp -d)
+	download() { (cd "$folder" && apt-get download -q prometheus); }
+	if { download 2>/dev/null || { apt-get update -q && download; }; } &&
+		dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb | tar -x -C "$folder" ./usr/bin/promtool; then
+		mv "$folder/usr/bin/promtool" .
+	else
+		not_installed promtool "its package could not be fetched, see above"
+	fi
+	rm -rf "$folder"
+}
+
 have_websockets || install_debian python3-websockets have_websockets
 have_chromium || install_debian chromium have_chromium
 install_proxies
 have_ws || install_ws
+have_promtool || install_promtool
 
 if [ "$missing" = 1 ] && [ "${CI:-}" = true ]; then
 	echo "CI=true: nothing may be missing." >&2
