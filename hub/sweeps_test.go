@@ -142,6 +142,50 @@ func TestASweepWaitsForNobodyWhoIsGone(t *testing.T) {
 	})
 }
 
+// TestASweepDoesNotWaitForNewcomers: viewers that come to a worker that had none get
+// nothing of what was said before, even if that worker was in the middle of a
+// sweep.
+func TestASweepDoesNotWaitForNewcomers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRelay(t, 3, Config{})
+		host, code := r.host(0)
+		r.viewer(1, code)
+		r.run()
+		var before SweepTimes
+		command := func() { host.say(`{"type":"command","data":"x"}`) }
+		enter := func() *peer { // without running the workers
+			p := r.dial(2)
+			p.say(`{"type":"join","code":"` + code + `"}`)
+			return p
+		}
+		visit := func(worker int) {
+			for r.workers[worker].step() {
+			}
+		}
+		command()
+		time.Sleep(5 * time.Millisecond)
+		first := enter()
+		visit(1)
+		r.takes(&before, 5*time.Millisecond)
+
+		second := enter()
+		r.run()
+		r.workers[2].spent = func() bool { return true }
+		command()
+		r.workers[2].step() // the sweep stops after one viewer
+		command()
+		first.reset()
+		second.reset()
+		enter()
+		for range 2 {
+			r.workers[2].step() // it ends, as of the first command
+		}
+		time.Sleep(time.Millisecond)
+		visit(1)
+		r.takes(&before, time.Millisecond, time.Millisecond)
+	})
+}
+
 // TestBroadcastsFasterThanSweepsAreTimedWithinBounds: the room keeps at most
 // maxUnswept entries and gives them back, and no time is too short, or too long
 // by more than a tenth of the oldest.
