@@ -2,9 +2,8 @@
 # Fetches the WebSocket clients that the tests run against the relay: Python's
 # websockets and Chromium as Debian packages, Node's ws by npm into this folder. The
 # proxies that the tests put in front of the relay are Debian packages, too, and so is
-# promtool. It says what
-# it may or can not install here, and the tests then skip what needs it. With
-# CI=true that is an error.
+# promtool. It says what it may or can not install here, and the tests then skip what
+# needs it. With CI=true that is an error.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
