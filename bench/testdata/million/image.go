@@ -26,7 +26,7 @@ func buildImage(ctx context.Context, folder string, job job) (image string, err 
 	}{
 		{"init", []string{"build", "-buildvcs=false", "./bench/testdata/million/guest"}},
 		{"lectern", []string{"build", "-buildvcs=false", "./cmd/lectern"}},
-		{"tls.test", []string{"test", "-c", "./netpoll/tlstransport"}},
+		{"tls.test", []string{"test", "-c", "-tags", "ktls", "./netpoll/tlstransport"}},
 	}
 	for _, p := range programs {
 		line := append([]string{"CGO_ENABLED=0", "go", p.source[0], "-o", filepath.Join(folder, p.name)}, p.source[1:]...)
