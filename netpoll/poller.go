@@ -18,7 +18,8 @@ type events = easygo.EpollEvent
 const (
 	eventRead   events = easygo.EPOLLIN
 	eventWrite  events = easygo.EPOLLOUT
-	eventHangup events = easygo.EPOLLRDHUP | easygo.EPOLLHUP | easygo.EPOLLERR
+	eventBroken events = easygo.EPOLLHUP | easygo.EPOLLERR
+	eventHangup events = easygo.EPOLLRDHUP | eventBroken
 
 	// eventClosed is what easygo passes to every callback when the epoll
 	// itself is closed. It is not a bit of the kernel's.

@@ -3,7 +3,9 @@
 package netpoll
 
 import (
+	"io"
 	"net/netip"
+	"os"
 	"syscall"
 	"unsafe"
 
@@ -58,6 +60,14 @@ func rawWrite(fd int, p []byte) {
 func setInt(fd, level, option int, value int32) {
 	_, _, _ = syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
 		uintptr(unsafe.Pointer(&value)), unsafe.Sizeof(value), 0)
+}
+
+// socketError returns why a socket has broken.
+func socketError(fd int) error {
+	if errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && errno != 0 {
+		return os.NewSyscallError("recv", syscall.Errno(errno))
+	}
+	return io.EOF
 }
 
 // peer returns the address at the other end of a TCP socket, the zero one if it
