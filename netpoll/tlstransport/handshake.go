@@ -37,10 +37,13 @@ type handshake struct {
 	client  bool // immutable; this side begins
 	running bool // owned by the worker
 
+	waited time.Duration // owned by the goroutine; for its client, so far
+
 	mu     sync.Mutex
 	in     []byte            // guarded by mu; of the client, not yet read by crypto/tls
 	out    []byte            // guarded by mu; of crypto/tls, not yet sent
 	wants  bool              // guarded by mu; the goroutine waits for bytes
+	begins bool              // guarded by mu; the goroutine has its turn
 	over   bool              // guarded by mu; the goroutine has ended
 	closed bool              // guarded by mu; the connection is gone
 	next   netpoll.Transport // guarded by mu; what goes on, nil after an error
@@ -121,7 +124,7 @@ func (h *handshake) Buffered() int {
 		return h.next.Buffered()
 	case h.over:
 		return 0
-	case h.running:
+	case h.begins:
 		return handshakeBytes
 	}
 	return cap(h.in)
@@ -184,6 +187,9 @@ func (h *handshake) signal() {
 // run is the goroutine.
 func (h *handshake) run() {
 	s := h.server
+	h.mu.Lock()
+	h.begins = true
+	h.mu.Unlock()
 	s.computing <- struct{}{}
 	next, state, err := h.negotiate()
 	<-s.computing
@@ -233,7 +239,8 @@ func (h *handshake) proceed() {
 // worker.
 type wire handshake
 
-// Read waits for bytes of the client. Meanwhile another handshake may compute.
+// Read waits for bytes of the client. Meanwhile another handshake may compute. All
+// waits count together, or a client that sends a byte now and then could keep its place.
 func (w *wire) Read(p []byte) (int, error) {
 	if n, err := w.take(p); n > 0 || err != nil {
 		return n, err
@@ -241,8 +248,12 @@ func (w *wire) Read(p []byte) (int, error) {
 	(*handshake)(w).proceed() // which sends what was written
 	<-w.server.computing
 	defer func() { w.server.computing <- struct{}{} }()
-	waiting := time.NewTimer(patience)
-	defer waiting.Stop()
+	began := time.Now()
+	waiting := time.NewTimer(patience - w.waited)
+	defer func() {
+		waiting.Stop()
+		w.waited += time.Since(began)
+	}()
 	for {
 		select {
 		case <-w.wake:
@@ -250,7 +261,7 @@ func (w *wire) Read(p []byte) (int, error) {
 				return n, err
 			}
 		case <-waiting.C:
-			if w.server.queued.Load() > 0 {
+			if w.server.couldUse((*handshake)(w)) {
 				return 0, ErrDisplaced
 			}
 			waiting.Reset(patience / 2)

@@ -12,11 +12,11 @@
 // # Limits
 //
 // At most MaxHandshakes handshakes run at once, and one address has at most a quarter
-// of them. The others wait, and the addresses take turns. A handshake whose client
-// keeps it waiting for more than two seconds is given up when others wait. At most
-// Computing handshakes compute at once, so that the workers find a free processor. The
-// time from connecting to the first request is bounded by the session, as it is without
-// TLS.
+// of them. The others wait, and the addresses take turns. A handshake whose client has
+// kept it waiting for more than two seconds is given up when another one could have its
+// place. At most Computing handshakes compute at once, so that the workers find a free
+// processor. The time from connecting to the first request is bounded by the session,
+// as it is without TLS.
 package tlstransport
 
 import (
@@ -81,8 +81,8 @@ const (
 	// perAddress is the share of the running handshakes that one address may have: a
 	// quarter.
 	perAddress = 4
-	// patience is how long a handshake may wait for its client while others wait for
-	// its place.
+	// patience is how long a handshake may wait for its client in all, while others
+	// wait for its place.
 	patience = 2 * time.Second
 	// handshakeBytes is about what a running handshake takes: a goroutine's stack, the
 	// tls.Conn and its buffers. TestAHandshakeTakesWhatIsCounted measures it.
@@ -217,6 +217,21 @@ func (s *Server) firstLocked(share int) *list.Element {
 		}
 	}
 	return nil
+}
+
+// couldUse reports whether another handshake waits that could have the place of one that
+// runs.
+func (s *Server) couldUse(h *handshake) bool {
+	if s.queued.Load() == 0 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.from[h.network].waiting.Len() > 0 {
+		return true
+	}
+	share := max(1, s.config.MaxHandshakes/perAddress)
+	return s.running >= s.config.MaxHandshakes && s.firstLocked(share) != nil
 }
 
 // leaveLocked takes a handshake off those that wait.
