@@ -228,7 +228,10 @@ func (c *carried) write(to net.Conn, p []byte) (written int, err error) {
 		record, n := c.transport.Seal(nil, p[:min(len(p), MaxRest)])
 		c.mu.Unlock()
 		if len(record) == 0 {
-			return written, nil
+			if len(p) > 0 { // its last record was made
+				err = net.ErrClosed
+			}
+			return written, err
 		}
 		if _, err := to.Write(record); err != nil {
 			return written, err

@@ -106,14 +106,15 @@ func (c *Conn) Through(t Transport) {
 // in another goroutine.
 func (c *Conn) Await() { c.carrier.awaiting = true }
 
-// Proceed has the transport go on, after work in another goroutine: its Open is
-// called with no bytes, its Seal as ever, and reading is resumed.
+// Proceed has the transport go on, after work in another goroutine: what it has to say is
+// sent, its Open is called with no bytes, and reading is resumed.
 func (c *Conn) Proceed() {
 	if c.fd < 0 {
 		return
 	}
 	c.carrier.awaiting = false
-	if !c.open(nil) {
+	c.Flush() // first, or what Open returns may take the connection elsewhere with a part of the work
+	if c.fd < 0 || !c.open(nil) {
 		return
 	}
 	c.Flush()

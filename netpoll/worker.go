@@ -266,6 +266,7 @@ func (w *Worker) add(a arrival) {
 	w.due = append(w.due, 1)
 	if a.transport != nil {
 		c.Through(a.transport)
+		c.carrier.count(w) // it was let in before, so it may stay
 	}
 	c.session = a.open(w, c)
 	if err := w.poller.add(a.fd, c.notify); err != nil {
