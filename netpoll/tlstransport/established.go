@@ -20,6 +20,7 @@ type legacy struct {
 	in    []byte // of the client, not yet read by tls
 	out   []byte // of tls, not yet sent
 	kept  int    // bytes at most that tls keeps of an incomplete record
+	grown int    // the most that kept has been: the buffer of a tls.Conn never shrinks
 	ended bool
 }
 
@@ -45,6 +46,7 @@ func newLegacy(t *tls.Conn) *legacy {
 func (l *legacy) Open(dst, chunk []byte) ([]byte, error) {
 	l.in = append(l.in, chunk...)
 	l.kept += len(chunk)
+	l.grown = max(l.grown, l.kept)
 	for {
 		dst = slices.Grow(dst, len(chunk)+bytes.MinRead)
 		n, err := l.tls.Read(dst[len(dst):cap(dst)])
@@ -62,7 +64,7 @@ func (l *legacy) Open(dst, chunk []byte) ([]byte, error) {
 }
 
 // Buffered returns about how many bytes tls holds.
-func (l *legacy) Buffered() int { return legacyBytes + l.kept }
+func (l *legacy) Buffered() int { return legacyBytes + l.grown }
 
 // Seal returns what tls has to say, or has it write a record.
 func (l *legacy) Seal(dst, p []byte) ([]byte, int) {

@@ -112,6 +112,9 @@ func (h *handshake) finish(dst, chunk []byte) ([]byte, error) {
 		chunk = append(h.in, chunk...)
 		h.in = nil
 	}
+	if len(h.out) == 0 {
+		h.conn.Through(h.next) // now: the data may take the connection out of the reactor
+	}
 	return h.next.Open(dst, chunk)
 }
 

@@ -63,6 +63,16 @@ func serve(t testing.TB, config Config) *relay { return serveWith(t, config, net
 
 func serveWith(t testing.TB, config Config, pool netpoll.Config) *relay {
 	t.Helper()
+	return serveSessions(t, config, pool, func(r *relay, w *netpoll.Worker, c *netpoll.Conn) netpoll.Session {
+		e := &echo{conn: c, closed: r.closed}
+		r.Accept(w, c, c.Peer(), func() { e.begun = true })
+		return e
+	})
+}
+
+// serveSessions serves the sessions that open makes.
+func serveSessions(t testing.TB, config Config, pool netpoll.Config, open func(*relay, *netpoll.Worker, *netpoll.Conn) netpoll.Session) *relay {
+	t.Helper()
 	server, client := certificate(t)
 	r := &relay{client: client, closed: make(chan error, 100_000)}
 	if config.TLS == nil {
@@ -91,9 +101,7 @@ func serveWith(t testing.TB, config Config, pool netpoll.Config) *relay {
 	done := make(chan error, 1)
 	go func() {
 		done <- r.pool.Serve(l, func(w *netpoll.Worker, c *netpoll.Conn) netpoll.Session {
-			e := &echo{conn: c, closed: r.closed}
-			r.Accept(w, c, c.Peer(), func() { e.begun = true })
-			return e
+			return open(r, w, c)
 		})
 	}()
 	t.Cleanup(func() {
