@@ -43,14 +43,17 @@ func (c *Conn) handshake(content []byte) error {
 }
 
 // keyUpdate changes the peer's key, and this side's if that is asked for (RFC 8446
-// 4.6.3). A flood of them is bounded like other records without data, and earns one
-// answer, however many ask before it is sent.
+// 4.6.3). A flood of them is bounded, also between data, and earns one answer, however
+// many ask before it is sent.
 func (c *Conn) keyUpdate(body []byte) error {
 	switch {
 	case len(body) != 1 || body[0] > 1:
 		return &Alert{Code: decodeError, Ours: true}
 	case len(c.message) > 0: // RFC 8446 5.1: a new key begins with a record
 		return &Alert{Code: unexpectedMessage, Ours: true}
+	}
+	if c.updates += dataPerUpdate; c.updates > maxUpdates*dataPerUpdate {
+		return ErrTooManyUseless
 	}
 	c.in.next()
 	c.update = c.update || body[0] == 1

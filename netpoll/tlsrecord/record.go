@@ -48,6 +48,14 @@ const (
 	// maxUseless is how many records in a row may carry no data: a peer could keep
 	// the relay decrypting for nothing. crypto/tls allows as many.
 	maxUseless = 16
+	// maxUpdates is how many KeyUpdates a peer may send at once, and dataPerUpdate how
+	// many records with data it must send for each more. A new key costs as much as
+	// the opening of some thirty small records.
+	maxUpdates    = 16
+	dataPerUpdate = 64
+	// maxSeals is after how many records this side takes a new key. AES-GCM is good for
+	// 2^24.5 records with one (RFC 8446 5.5); the rest is for a peer that is behind.
+	maxSeals = 1 << 24
 	// maxMessage is how many bytes a handshake message may have after the
 	// handshake. Only KeyUpdate is understood, which has five; tickets are skipped.
 	maxMessage = 16 << 10
@@ -94,9 +102,10 @@ var ErrTooManyUseless = errors.New("tlsrecord: too many records without data")
 type Conn struct {
 	out half // first, beside what Seal asks for
 
-	maxRecord int  // bytes of a record that is sealed
-	update    bool // a KeyUpdate is due, because the peer asked for one
-	alert     byte // an alert is due, see failed
+	maxRecord int    // bytes of a record that is sealed
+	maxSeals  uint64 // records that are sealed with one key, about
+	update    bool   // a KeyUpdate is due, because the peer asked for one
+	alert     byte   // an alert is due, see failed
 	failed    bool
 	peerEnded,
 	ended bool
@@ -106,6 +115,7 @@ type Conn struct {
 	partial []byte // a record that is incomplete
 	message []byte // a handshake message that is incomplete
 	useless int    // records in a row that carried no data
+	updates int    // KeyUpdates that no data has paid for, times dataPerUpdate
 }
 
 // A half is one direction.
@@ -142,7 +152,7 @@ func New(s State) (*Conn, error) {
 	if suite == nil {
 		return nil, fmt.Errorf("tlsrecord: no TLS 1.3 cipher suite %#04x", s.CipherSuite)
 	}
-	c := &Conn{maxRecord: s.MaxRecord}
+	c := &Conn{maxRecord: s.MaxRecord, maxSeals: maxSeals}
 	if c.maxRecord == 0 {
 		c.maxRecord = defaultMaxRecord
 	}
@@ -161,6 +171,8 @@ func New(s State) (*Conn, error) {
 
 // Seal appends one record to dst. It carries the first n bytes of p, or, with n 0, an
 // alert or a KeyUpdate that is due. It returns dst unchanged if there is nothing to say.
+// A key that has sealed many records is changed when p is empty: that is when the peer
+// has been sent everything.
 func (c *Conn) Seal(dst, p []byte) (record []byte, n int) {
 	switch {
 	case c.ended:
@@ -168,7 +180,7 @@ func (c *Conn) Seal(dst, p []byte) (record []byte, n int) {
 	case c.failed:
 		c.ended = true
 		return c.out.seal(dst, typeAlert, []byte{2, c.alert}), 0
-	case c.update:
+	case c.update, len(p) == 0 && c.out.seq >= c.maxSeals: // with nothing else, so that it is never taken back
 		c.update = false
 		dst = c.out.seal(dst, typeHandshake, []byte{typeKeyUpdate, 0, 0, 1, 0})
 		c.out.next()
@@ -228,7 +240,8 @@ func (c *Conn) Buffered() int { return cap(c.partial) + cap(c.message) }
 func (c *Conn) Close() {}
 
 // Offload returns the keys of both directions as the kernel takes them, nil if something
-// of this package's is still to be said. Nothing may be buffered.
+// of this package's is still to be said. Nothing may be buffered. The kernel keeps them
+// for as long as the connection lasts, however many records that are.
 func (c *Conn) Offload() (send, receive []byte) {
 	if c.update || c.failed || c.ended || c.peerEnded {
 		return nil, nil
@@ -332,6 +345,7 @@ func (c *Conn) open(dst, record []byte) ([]byte, error) {
 	}
 	if kind == typeData && len(content) > 0 {
 		c.useless = 0
+		c.updates = max(0, c.updates-1)
 		return append(dst, content...), nil
 	}
 	if c.useless++; c.useless > maxUseless {

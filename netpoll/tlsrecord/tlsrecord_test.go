@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -329,6 +330,77 @@ func TestARequestForAKeyIsAnswered(t *testing.T) {
 	}
 }
 
+// TestAKeyIsNotUsedForEver has the record layer take new keys by itself, which crypto/tls
+// follows. It never does so beside data, which may be taken back.
+func TestAKeyIsNotUsedForEver(t *testing.T) {
+	server, client := testConfig(t)
+	c, socket, peer := handshake(t, server, client, "")
+	c.maxSeals = 5
+	keys := map[string]bool{}
+	for i := range 50 {
+		text := fmt.Sprint("message ", i)
+		write(t, c, socket, text)
+		got := make([]byte, len(text))
+		if _, err := io.ReadFull(peer, got); err != nil || string(got) != text {
+			t.Fatalf("%q, %v", got, err)
+		}
+		keys[string(c.out.secret)] = true
+	}
+	if len(keys) < 8 {
+		t.Errorf("50 records of 5 for each key had %d keys", len(keys))
+	}
+
+	a, b := pair(t)
+	a.maxSeals = 5
+	var wire []byte
+	for range 20 { // as to a peer that is behind
+		record, n := a.Seal(nil, []byte("data"))
+		if n == 0 {
+			t.Fatal("the key changes beside data")
+		}
+		a.Rewind(1)
+		record, _ = a.Seal(record[:0], []byte("data"))
+		wire = append(wire, record...)
+	}
+	for range 3 {
+		record, _ := a.Seal(nil, nil)
+		wire = append(wire, record...)
+	}
+	record, _ := a.Seal(nil, []byte("more"))
+	if plain, err := b.Open(nil, append(wire, record...)); string(plain) != strings.Repeat("data", 20)+"more" || err != nil {
+		t.Errorf("%q, %v", plain, err)
+	}
+	if a.out.seq != 1 {
+		t.Errorf("the key has sealed %d records", a.out.seq)
+	}
+}
+
+// TestKeyUpdatesCostData: a peer that changes its key with each byte is cut off, and a
+// peer that does so now and then is not.
+func TestKeyUpdatesCostData(t *testing.T) {
+	for data, most := range map[int]int{1: 20, dataPerUpdate: 1000} {
+		a, b := pair(t)
+		updates := 0
+		for updates < 1000 {
+			wire := a.out.seal(nil, typeHandshake, []byte{typeKeyUpdate, 0, 0, 1, 0})
+			a.out.next()
+			for range data {
+				wire = a.out.seal(wire, typeData, []byte("x"))
+			}
+			if _, err := b.Open(nil, wire); err != nil {
+				if err != ErrTooManyUseless {
+					t.Error(err)
+				}
+				break
+			}
+			updates++
+		}
+		if updates > most || data > 1 && updates < most {
+			t.Errorf("with %d records of data each %d KeyUpdates are taken", data, updates)
+		}
+	}
+}
+
 func TestBrokenRecords(t *testing.T) {
 	long := func(n int) []byte { return make([]byte, n) }
 	many := func(n int, seal func(a *Conn) []byte) func(a *Conn) (wire []byte) {
@@ -483,5 +555,23 @@ func BenchmarkSeal(b *testing.B) {
 	b.SetBytes(256)
 	for b.Loop() {
 		record, _ = a.Seal(record[:0], text)
+	}
+}
+
+func BenchmarkKeyUpdate(b *testing.B) {
+	a, c := pair(b)
+	var plain, wire []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		wire = a.out.seal(wire[:0], typeHandshake, []byte{typeKeyUpdate, 0, 0, 1, 1})
+		a.out.next()
+		wire = a.out.seal(wire, typeData, []byte("x"))
+		c.updates = 0
+		b.StartTimer()
+		var err error
+		if plain, err = c.Open(plain[:0], wire); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
