@@ -333,7 +333,9 @@ func (c *Conn) close(err error) {
 	closeSocket(fd)
 	c.worker.pool.quota.give()
 	if c.carrier != nil {
-		c.carrier.transport.Close()
+		t := c.carrier.transport
+		c.carrier.forget()
+		t.Close()
 	}
 	c.session.Closed(err)
 }

@@ -34,6 +34,9 @@ func (c *Conn) Detach(unread []byte) (*Detached, error) {
 		d.carried = &carried{transport: c.carrier.transport, rest: c.carrier.rest}
 	}
 	_ = unix.Close(c.release())
+	if c.carrier != nil {
+		c.carrier.forget()
+	}
 	file := os.NewFile(uintptr(dup), "detached connection")
 	d.Conn, err = net.FileConn(file)
 	_ = file.Close()

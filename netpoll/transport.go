@@ -95,6 +95,9 @@ type end struct{ sealed, plain int }
 // it before it returns, and a transport that ends its work, such as a handshake,
 // from Open with the one that follows.
 func (c *Conn) Through(t Transport) {
+	if c.fd < 0 {
+		return // the connection has left with the transport before
+	}
 	if c.carrier == nil {
 		c.carrier = new(carrier)
 	}
@@ -299,6 +302,10 @@ func (c *carrier) drop(w *Worker) {
 	w.hold(-len(c.rest) - int(c.buffered))
 	c.rest, c.buffered = nil, 0
 }
+
+// forget lets go of the transport: a connection that is closed may be referred to for
+// long, and its transport may hold much.
+func (c *carrier) forget() { c.transport, c.rewinder = nil, nil }
 
 // count counts what the transport buffers, and reports whether it may.
 func (c *carrier) count(w *Worker) (ok bool) {

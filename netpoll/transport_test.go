@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -451,6 +453,38 @@ func TestTheRestOfARecordDoesNotKeepAConnection(t *testing.T) {
 		t.Errorf("closed by %v", err)
 	}
 	eventually(t, "nothing is held", func() bool { return w.Stats().Held == 0 })
+}
+
+// TestAClosedConnectionForgetsItsTransport, although its session still has it: a list of
+// sessions may have one for long after its end.
+func TestAClosedConnectionForgetsItsTransport(t *testing.T) {
+	var transports atomic.Int64
+	s := serve(t, Config{Workers: 1}, SocketOptions{}, func(e *echo) {
+		m := new(mask)
+		transports.Add(1)
+		runtime.AddCleanup(m, func(n *atomic.Int64) { n.Add(-1) }, &transports)
+		e.conn.Through(m)
+		e.onBytes = func(e *echo, p []byte) {
+			if d, err := e.conn.Detach(nil); err == nil {
+				_ = d.Close()
+			}
+		}
+	})
+	s.over = masked
+	var sessions []*echo
+	for range 10 {
+		c := s.dial(t)
+		sessions = append(sessions, within(t, "the session", s.sessions))
+		_ = c.Close()
+		within(t, "the end", sessions[len(sessions)-1].closed)
+		write(t, s.dial(t), "leave")
+		sessions = append(sessions, within(t, "the session", s.sessions))
+	}
+	eventually(t, "the transports are collected", func() bool {
+		runtime.GC()
+		return transports.Load() == 0
+	})
+	runtime.KeepAlive(sessions)
 }
 
 // TestSmallRecords has a record for each few bytes go through the socket's limit.
