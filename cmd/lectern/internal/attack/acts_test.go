@@ -3,6 +3,7 @@
 package attack
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -57,7 +58,7 @@ func serves(s *scene) {
 	time.Sleep(500 * time.Millisecond) // the attackers begin
 	s.attended(func() {
 		n++
-		if err := newcomer(s.relay.addr, s.room.code); err != nil {
+		if err := s.newcomer(); err != nil {
 			late++
 		}
 		if status, _ := s.relay.get("/health/live", "", newcomerTime); status != http.StatusOK {
@@ -74,14 +75,17 @@ func serves(s *scene) {
 }
 
 // newcomer joins a room and leaves it, in good time.
-func newcomer(addr, code string) error {
-	p, err := connect(addr, innocentAddress, false)
+func (s *scene) newcomer() error {
+	p, err := connect(s.relay.addr, innocentAddress, false)
 	if err != nil {
 		return err
 	}
 	defer p.reset()
 	_ = p.conn.SetDeadline(time.Now().Add(newcomerTime))
-	got, err := p.open(`{"type":"join","code":"` + code + `"}`)
+	if s.secure {
+		p.conn = tls.Client(p.conn, strangerTLS())
+	}
+	got, err := p.open(`{"type":"join","code":"` + s.room.code + `"}`)
 	if err == nil && !strings.HasPrefix(got, string(joinedBegins)) {
 		err = errors.New(got)
 	}
@@ -93,7 +97,7 @@ func opensRooms(s *scene) {
 	refused, n := 0, 0
 	s.attended(func() {
 		n++
-		host, _, err := openHost(s.relay.addr)
+		host, _, err := openHost(s.relay.addr, s.secure)
 		if err != nil {
 			refused++
 			return

@@ -37,6 +37,12 @@ var attacks = map[string]func(*attacker) error{
 	"a hall comes back":        hallComesBack,
 	"all rooms":                allRooms,
 	"mistyped codes":           mistypedCodes,
+	"handshakes left":          leftHandshakes,
+	"full handshakes":          fullHandshakes,
+	"half records":             halfRecords,
+	"useless records":          uselessRecords,
+	"slow handshakes":          slowHandshakes,
+	"garbage":                  garbage,
 }
 
 // emptyFrames are 64 KiB of text frames without payload, each an error.

@@ -33,6 +33,7 @@ type scene struct {
 	room    *room
 	setting setting
 	apiKey  string
+	secure  bool // the relay speaks TLS
 	assault []*assault
 	rest    hearing
 	during  hearing
@@ -104,7 +105,7 @@ func (s *scene) play() (err error) {
 	if s.started != nil {
 		s.started(s)
 	}
-	if s.room, err = openRoom(s.t, s.relay.addr, sized(500, 50)); err != nil {
+	if s.room, err = openRoom(s.t, s.relay.addr, s.secure, sized(500, 50)); err != nil {
 		return err
 	}
 	s.peaks(s.relay.used())

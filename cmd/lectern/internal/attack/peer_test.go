@@ -3,6 +3,7 @@
 package attack
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -156,6 +157,10 @@ func (p *peer) drain() {
 
 // reset closes with RST, so that no port stays in TIME_WAIT.
 func (p *peer) reset() {
-	_ = p.conn.(*net.TCPConn).SetLinger(0)
-	_ = p.conn.Close()
+	socket := p.conn
+	if t, ok := socket.(*tls.Conn); ok {
+		socket = t.NetConn()
+	}
+	_ = socket.(*net.TCPConn).SetLinger(0)
+	_ = socket.Close()
 }

@@ -4,6 +4,7 @@ package attack
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lectern/netpoll/tlsrecord"
 )
 
 const (
@@ -44,6 +47,7 @@ type room struct {
 	faults []string       // guarded by mu; at most some
 	more   int            // guarded by mu; faults that were not kept
 	buffer [64 << 10]byte // of the reading thread
+	opened []byte         // of the reading thread; what came in records
 }
 
 // A viewer is a socket of the innocent room. The reading thread owns it, but for
@@ -51,9 +55,10 @@ type room struct {
 type viewer struct {
 	number int
 	fd     int
-	in     []byte // what came and is not whole
-	opened bool   // the head of the answer has come
-	seq    int64  // of the last broadcast
+	tls    *tlsrecord.Conn // nil if it is plain
+	in     []byte          // what came and is not whole
+	opened bool            // the head of the answer has come
+	seq    int64           // of the last broadcast
 	last   time.Time
 	gone   bool
 }
@@ -66,10 +71,10 @@ type delivery struct {
 }
 
 // openRoom opens the innocent room with so many viewers. It ends with the test.
-func openRoom(t testing.TB, addr string, viewers int) (*room, error) {
+func openRoom(t testing.TB, addr string, secure bool, viewers int) (*room, error) {
 	r := &room{}
 	t.Cleanup(r.close)
-	host, created, err := openHost(addr)
+	host, created, err := openHost(addr, secure)
 	if err != nil {
 		return nil, err
 	}
@@ -78,14 +83,18 @@ func openRoom(t testing.TB, addr string, viewers int) (*room, error) {
 	if r.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, err
 	}
+	dial := dialRaw
+	if secure {
+		dial = dialRawSecure
+	}
 	for i := range viewers {
 		v := &viewer{number: i}
-		if v.fd, err = dialRaw(addr); err != nil {
+		if v.fd, v.tls, err = dial(addr); err != nil {
 			return nil, err
 		}
 		r.viewers = append(r.viewers, v)
 		hello := append([]byte(upgradeRequest), textFrame(`{"type":"join","code":"`+r.code+`"}`)...)
-		if _, err = unix.Write(v.fd, hello); err == nil {
+		if err = v.write(hello); err == nil {
 			err = unix.SetNonblock(v.fd, true)
 		}
 		if err == nil {
@@ -112,11 +121,14 @@ func openRoom(t testing.TB, addr string, viewers int) (*room, error) {
 }
 
 // openHost opens a room and returns its host's connection and its code.
-func openHost(addr string) (net.Conn, string, error) {
+func openHost(addr string, secure bool) (net.Conn, string, error) {
 	dialer := net.Dialer{Timeout: 20 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(innocentAddress)}}
 	c, err := dialer.Dial("tcp", addr)
 	if err != nil {
 		return nil, "", err
+	}
+	if secure {
+		c = tls.Client(c, strangerTLS())
 	}
 	p := &peer{conn: c, buffer: make([]byte, 4096)}
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
@@ -136,22 +148,32 @@ func openHost(addr string) (net.Conn, string, error) {
 	return c, created.Code, nil
 }
 
-func dialRaw(addr string) (fd int, err error) {
+// write writes to the relay.
+func (v *viewer) write(b []byte) error {
+	if v.tls != nil {
+		b, _ = v.tls.Seal(nil, b) // it is short
+	}
+	_, err := unix.Write(v.fd, b)
+	return err
+}
+
+// dialRaw returns a plain socket from the innocent address.
+func dialRaw(addr string) (fd int, plain *tlsrecord.Conn, err error) {
 	to, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
-		return -1, err
+		return -1, nil, err
 	}
 	if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
-		return -1, err
+		return -1, nil, err
 	}
 	err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte(net.ParseIP(innocentAddress).To4())})
 	if err == nil {
 		err = unix.Connect(fd, &unix.SockaddrInet4{Port: to.Port, Addr: [4]byte(to.IP.To4())})
 	}
 	if err != nil {
-		return -1, errors.Join(err, unix.Close(fd))
+		return -1, nil, errors.Join(err, unix.Close(fd))
 	}
-	return fd, nil
+	return fd, nil, nil
 }
 
 // hurry has the thread that calls it run before others where that is allowed,
@@ -247,6 +269,13 @@ func (r *room) read(v *viewer) {
 	}
 	now := time.Now()
 	in := r.buffer[:n]
+	if v.tls != nil {
+		if r.opened, err = v.tls.Open(r.opened[:0], in); err != nil {
+			r.leaves(v, fmt.Sprintf("its records ended (%v)", err))
+			return
+		}
+		in = r.opened
+	}
 	if len(v.in) > 0 {
 		v.in = append(v.in, in...)
 		in = v.in
@@ -281,7 +310,7 @@ var (
 func (r *room) takes(v *viewer, op byte, payload []byte, now time.Time) {
 	switch op {
 	case opPing:
-		_, _ = unix.Write(v.fd, append(appendHead(nil, opPong, len(payload)), payload...))
+		_ = v.write(append(appendHead(nil, opPong, len(payload)), payload...))
 		return
 	case opClose:
 		r.leaves(v, "it was closed, "+string(payload[min(2, len(payload)):])) // after the close code

@@ -81,6 +81,13 @@ var rows = []row{
 	{name: "other Host headers on the admin address", act: asksAdmin, still: true},
 	{name: "one address opens all 10,000 rooms", plans: attacking("all rooms", 10_000, usual), act: opensRooms},
 
+	{name: "TLS: 10,000 handshakes of one address are begun and left", plans: attacking("handshakes left", 10_000, usual), prepare: withTLS, act: serves},
+	{name: "TLS: full handshakes as fast as one machine can", plans: attacking("full handshakes", 64, usual), prepare: withTLS, act: serves},
+	{name: "TLS: 5,000 incomplete records of 16 KB", plans: attacking("half records", 5000, usual), slow: time.Minute, prepare: withTLS, act: serves},
+	{name: "TLS: 50 connections send empty records and KeyUpdates", plans: attacking("useless records", 50, usual), prepare: withTLS, act: serves},
+	{name: "TLS: 2,000 handshakes a byte a second", plans: attacking("slow handshakes", 2000, usual), prepare: withTLS, act: serves},
+	{name: "TLS: garbage instead of handshakes", plans: attacking("garbage", 64, usual), prepare: withTLS, act: serves},
+
 	{name: "many at once", slow: 30 * time.Second, prepare: withData, setting: roomsGoSoon, plans: []plan{
 		{Attack: "empty frames, unread", Count: 200, For: 30 * time.Second},
 		{Attack: "empty frames, read", Count: 10, For: 30 * time.Second},
