@@ -117,13 +117,13 @@ func (c *Conn) serve() {
 	if c.fd < 0 {
 		return
 	}
-	if e&eventBroken != 0 && c.carrier != nil && c.carrier.awaiting {
-		c.close(socketError(int(c.fd))) // nobody reads it meanwhile, so nobody else would notice
-		return
-	}
 	c.soon()
 	if e&(eventRead|eventHangup) != 0 {
 		c.receive()
+	}
+	if e&eventBroken != 0 && c.fd >= 0 && c.carrier != nil && c.carrier.awaiting {
+		c.close(socketError(int(c.fd))) // it is not read meanwhile, so that no error would come
+		return
 	}
 	c.Flush()
 }
