@@ -127,7 +127,7 @@ func (d *Detached) Attach(unread []byte, open OpenFunc) error {
 	}
 	a := arrival{fd: fd, kernel: d.kernel, unread: append(unread, d.unread...), open: open}
 	if d.carried != nil {
-		a.transport = d.carried.transport
+		a.transport, a.rest = d.carried.transport, d.carried.left()
 	}
 	if !d.pool.attach(a, d) {
 		_ = unix.Close(fd)
@@ -189,6 +189,13 @@ func (c *carried) read(from net.Conn) (plain []byte, err error) {
 		err = failed
 	}
 	return plain, err
+}
+
+// left returns what has not been sent of the last record.
+func (c *carried) left() []byte {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.rest
 }
 
 // end writes the last record if the socket takes it at once and nobody writes.

@@ -157,6 +157,7 @@ type arrival struct {
 	fd        int  // counted in the quota
 	kernel    bool // the kernel makes the TLS records
 	transport Transport
+	rest      []byte // of the transport's last record
 	unread    []byte // what its session receives first
 	open      OpenFunc
 }

@@ -394,6 +394,45 @@ func TestDetachWithARecordUnderWay(t *testing.T) {
 	})
 }
 
+// TestAttachWithARecordUnderWay gives a connection back as it was: the rest of a record
+// that the socket did not take goes on.
+func TestAttachWithARecordUnderWay(t *testing.T) {
+	const size = 8 << 20
+	detached := make(chan *Detached, 1)
+	s := masked.serve(t, Config{Workers: 1}, SocketOptions{SendBuffer: 64 << 10}, func(e *echo) {
+		e.onBytes = func(e *echo, p []byte) {
+			if string(p) == "begin" {
+				e.due = make([]byte, size)
+				return
+			}
+			d, err := e.conn.Detach(nil)
+			if err != nil {
+				t.Error(err)
+			}
+			detached <- d
+		}
+	})
+	c := s.dial(t)
+	w := s.pool.Workers()[0]
+	write(t, c, "begin")
+	eventually(t, "a part of a record waits", func() bool { return w.Stats().Held > 0 })
+	write(t, c, "leave")
+	d := within(t, "the connection", detached)
+	left := size - len(within(t, "the session", s.sessions).due)
+	err := d.Attach([]byte("back"), func(_ *Worker, conn *Conn) Session {
+		return &echo{conn: conn, reading: true, writing: true, closed: make(chan error, 2)}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append(make([]byte, left), "back"...)
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("%v, same %t", err, bytes.Equal(got, want))
+	}
+	eventually(t, "nothing is held", func() bool { return w.Stats().Held == 0 })
+}
+
 func write(t *testing.T, c *client, text string) {
 	t.Helper()
 	if _, err := io.WriteString(struct{ io.Writer }{c}, text); err != nil {

@@ -267,6 +267,9 @@ func (w *Worker) add(a arrival) {
 	if a.transport != nil {
 		c.Through(a.transport)
 		c.carrier.count(w) // it was let in before, so it may stay
+		if len(a.rest) > 0 {
+			c.carrier.keep(c, a.rest)
+		}
 	}
 	c.session = a.open(w, c)
 	if err := w.poller.add(a.fd, c.notify); err != nil {
