@@ -142,16 +142,25 @@ func (h *Hub) Rooms(after string, limit int) (page []RoomInfo, next string) {
 	if !ok {
 		beyond = roomcode.Code{}
 	}
-	codes, more := h.rooms.Codes(beyond, limit)
-	h.rooms.Awake(codes...)
+	listed, more := h.rooms.Page(beyond, limit)
+	var asleep []roomcode.Code
+	for _, l := range listed {
+		if l.Room == nil {
+			asleep = append(asleep, l.Code)
+		}
+	}
+	h.rooms.Awake(asleep...)
 	page = []RoomInfo{}
-	for _, c := range codes {
-		if r := h.lookup(c); r != nil {
-			page = append(page, r.info())
+	for _, l := range listed {
+		if l.Room == nil {
+			l.Room = h.lookup(l.Code)
+		}
+		if l.Room != nil {
+			page = append(page, l.Room.info())
 		}
 	}
 	if more && limit > 0 {
-		next = codes[limit-1].String()
+		next = listed[limit-1].Code.String()
 	}
 	return page, next
 }

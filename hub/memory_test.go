@@ -117,10 +117,10 @@ func (r *testRelay) pass(d time.Duration, peers ...*peer) {
 // rooms returns the rooms that do not sleep, by their codes.
 func (r *testRelay) rooms() map[roomcode.Code]*Room {
 	all := make(map[roomcode.Code]*Room)
-	codes, _ := r.hub.rooms.Codes(roomcode.Code{}, math.MaxInt)
-	for _, c := range codes {
-		if room := r.hub.lookup(c); room != nil {
-			all[c] = room
+	rooms, _ := r.hub.rooms.Page(roomcode.Code{}, math.MaxInt)
+	for _, l := range rooms {
+		if l.Room != nil {
+			all[l.Code] = l.Room
 		}
 	}
 	return all

@@ -101,23 +101,29 @@ func (g *Registry[R]) Rested(c roomcode.Code) bool {
 	return rests
 }
 
-// Codes returns the codes of up to limit rooms beyond a code, in order, and
-// whether there are more. Some of the rooms may sleep.
-func (g *Registry[R]) Codes(beyond roomcode.Code, limit int) (all []roomcode.Code, more bool) {
+// An Entry is a room of a list.
+type Entry[R any] struct {
+	Code roomcode.Code
+	Room *R // nil if it sleeps
+}
+
+// Page returns up to limit rooms beyond a code, in the order of their codes, and
+// whether there are more.
+func (g *Registry[R]) Page(beyond roomcode.Code, limit int) (page []Entry[R], more bool) {
 	g.mu.RLock()
-	all = make([]roomcode.Code, 0, len(g.rooms)+len(g.sleeping))
-	add := func(c roomcode.Code) {
+	all := make([]Entry[R], 0, len(g.rooms)+len(g.sleeping))
+	add := func(c roomcode.Code, r *R) {
 		if bytes.Compare(c[:], beyond[:]) > 0 {
-			all = append(all, c)
+			all = append(all, Entry[R]{c, r})
 		}
 	}
-	for c := range g.rooms {
-		add(c)
+	for c, r := range g.rooms {
+		add(c, r)
 	}
 	for c := range g.sleeping {
-		add(c)
+		add(c, nil)
 	}
 	g.mu.RUnlock()
-	slices.SortFunc(all, func(a, b roomcode.Code) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(all, func(a, b Entry[R]) int { return bytes.Compare(a.Code[:], b.Code[:]) })
 	return all[:min(limit, len(all))], len(all) > limit
 }

@@ -43,7 +43,7 @@ func TestARoomGetsTheFirstFreeCode(t *testing.T) {
 		if !g.Add(third, 3, codes(a)) || g.Rested(closed) {
 			t.Error("the code rests for more than RestTime")
 		}
-		if page, more := g.Codes(closed, 1); len(page) != 1 || page[0] != codes(b)() || !more {
+		if page, more := g.Page(closed, 1); len(page) != 1 || page[0].Code != codes(b)() || !more {
 			t.Errorf("the codes behind %s are %v, %v", a, page, more)
 		}
 		g.Lost(codes(b)())
