@@ -10,6 +10,7 @@ import (
 
 // TestLesson holds a whole lesson for 500 viewers with each kind of client as the host.
 func TestLesson(t *testing.T) {
+	t.Parallel()
 	for i, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			if why := kind.absent(); why != "" {

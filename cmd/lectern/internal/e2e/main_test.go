@@ -13,7 +13,7 @@ func TestMain(m *testing.M) {
 	case raced:
 		_ = flag.Set("test.parallel", "4")
 	default:
-		_ = flag.Set("test.parallel", "8")
+		_ = flag.Set("test.parallel", "12")
 	}
 	status := Main(m)
 	endBrowser()
