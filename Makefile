@@ -25,7 +25,7 @@ PICTURE := ./cmd/lectern/testdata/picture
 MILLION := ./bench/testdata/million
 PACKAGE := cmd/lectern/packaging
 
-.PHONY: help build run test test-relay test-packages clients check fuzz soak attack bench compare million ktls picture dist clean
+.PHONY: help build run test clients check fuzz soak attack bench compare million ktls picture dist clean
 
 help: ## Tell what can be made.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,14 +36,8 @@ build: ## Build bin/lectern.
 run: build ## Start a relay on localhost:8765; ARGS= adds flags of `lectern serve`.
 	@exec $(BIN) serve --addr 127.0.0.1:8765 $(ARGS)
 
-test: clients ## Fetch what the tests need, then run them all.
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-relay test-packages
-
-test-relay:
+test: clients ## Fetch what the tests need, then run them all. Packages are tested by check.
 	CGO_ENABLED=0 go run $(REPORT) -count=1 ./...
-
-test-packages:
-	cd $(PACKAGE) && go test -count=1 -timeout 30m ./...
 
 clients: ## Fetch the foreign WebSocket clients that the tests use.
 	@bash $(CLIENTS)/install.sh

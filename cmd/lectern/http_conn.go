@@ -15,7 +15,7 @@ import (
 // httpConnBytes is about what a connection takes while net/http serves it: its
 // buffers, the parsed request, two goroutines' stacks and the socket's
 // structures. TestAnHTTPConnectionTakesWhatIsCounted measures it.
-const httpConnBytes = 40 << 10
+const httpConnBytes = 44 << 10
 
 const (
 	maxHTTPRead = 4 << 10 // bytes read at once of what follows a request

@@ -192,7 +192,7 @@ func (b *binary) wait(timeout time.Duration) int {
 }
 
 // metric reads a sample from /metrics by its name and labels. The sample must
-// exist.
+// exist. While the admin address has no connection free it waits.
 func (b *binary) metric(name string) float64 {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -202,6 +202,11 @@ func (b *binary) metric(name string) float64 {
 		b.t.Fatal(err)
 	}
 	response, err := http.DefaultClient.Do(request)
+	for err == nil && response.StatusCode == http.StatusServiceUnavailable {
+		_ = response.Body.Close()
+		time.Sleep(20 * time.Millisecond)
+		response, err = http.DefaultClient.Do(request)
+	}
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ const (
 	lingerTimeout  = time.Second      // for the rest of a body that was answered before it came
 	answerTimeout  = 10 * time.Second // from the answer's first byte to its last
 	perAddress     = 4                // an address has a quarter of the plain HTTP connections
-	httpConnBytes  = 40 << 10         // counted for each of them
+	httpConnBytes  = 44 << 10         // counted for each of them
 
 	reservedDescriptors = 64 // that no connection takes
 	workerDescriptors   = 4  // of each worker
