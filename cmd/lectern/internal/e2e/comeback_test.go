@@ -24,13 +24,17 @@ func TestViewersComeBackAfterCuts(t *testing.T) {
 }
 
 func viewersComeBack(t *testing.T, flags []string) {
+	idle := "4s"
+	if raced { // everything takes long, answers to pings too
+		idle = "10s"
+	}
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			if why := kind.absent(); why != "" {
 				Missing(t, why)
 			}
 			t.Parallel()
-			b := startBinary(t, append([]string{"--retain", "33554432", "--retain-messages", "100000", "--close-timeout", "1s", "--ping-after", "1s", "--idle-timeout", "4s"}, flags...)...)
+			b := startBinary(t, append([]string{"--retain", "33554432", "--retain-messages", "100000", "--close-timeout", "1s", "--ping-after", "1s", "--idle-timeout", idle}, flags...)...)
 			host, code := openRoom(t, b)
 			hostHears := listening(t, host)
 			var calm atomic.Bool // nobody is cut off any more
