@@ -155,9 +155,6 @@ func (c *Conn) receive() {
 			return
 		case n == 0:
 			c.Flush() // it may have shut down its own side only, after a last question
-			if c.carrier != nil {
-				c.carrier.end(c)
-			}
 			c.sayEnd()
 			c.close(io.EOF)
 			return
@@ -260,9 +257,13 @@ func (c *Conn) drained() {
 	c.resume()
 }
 
-// sayEnd sends the last record of a connection that the kernel encrypts.
+// sayEnd sends the last record of a connection that has records, whoever makes them.
 func (c *Conn) sayEnd() {
-	if c.sending == encrypting && c.fd >= 0 {
+	switch {
+	case c.fd < 0:
+	case c.carrier != nil:
+		c.carrier.end(c)
+	case c.sending == encrypting:
 		endKernel(int(c.fd))
 	}
 }

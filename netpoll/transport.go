@@ -143,7 +143,7 @@ func (c *Conn) open(chunk []byte) bool {
 	}
 	if failed != nil && c.fd >= 0 {
 		c.Flush()
-		c.carrier.end(c)
+		c.sayEnd()
 		c.close(failed)
 	}
 	return c.fd >= 0

@@ -314,25 +314,31 @@ func TestATransportHasItsSay(t *testing.T) {
 	}
 }
 
+// beginAndLeave has sessions say so many bytes at the first word, "begin", and leave the
+// reactor at the next.
+func beginAndLeave(t *testing.T, size int, detached chan<- *Detached) func(*echo) {
+	return func(e *echo) {
+		e.onBytes = func(e *echo, p []byte) {
+			if string(p) == "begin" {
+				e.due = make([]byte, size)
+				return
+			}
+			d, err := e.conn.Detach(nil)
+			if err != nil {
+				t.Error(err)
+			}
+			detached <- d
+		}
+	}
+}
+
 // TestDetachWithARecordUnderWay takes a connection out of the reactor while its
 // socket is full, and gives it back: no byte is lost, none comes twice.
 func TestDetachWithARecordUnderWay(t *testing.T) {
 	overEach(t, func(t *testing.T, over wire) {
 		const size = 8 << 20
 		detached, second := make(chan *Detached, 1), make(chan *echo, 1)
-		s := over.serve(t, Config{Workers: 1}, SocketOptions{}, func(e *echo) {
-			e.onBytes = func(e *echo, p []byte) {
-				if string(p) == "begin" {
-					e.due = make([]byte, size)
-					return
-				}
-				d, err := e.conn.Detach(nil)
-				if err != nil {
-					t.Error(err)
-				}
-				detached <- d
-			}
-		})
+		s := over.serve(t, Config{Workers: 1}, SocketOptions{}, beginAndLeave(t, size, detached))
 		c := s.dial(t)
 		w := s.pool.Workers()[0]
 		write(t, c, "begin")
@@ -399,19 +405,7 @@ func TestDetachWithARecordUnderWay(t *testing.T) {
 func TestAttachWithARecordUnderWay(t *testing.T) {
 	const size = 8 << 20
 	detached := make(chan *Detached, 1)
-	s := masked.serve(t, Config{Workers: 1}, SocketOptions{SendBuffer: 64 << 10}, func(e *echo) {
-		e.onBytes = func(e *echo, p []byte) {
-			if string(p) == "begin" {
-				e.due = make([]byte, size)
-				return
-			}
-			d, err := e.conn.Detach(nil)
-			if err != nil {
-				t.Error(err)
-			}
-			detached <- d
-		}
-	})
+	s := masked.serve(t, Config{Workers: 1}, SocketOptions{SendBuffer: 64 << 10}, beginAndLeave(t, size, detached))
 	c := s.dial(t)
 	w := s.pool.Workers()[0]
 	write(t, c, "begin")
