@@ -5,10 +5,8 @@ package tlstransport
 import (
 	"bytes"
 	"crypto/tls"
-	"io"
 	"net"
 	"slices"
-	"time"
 
 	"lectern/netpoll"
 )
@@ -38,7 +36,7 @@ func newLegacy(t *tls.Conn) *legacy {
 	if !ok {
 		panic("tlstransport: not a connection of tlsrecord's")
 	}
-	socket.Continue((*memory)(l))
+	socket.Continue(memory{l: l})
 	return l
 }
 
@@ -105,30 +103,24 @@ func (noBytes) Timeout() bool   { return true }
 func (noBytes) Temporary() bool { return true }
 
 // A memory is a legacy connection as tls sees it.
-type memory legacy
+type memory struct {
+	noSocket
+	l *legacy
+}
 
 // Read reads what came, or returns errNoBytes.
-func (m *memory) Read(p []byte) (int, error) {
-	if len(m.in) == 0 {
-		m.in = nil
+func (m memory) Read(p []byte) (int, error) {
+	if len(m.l.in) == 0 {
+		m.l.in = nil
 		return 0, errNoBytes
 	}
-	n := copy(p, m.in)
-	m.in = m.in[n:]
+	n := copy(p, m.l.in)
+	m.l.in = m.l.in[n:]
 	return n, nil
 }
 
 // Write keeps what is to be sent.
-func (m *memory) Write(p []byte) (int, error) {
-	m.out = append(m.out, p...)
+func (m memory) Write(p []byte) (int, error) {
+	m.l.out = append(m.l.out, p...)
 	return len(p), nil
 }
-
-func (m *memory) Close() error                     { return nil }
-func (m *memory) LocalAddr() net.Addr              { return nowhere{} }
-func (m *memory) RemoteAddr() net.Addr             { return nowhere{} }
-func (m *memory) SetDeadline(time.Time) error      { return nil }
-func (m *memory) SetReadDeadline(time.Time) error  { return nil }
-func (m *memory) SetWriteDeadline(time.Time) error { return nil }
-
-var _ io.ReadWriter = (*memory)(nil)

@@ -218,7 +218,7 @@ func (h *handshake) negotiate() (netpoll.Transport, tls.ConnectionState, error) 
 	if h.client {
 		take = tlsrecord.Client
 	}
-	record, t, err := take(context.Background(), (*wire)(h), h.server.config.TLS)
+	record, t, err := take(context.Background(), wire{h: h}, h.server.config.TLS)
 	switch {
 	case t != nil && t.ConnectionState().NegotiatedProtocol == challengeProtocol:
 		return nil, tls.ConnectionState{}, io.EOF // the CA has seen the certificate
@@ -240,31 +240,34 @@ func (h *handshake) proceed() {
 
 // A wire is a handshake as crypto/tls sees it: a net.Conn whose other end is the
 // worker.
-type wire handshake
+type wire struct {
+	noSocket
+	h *handshake
+}
 
 // Read waits for bytes of the client. Meanwhile another handshake may compute. All
 // waits count together, or a client that sends a byte now and then could keep its place.
-func (w *wire) Read(p []byte) (int, error) {
+func (w wire) Read(p []byte) (int, error) {
 	if n, err := w.take(p); n > 0 || err != nil {
 		return n, err
 	}
-	(*handshake)(w).proceed() // which sends what was written
-	<-w.server.computing
-	defer func() { w.server.computing <- struct{}{} }()
+	w.h.proceed() // which sends what was written
+	<-w.h.server.computing
+	defer func() { w.h.server.computing <- struct{}{} }()
 	began := time.Now()
-	waiting := time.NewTimer(patience - w.waited)
+	waiting := time.NewTimer(patience - w.h.waited)
 	defer func() {
 		waiting.Stop()
-		w.waited += time.Since(began)
+		w.h.waited += time.Since(began)
 	}()
 	for {
 		select {
-		case <-w.wake:
+		case <-w.h.wake:
 			if n, err := w.take(p); n > 0 || err != nil {
 				return n, err
 			}
 		case <-waiting.C:
-			if w.server.couldUse((*handshake)(w)) {
+			if w.h.server.couldUse(w.h) {
 				return 0, ErrDisplaced
 			}
 			waiting.Reset(patience / 2)
@@ -273,40 +276,41 @@ func (w *wire) Read(p []byte) (int, error) {
 }
 
 // take takes bytes that came. If there are none the worker is to say when some come.
-func (w *wire) take(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
+func (w wire) take(p []byte) (int, error) {
+	w.h.mu.Lock()
+	defer w.h.mu.Unlock()
+	if w.h.closed {
 		return 0, net.ErrClosed
 	}
-	n := copy(p, w.in)
-	if w.in = w.in[n:]; len(w.in) == 0 {
-		w.in = nil
+	n := copy(p, w.h.in)
+	if w.h.in = w.h.in[n:]; len(w.h.in) == 0 {
+		w.h.in = nil
 	}
-	w.wants = n == 0
+	w.h.wants = n == 0
 	return n, nil
 }
 
 // Write leaves bytes for the worker to send.
-func (w *wire) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
+func (w wire) Write(p []byte) (int, error) {
+	w.h.mu.Lock()
+	defer w.h.mu.Unlock()
+	if w.h.closed {
 		return 0, net.ErrClosed
 	}
-	w.out = append(w.out, p...)
+	w.h.out = append(w.h.out, p...)
 	return len(p), nil
 }
 
-// Close does nothing: the socket is the worker's.
-func (w *wire) Close() error { return nil }
+// noSocket is the rest of a net.Conn that has none: the socket is the worker's, and the
+// session bounds the time.
+type noSocket struct{}
 
-// LocalAddr and the rest are there for the net.Conn. The session bounds the time.
-func (w *wire) LocalAddr() net.Addr              { return nowhere{} }
-func (w *wire) RemoteAddr() net.Addr             { return nowhere{} }
-func (w *wire) SetDeadline(time.Time) error      { return nil }
-func (w *wire) SetReadDeadline(time.Time) error  { return nil }
-func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+func (noSocket) Close() error                     { return nil }
+func (noSocket) LocalAddr() net.Addr              { return nowhere{} }
+func (noSocket) RemoteAddr() net.Addr             { return nowhere{} }
+func (noSocket) SetDeadline(time.Time) error      { return nil }
+func (noSocket) SetReadDeadline(time.Time) error  { return nil }
+func (noSocket) SetWriteDeadline(time.Time) error { return nil }
 
 type nowhere struct{}
 

@@ -189,28 +189,25 @@ func (s *Server) start(h *handshake) {
 // beginLocked runs handshakes that wait, in turns of their addresses, as long as there
 // are places.
 func (s *Server) beginLocked() {
-	share := max(1, s.config.MaxHandshakes/perAddress)
-	for e := s.turns.Front(); e != nil && s.running < s.config.MaxHandshakes; {
+	for s.running < s.config.MaxHandshakes {
+		e := s.firstLocked()
+		if e == nil {
+			return
+		}
 		a := e.Value.(*address)
-		next := e.Next()
-		if a.running < share {
-			h := a.waiting.Front().Value.(*handshake)
-			s.leaveLocked(a, h)
-			if a.turn != nil {
-				s.turns.MoveToBack(e)
-			}
-			a.running++
-			s.running++
-			s.ending.Go(h.run)
-		}
-		if e = next; e == nil && s.turns.Len() > 0 {
-			e = s.firstLocked(share)
-		}
+		h := a.waiting.Front().Value.(*handshake)
+		s.turns.MoveToBack(e)
+		s.leaveLocked(a, h)
+		a.running++
+		s.running++
+		s.ending.Go(h.run)
 	}
 }
 
-// firstLocked returns the first address whose turn could come, nil if there is none.
-func (s *Server) firstLocked(share int) *list.Element {
+// firstLocked returns the first address whose turn could come, nil if there is none. At
+// most as many addresses as fit have their whole share, so few are passed over.
+func (s *Server) firstLocked() *list.Element {
+	share := max(1, s.config.MaxHandshakes/perAddress)
 	for e := s.turns.Front(); e != nil; e = e.Next() {
 		if e.Value.(*address).running < share {
 			return e
@@ -230,8 +227,7 @@ func (s *Server) couldUse(h *handshake) bool {
 	if s.from[h.network].waiting.Len() > 0 {
 		return true
 	}
-	share := max(1, s.config.MaxHandshakes/perAddress)
-	return s.running >= s.config.MaxHandshakes && s.firstLocked(share) != nil
+	return s.running >= s.config.MaxHandshakes && s.firstLocked() != nil
 }
 
 // leaveLocked takes a handshake off those that wait.

@@ -360,6 +360,15 @@ func TestNothingIsAcceptedWithoutMemory(t *testing.T) {
 	})
 }
 
+// heapInUse returns the bytes of the heap that are in use.
+func heapInUse() int {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
 // TestWhatConnectionsHold measures idle connections, with the sessions of the test.
 func TestWhatConnectionsHold(t *testing.T) {
 	if testing.Short() {
@@ -369,13 +378,6 @@ func TestWhatConnectionsHold(t *testing.T) {
 	overEach(t, func(t *testing.T, version uint16) {
 		r := serve(t, Config{})
 		var conns []*tls.Conn
-		heap := func() int {
-			runtime.GC()
-			runtime.GC()
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			return int(m.HeapAlloc)
-		}
 		raw := make([]*net.TCPConn, clients)
 		for i := range raw {
 			raw[i] = r.dial(t)
@@ -386,12 +388,12 @@ func TestWhatConnectionsHold(t *testing.T) {
 		for _, c := range conns {
 			exchange(t, c, []byte("hello"))
 		}
-		before := heap()
+		before := heapInUse()
 		for _, c := range conns {
 			_ = c.NetConn().Close()
 		}
 		eventually(t, "all are gone", func() bool { return len(r.closed) == clients })
-		after := heap()
+		after := heapInUse()
 		t.Logf("%d bytes a connection", (before-after)/clients)
 		if each := (before - after) / clients; each > 6<<10 {
 			t.Errorf("a connection holds %d bytes", each)
@@ -418,19 +420,12 @@ func TestWhatLargeRecordsLeaveIsCounted(t *testing.T) {
 			exchange(t, c, []byte("small"))
 			conns = append(conns, c)
 		}
-		used := func() int {
-			runtime.GC()
-			runtime.GC()
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			return int(m.HeapAlloc)
-		}
-		counted, before := r.held.Load()/clients, used()
+		counted, before := r.held.Load()/clients, heapInUse()
 		for _, c := range conns {
 			_ = c.NetConn().Close()
 		}
 		eventually(t, "all are gone", func() bool { return len(r.closed) == clients })
-		each := (before - used()) / clients
+		each := (before - heapInUse()) / clients
 		t.Logf("%d bytes a connection, of which %d are counted", each, counted)
 		if int64(each) > counted+(6<<10) {
 			t.Errorf("a connection holds %d bytes, and %d are counted", each, counted)
