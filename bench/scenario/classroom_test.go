@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"lectern/bench/benchtest"
 	"lectern/bench/stamp"
 	"lectern/bench/wire"
 
@@ -209,7 +210,7 @@ func (l *lecture) listen(ctx context.Context, conn *websocket.Conn, r lectureReq
 	}
 	switch {
 	case r.Asks && rm.relay:
-		l.tell(v, rm.history(l.without), len(rm.messages))
+		l.tell(v, benchtest.HistoryOf(rm.messages, l.without), len(rm.messages))
 	case r.Asks:
 		v.parked = true
 		rm.host <- []byte(`{"type":"history_request"}`)
@@ -219,20 +220,6 @@ func (l *lecture) listen(ctx context.Context, conn *websocket.Conn, r lectureReq
 	l.mu.Lock()
 	delete(rm.listeners, v)
 	l.mu.Unlock()
-}
-
-func (rm *lectureRoom) history(without int) []byte {
-	var commands, messages [][]byte
-	for i, m := range rm.messages {
-		if i+1 == without {
-			continue
-		}
-		_, data, _ := bytes.Cut(m, []byte(`"data":`))
-		commands = append(commands, data[:len(data)-1])
-		messages = append(messages, m)
-	}
-	comma := []byte(",")
-	return fmt.Appendf(nil, `{"type":"history","commands":[%s],"messages":[%s],"seq":%d}`, bytes.Join(commands, comma), bytes.Join(messages, comma), len(rm.messages))
 }
 
 // tell gives a listener its history, in the room's order. It is called with the

@@ -196,7 +196,7 @@ func (r *relay) run(ctx context.Context) error {
 	if r.admin != nil {
 		serve("admin", func() error { return r.admin.Serve(r.adminOn) })
 	}
-	r.certificates.run(func(err error) { cancel(err) })
+	r.certificates.run(cancel)
 	all.Go(func() { resources.NewMemoryKeeper(r.hub).Run(ctx) })
 	all.Go(func() { r.logRefusals(ctx) })
 	working, ended := context.WithCancel(context.Background())

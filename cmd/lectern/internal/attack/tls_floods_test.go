@@ -41,17 +41,21 @@ func (a *attacker) again(n int, f func(i int)) {
 	all.Wait()
 }
 
-// strangerAt connects to the relay from an address. It returns nil when the relay does
-// not answer; then it has waited a little.
-func (a *attacker) strangerAt(from string) net.Conn {
-	p, err := connect(a.Addr, from, false)
-	if err != nil {
-		a.refused.Add(1)
-		time.Sleep(100 * time.Millisecond)
-		return nil
-	}
-	_ = p.conn.SetDeadline(a.end)
-	return p.conn
+// strangers calls f like again, each time with a connection from the address that from
+// returns for the goroutine, which is closed with RST afterwards. When the relay does not
+// answer it waits a little.
+func (a *attacker) strangers(from func(i int) string, f func(i int, c net.Conn)) {
+	a.again(a.Count, func(i int) {
+		p, err := connect(a.Addr, from(i), false)
+		if err != nil {
+			a.refused.Add(1)
+			time.Sleep(100 * time.Millisecond)
+			return
+		}
+		defer leave(p.conn)
+		_ = p.conn.SetDeadline(a.end)
+		f(i, p.conn)
+	})
 }
 
 // leave closes a connection with RST.
@@ -63,12 +67,7 @@ func leftHandshakes(a *attacker) error {
 	hello := helloBytes()
 	var begun atomic.Int64
 	a.begin()
-	a.again(a.Count, func(int) {
-		c := a.strangerAt(address(0))
-		if c == nil {
-			return
-		}
-		defer leave(c)
+	a.strangers(func(int) string { return address(0) }, func(_ int, c net.Conn) {
 		if _, err := c.Write(hello); err != nil {
 			return
 		}
@@ -84,12 +83,7 @@ func leftHandshakes(a *attacker) error {
 func fullHandshakes(a *attacker) error {
 	var made atomic.Int64
 	a.begin()
-	a.again(a.Count, func(i int) {
-		c := a.strangerAt(address(i))
-		if c == nil {
-			return
-		}
-		defer leave(c)
+	a.strangers(address, func(_ int, c net.Conn) {
 		if tls.Client(c, strangerTLS()).Handshake() == nil {
 			made.Add(1)
 		}
@@ -171,12 +165,7 @@ func slowHandshakes(a *attacker) error {
 	second := []byte("\x14\x03\x03\x00\x01\x01\x17\x03\x03\x00\x35")
 	second = append(second, make([]byte, 0x35)...)
 	a.begin()
-	a.again(a.Count, func(i int) {
-		c := a.strangerAt(address(i))
-		if c == nil {
-			return
-		}
-		defer leave(c)
+	a.strangers(address, func(i int, c net.Conn) {
 		rest := hello
 		if i%2 == 0 {
 			if _, err := c.Write(hello); err != nil {
@@ -199,12 +188,7 @@ func garbage(a *attacker) error {
 	hello := helloBytes()
 	var sent atomic.Int64
 	a.begin()
-	a.again(a.Count, func(i int) {
-		c := a.strangerAt(address(i))
-		if c == nil {
-			return
-		}
-		defer leave(c)
+	a.strangers(address, func(_ int, c net.Conn) {
 		wire := bytes.Clone(hello)
 		switch rand.IntN(4) {
 		case 0: // from the first byte on
