@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"lectern/bench/workload"
+	"lectern/netpoll/selfsigned"
 )
 
 const (
@@ -69,7 +70,7 @@ func Start(ctx context.Context, o workload.Options) (*Server, error) {
 		u.Scheme = "wss"
 		certificate, key, err := s.makeCertificate()
 		if err != nil {
-			return nil, errors.Join(err, os.RemoveAll(s.folder))
+			return nil, errors.Join(fmt.Errorf("make a certificate: %w", err), os.RemoveAll(s.folder))
 		}
 		names = append(names, "{cert}", certificate, "{key}", key)
 	}
@@ -94,6 +95,23 @@ func Start(ctx context.Context, o workload.Options) (*Server, error) {
 		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
+}
+
+// lifetime is how long a run's certificate is valid.
+const lifetime = 48 * time.Hour
+
+// makeCertificate makes a certificate for loopback and its key, and notes it as what the
+// clients trust.
+func (s *Server) makeCertificate() (certificate, key string, err error) {
+	if s.folder, err = os.MkdirTemp("", "lectern-bench-"); err != nil {
+		return "", "", err
+	}
+	pair, err := selfsigned.New(lifetime, selfsigned.Loopback()...)
+	if err != nil {
+		return "", "", err
+	}
+	s.CA = string(pair.Certificate)
+	return pair.Write(s.folder)
 }
 
 // freeAddr returns an address on loopback that nobody listens on.

@@ -31,12 +31,13 @@ var borders = map[string]struct {
 	"bench/team":           {ours: []string{"bench/clock", "bench/engine", "bench/report", "bench/scenario", "bench/workload"}},
 	"bench/clock":          {ours: []string{"bench/workload"}, forbidden: []string{"net"}},
 	"bench/benchtest":      {ours: []string{"bench/stamp", "bench/wire", "bench/workload"}}, // for tests
-	"bench/server":         {ours: []string{"bench/workload"}},
+	"bench/server":         {ours: []string{"bench/workload", "netpoll/selfsigned"}},
 	"bench/usage":          {ours: []string{"bench/report"}, forbidden: []string{"net"}},
 	"bench/report":         {ours: []string{"bench/workload"}, forbidden: []string{"net", "golang.org/x/sys"}},
 	"bench/workload":       {ours: []string{"bench/stamp"}},
 	"bench/stamp":          {forbidden: []string{"net", "os", "syscall", "time", "sync"}},
 	"bench/wire":           {ours: []string{"frame"}},
+	"netpoll/selfsigned":   {},
 	"netpoll":              {},
 	"netpoll/tlstransport": {ours: []string{"netpoll", "netpoll/tlsrecord"}},
 	"netpoll/tlsrecord":    {forbidden: []string{"os", "syscall", "golang.org/x/sys", "sync"}},
@@ -59,7 +60,7 @@ var borders = map[string]struct {
 	"frame":                {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync", "context"}},
 
 	internal + "certificates":          {forbidden: []string{"golang.org/x/sys"}},
-	internal + "certificates/acmetest": {}, // for tests
+	internal + "certificates/acmetest": {ours: []string{"netpoll/selfsigned"}}, // for tests
 	internal + "config":                {forbidden: []string{"net/http", "golang.org/x/sys"}},
 	internal + "httpapi":               {ours: []string{"frame", "hub", "hub/budget", "hub/classroom", "hub/strictjson"}, forbidden: []string{"golang.org/x/sys", "syscall"}},
 	internal + "httpapi/apitest":       {ours: []string{"hub"}}, // for tests
@@ -68,8 +69,8 @@ var borders = map[string]struct {
 	internal + "manual":                {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys"}},
 	internal + "proxyproto":            {forbidden: []string{"net", "os", "syscall", "golang.org/x/sys", "time", "sync"}},
 	internal + "systemd":               {forbidden: []string{"golang.org/x/sys", "net/http"}},
-	internal + "attack":                {},                                                                                 // tests of the binary
-	internal + "e2e":                   {ours: []string{internal + "certificates/acmetest", internal + "httpapi/apitest"}}, // tests of the binary
+	internal + "attack":                {},                                                                                                       // tests of the binary
+	internal + "e2e":                   {ours: []string{internal + "certificates/acmetest", internal + "httpapi/apitest", "netpoll/selfsigned"}}, // tests of the binary
 }
 
 // confined are the dependencies that only some files may import.

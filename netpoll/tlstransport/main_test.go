@@ -4,15 +4,9 @@ package tlstransport
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"net/netip"
 	"sync"
@@ -21,6 +15,7 @@ import (
 	"time"
 
 	"lectern/netpoll"
+	"lectern/netpoll/selfsigned"
 )
 
 // An echo sends back what it receives. A line "end\n" ends the connection.
@@ -158,27 +153,16 @@ func (r *relay) version(version uint16) *tls.Config {
 
 func certificate(t testing.TB) (server, client *tls.Config) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	pair, err := selfsigned.New(time.Hour, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: []string{"test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
+	if server, client, err = pair.TLS(); err != nil {
 		t.Fatal(err)
 	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(leaf)
-	server = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS12}
 	server.SetSessionTicketKeys([][32]byte{{1, 2, 3}})
-	return server, &tls.Config{RootCAs: roots, ServerName: "test"}
+	client.ServerName = "test"
+	return server, client
 }
 
 // exchange has the echo say text.

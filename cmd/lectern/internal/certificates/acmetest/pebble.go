@@ -4,18 +4,12 @@ package acmetest
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -24,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lectern/netpoll/selfsigned"
 )
 
 // pebbleModule is the CA of these tests: Let's Encrypt's own for tests.
@@ -87,17 +83,24 @@ func New(t testing.TB, life time.Duration) *CA {
 		t.Skip("SKIPPED, the CA for tests is missing: ", err)
 	}
 	folder := t.TempDir()
-	p := &CA{program: program, config: filepath.Join(folder, "pebble.json"), Roots: filepath.Join(folder, "cert.pem"), dns: serveNames(t)}
-	own := writeOwnPair(t, p.Roots, filepath.Join(folder, "key.pem"))
+	p := &CA{program: program, config: filepath.Join(folder, "pebble.json"), dns: serveNames(t)}
+	own, err := selfsigned.New(24*time.Hour, "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var key string
+	if p.Roots, key, err = own.Write(folder); err != nil {
+		t.Fatal(err)
+	}
 	ports := freePorts(t, 4)
 	address := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
 	p.Directory, p.management = "https://"+address(0)+"/dir", "https://"+address(1)
 	p.HTTPAddr, p.TLSAddr = address(2), address(3)
-	p.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: own}, DisableKeepAlives: true}}
+	p.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: own.Pool()}, DisableKeepAlives: true}}
 	seconds := int(life.Seconds())
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": address(0), "managementListenAddress": address(1), "httpPort": ports[2], "tlsPort": ports[3],
-		"certificate": p.Roots, "privateKey": filepath.Join(folder, "key.pem"),
+		"certificate": p.Roots, "privateKey": key,
 		"retryAfter":                map[string]int{"authz": 1, "order": 1},
 		"profiles":                  map[string]any{"default": map[string]any{"description": "for tests", "validityPeriod": seconds}},
 		"certificateValidityPeriod": seconds, // as older versions have it
@@ -109,35 +112,6 @@ func New(t testing.TB, life time.Duration) *CA {
 		t.Fatal(err)
 	}
 	return p
-}
-
-// writeOwnPair writes the certificate of the CA's own server, which signs itself.
-func writeOwnPair(t testing.TB, certFile, keyFile string) *x509.CertPool {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "the CA's server"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	if err := errors.Join(os.WriteFile(certFile, certPEM, 0o600), os.WriteFile(keyFile, keyPEM, 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(certPEM)
-	return pool
 }
 
 // Run runs the CA until the returned function is called, or the test ends.
