@@ -188,6 +188,7 @@ func (h *Handshake) judge(head []byte, kept int, chunk []byte) {
 	if !f.websocket {
 		h.verdict = Plain
 		h.request = f.request()
+		h.request.Method = string(f.method)
 		h.buffer = append(h.buffer[:kept:kept], chunk...)
 		return
 	}

@@ -43,6 +43,11 @@ var statusHeaders = map[int]string{
 	503: "Retry-After: 5\r\n",
 }
 
+// AppendStatus appends the status line of a response (RFC 9112 4).
+func AppendStatus(dst []byte, status int) []byte {
+	return fmt.Appendf(dst, "HTTP/1.1 %d %s\r\n", status, statusTexts[status])
+}
+
 // AppendRefusal appends a whole HTTP response that refuses a request and says
 // that the connection ends. Its body is {"code":status,"message":message} in
 // JSON. 405 allows GET, 426 names the version of WebSocket that is spoken, and
@@ -58,7 +63,7 @@ func AppendRefusal(dst []byte, status int, message string) []byte {
 	if status == 426 {
 		connection = "close, Upgrade" // RFC 9110 7.8: Connection must name Upgrade
 	}
-	dst = fmt.Appendf(dst, "HTTP/1.1 %d %s\r\n", status, statusTexts[status])
+	dst = AppendStatus(dst, status)
 	dst = append(dst, statusHeaders[status]...)
 	return fmt.Appendf(dst, "Content-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\nConnection: %s\r\n\r\n%s",
 		len(body), connection, body)

@@ -14,6 +14,7 @@ import (
 // A Request is what an accepted upgrade asked for. Its strings are copies, as
 // the client wrote them: nothing is unescaped or lower-cased.
 type Request struct {
+	Method       string // empty after Upgrade, which is always GET
 	Path         string // never empty
 	Query        string // without the question mark
 	Host         string // never empty

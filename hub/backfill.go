@@ -61,7 +61,7 @@ func (s *streams) encodePast(st *stream) {
 	for n := 1; from.Position() < until; n++ {
 		whole, isMessage := from.NextFrame()
 		if isMessage {
-			h.write(past, st.encoding, broadcastIn(whole, from.Seq()), h.now())
+			h.write(past, st.encoding, r.broadcastIn(whole, from.Seq()), h.now())
 		} else if sameDialect { // a dialect of its own leaves out past events
 			writeNotice(past, whole, h.now())
 		}
@@ -91,7 +91,7 @@ func (s *streams) refill(messages [][]byte, most int64) {
 	size := min(max(bytes/restoredSegments, broadcast.MinSegment), broadcast.MaxSegment)
 	s.record.Bound(size, size)
 	for i, text := range messages {
-		h.write(s.record, s.encoding(), Broadcast{Payload: text}, h.now())
+		h.write(s.record, s.encoding(), Broadcast{Epoch: s.room.epoch, Payload: text}, h.now())
 		if i%64 == 63 || i == len(messages)-1 {
 			s.keepOnly(keep)
 		}

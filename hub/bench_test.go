@@ -102,7 +102,7 @@ func BenchmarkHistory(b *testing.B) {
 	for b.Loop() {
 		oldest, end := room.streams.record.Oldest(), room.streams.record.End()
 		b.SetBytes(int64(end.Position() - oldest.Position()))
-		if len(room.hub.encodings[verbatim].History(oldest, end)) < 1000 {
+		if len(room.hub.encodings[verbatim].History("", oldest, end)) < 1000 {
 			b.Fatal("too short")
 		}
 	}

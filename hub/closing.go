@@ -20,8 +20,12 @@ func (s *Session) end(why Reason) {
 	}
 	s.leave()
 	s.tellAt(s.closedEvent(why), 0)
-	s.push(private{frame: frame.AppendClose(nil, endings[why].code, why.String()), kind: closeFrame})
 	s.reason = why
+	if s.isEvents() {
+		s.enter(finishing) // the response ends
+		return
+	}
+	s.push(private{frame: frame.AppendClose(nil, endings[why].code, why.String()), kind: closeFrame})
 	s.enter(closing)
 }
 

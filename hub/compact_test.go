@@ -162,9 +162,11 @@ func (compact) AppendEvent(b []byte, e Event) []byte {
 
 func (compact) Encodings() []Encoding {
 	return []Encoding{{
-		Broadcast:   func(b []byte, m Broadcast) []byte { return frame.AppendFrame(b, ws.OpBinary, m.Payload) },
-		Longer:      maxHeader,
-		History:     func(_, end broadcast.Cursor) []byte { return frame.AppendFrame(nil, ws.OpBinary, []byte{tellsHistory}) },
+		Broadcast: func(b []byte, m Broadcast) []byte { return frame.AppendFrame(b, ws.OpBinary, m.Payload) },
+		Longer:    maxHeader,
+		History: func(_ string, _, end broadcast.Cursor) []byte {
+			return frame.AppendFrame(nil, ws.OpBinary, []byte{tellsHistory})
+		},
 		HistorySize: func(_, _ broadcast.Cursor) int { return maxHeader + 1 },
 	}}
 }
@@ -299,7 +301,7 @@ func (p *peer) hearCompact(payload string) string {
 		if open := p.relay.hub.lookup(c); open != nil {
 			room = open
 		}
-		text := string(frame.Payload(testClassroom().AppendEvent(nil, Joined{room, j.ID, j.Seq, j.Viewers, j.Host, j.Back, j.Recovered, j.Parted, j.Common})))
+		text := string(frame.Payload(testClassroom().AppendEvent(nil, Joined{Room: room, ID: j.ID, Seq: j.Seq, Viewers: j.Viewers, Host: j.Host, Back: j.Back, Recovered: j.Recovered, Parted: j.Parted, Common: j.Common})))
 		before, after, _ := strings.Cut(text, `"token":"`)
 		return before + `"token":"` + j.Token + after[strings.IndexByte(after, '"'):]
 	case *Refused:

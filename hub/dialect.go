@@ -40,7 +40,7 @@ type Encoding struct {
 	// History returns the frame of a history that is made from the record
 	// between two places. HistorySize returns an upper bound of its size in
 	// bytes.
-	History     func(from, end broadcast.Cursor) []byte
+	History     func(epoch string, from, end broadcast.Cursor) []byte
 	HistorySize func(from, end broadcast.Cursor) int
 	// CountsViewers has the relay send ViewerCount events to viewers that read
 	// this encoding.
@@ -49,6 +49,7 @@ type Encoding struct {
 
 // A Broadcast is a host's message to all viewers.
 type Broadcast struct {
+	Epoch   string
 	Seq     uint64 // number of the broadcast in its epoch
 	Payload []byte
 }
@@ -70,7 +71,8 @@ func (h *Hub) Serve(d Dialect, paths ...string) {
 	for _, path := range paths {
 		h.paths[path] = place
 	}
-	h.dialects = append(h.dialects, served{d, encoding(len(h.encodings))})
+	first := encoding(len(h.encodings))
+	h.dialects = append(h.dialects, served{Dialect: d, first: first, record: first})
 	for _, e := range d.Encodings() {
 		h.encodings = append(h.encodings, registered{e, place})
 	}
@@ -79,7 +81,9 @@ func (h *Hub) Serve(d Dialect, paths ...string) {
 // A served is a dialect that the hub serves.
 type served struct {
 	Dialect
-	first encoding // index of the dialect's first encoding
+	first  encoding    // index of the dialect's first encoding
+	record encoding    // encoding of the record of rooms that its hosts create
+	events EventStream // the dialect, if it is one of event streams
 }
 
 // appendEvent appends an event in the dialect of an encoding.
@@ -87,7 +91,8 @@ func (h *Hub) appendEvent(b []byte, of encoding, e Event) []byte {
 	return h.dialects[h.encodings[of].dialect].AppendEvent(b, e)
 }
 
-// broadcastIn returns the broadcast in a frame of the record.
-func broadcastIn(whole []byte, seq uint64) Broadcast {
-	return Broadcast{seq, frame.Payload(whole)}
+// broadcastIn returns the broadcast in a frame of the record, or the host's history
+// in a frame of its encoding.
+func (r *Room) broadcastIn(whole []byte, seq uint64) Broadcast {
+	return Broadcast{r.epoch, seq, frame.Payload(whole)}
 }

@@ -94,10 +94,18 @@ type directMessage struct {
 // large for any receiver.
 func (s *Session) direct(e Direct) (directMessage, *Refusal) {
 	whole := s.language().AppendEvent(nil, e)
-	if limit := s.Config().MaxPrivate; len(frame.Payload(whole)) > limit {
+	if limit := s.Config().MaxPrivate; payloadSize(whole) > limit {
 		return directMessage{}, &Refusal{Kind: DirectTooLarge, Limit: limit}
 	}
 	return directMessage{e, s, whole}, nil
+}
+
+// payloadSize returns the bytes of a frame that its limit counts.
+func payloadSize(whole []byte) int {
+	if whole[0] < 0x80 {
+		return len(whole) // of an event stream: the first byte of a WebSocket's frame has FIN
+	}
+	return len(frame.Payload(whole))
 }
 
 // inLanguageOf returns the frame for a receiver. It does not refer to the
@@ -129,7 +137,7 @@ func (s *Session) takesDirect(whole []byte) bool {
 func (s *Session) tellHost(r *Room, whole []byte, seq uint64) {
 	h := r.hub
 	if mine := &h.encodings[s.encoding]; mine.dialect != h.encodings[r.streams.encoding()].dialect {
-		whole = mine.Broadcast(nil, broadcastIn(whole, seq))
+		whole = mine.Broadcast(nil, r.broadcastIn(whole, seq))
 	}
 	if s.out != nil && s.out.bytes+len(whole) > s.shard.hub.shrunk(s.shard.hub.Config().LagLimit) {
 		s.tooSlow(CauseLag)

@@ -29,6 +29,10 @@ type Joined struct {
 	Recovered bool   // the viewer receives all that it has missed
 	Parted    bool   // the viewer may have seen broadcasts of an older epoch that the room lost
 	Common    uint64 // if Parted, the last broadcast that the viewer and the room have in common
+
+	// If the event begins an event stream:
+	Origin string        // of the page that reads it, empty for other clients
+	Retry  time.Duration // how long to wait before reconnecting
 }
 
 // BecameHost tells a viewer that it is now the host.
@@ -58,7 +62,11 @@ type Kicked struct{ ID uint32 }
 
 // Skipped tells a viewer that was too slow how many broadcasts it did not
 // receive, and the number of the last of them.
-type Skipped struct{ Messages, Seq uint64 }
+type Skipped struct {
+	Messages uint64
+	Epoch    string
+	Seq      uint64
+}
 
 // ViewerCount tells viewers the number of viewers in the room.
 type ViewerCount struct{ Viewers int }

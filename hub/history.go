@@ -140,7 +140,7 @@ func (h *history) inLocked(e encoding) (frame *shared, to endOf) {
 	mine := &r.hub.encodings[e]
 	switch {
 	case c.byHost && r.hub.fitsHistory(len(original.frame)):
-		frame = r.hub.newShared(mine.Broadcast(nil, broadcastIn(original.frame, seq)))
+		frame = r.hub.newShared(mine.Broadcast(nil, r.broadcastIn(original.frame, seq)))
 	case !c.byHost && mine.dialect == r.hub.encodings[record.encoding].dialect:
 		frame = original.hold()
 	default:

@@ -102,7 +102,7 @@ func (h *history) answer(host *Session, payload []byte) {
 	// that it covers.
 	frames := make(map[encoding]*shared)
 	for _, to := range upTo {
-		history := Broadcast{to.end.Seq(), payload}
+		history := Broadcast{r.epoch, to.end.Seq(), payload}
 		frames[to.encoding] = r.hub.newShared(r.hub.encodings[to.encoding].Broadcast(nil, history))
 	}
 	r.mu.Lock()

@@ -31,6 +31,7 @@ type Hub struct {
 	shards     []*shard                        // immutable; one for each worker
 	dialects   []served                        // immutable once served; the first is a placeholder
 	encodings  []registered                    // immutable once served; the encodings of all dialects
+	events     eventPaths                      // immutable once served
 	paths      map[string]uint8                // immutable once served; URL path to place in dialects
 
 	connections atomic.Int64 // in any phase

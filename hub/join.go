@@ -19,7 +19,7 @@ func (s *Session) Create(o RoomOptions, key string) *Refusal {
 		h.Refused("rooms_per_address", s.address())
 		return &Refusal{Kind: TooManyRoomsFromAddress, Limit: limit}
 	}
-	record := h.dialects[s.dialect].first
+	record := h.dialects[s.dialect].record
 	room, token := newRoom(h, record, rulesOf(o))
 	room.hostSlot.take(s, 0)
 	room.from = s.from
@@ -27,7 +27,7 @@ func (s *Session) Create(o RoomOptions, key string) *Refusal {
 		h.addresses.CloseRoom(s.from)
 		return refused(TooManyRooms)
 	}
-	s.room, s.encoding = room, record
+	s.room, s.encoding = room, h.dialects[s.dialect].first
 	s.set(flagHost)
 	s.tell(Created{room.code.String(), token.String(), room.epoch})
 	return nil
@@ -122,7 +122,9 @@ func (s *Session) letIn(e JoinRequest) *Refusal {
 			return s.failedAttempt(refused(BadToken), c)
 		}
 	} else {
-		e.Last = Place{} // a new viewer has missed nothing
+		if !s.isEvents() {
+			e.Last = Place{} // a new viewer has missed nothing
+		}
 		if f := room.admits(s, e.Secret, e.HasSecret); f != nil {
 			return s.failedAttempt(f, c)
 		}
@@ -169,6 +171,7 @@ func (s *Session) enterRoom(room *Room, e JoinRequest, id uint32) *Refusal {
 	}
 	// Use the cursor's position, not the Log's current end: the host may have
 	// broadcast since join set the cursor.
+	s.answered(&w)
 	s.tellAt(w, s.cursor.Position())
 	if e.History {
 		if f := s.RequestHistory(); f != nil {

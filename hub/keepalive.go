@@ -22,6 +22,12 @@ func (c *Config) pingEvery() time.Duration {
 // a ping has gone unanswered for pingEvery, even if the limits have just been
 // lowered.
 func (s *Session) keepAlive(config *Config) {
+	if s.isEvents() {
+		if s.room != nil && !s.has(flagBlocked) && s.past(s.lastSent, commentEvery) {
+			s.push(private{frame: comment, kind: urgent})
+		}
+		return
+	}
 	unanswered := s.has(flagPinged) && s.past(s.since, config.pingEvery())
 	switch {
 	case unanswered && s.past(s.lastReceived, config.IdleTimeout):
@@ -55,6 +61,9 @@ func (s *Session) quietFor(config *Config) time.Duration {
 		return 0
 	}
 	now := s.shard.Now()
+	if s.isEvents() {
+		return commentEvery - time.Duration(now-s.lastSent)*time.Millisecond
+	}
 	if s.has(flagPinged) {
 		return config.pingEvery() - time.Duration(now-s.since)*time.Millisecond
 	}

@@ -91,7 +91,7 @@ func (s *Session) tooSlow(why Cause) {
 	last, end := s.cursor.Seq(), s.log().End()
 	s.cursor = end
 	s.shard.counters.skipped.Add(end.Seq() - last)
-	s.tellAt(Skipped{Messages: end.Seq() - last, Seq: end.Seq()}, end.Position())
+	s.tellAt(Skipped{Messages: end.Seq() - last, Epoch: s.room.epoch, Seq: end.Seq()}, end.Position())
 	if partial != nil {
 		s.out.pushRest(partial)
 	}

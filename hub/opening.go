@@ -32,7 +32,11 @@ func (s *Session) open(chunk []byte) {
 	case frame.Refused:
 		s.respond(ReasonHandshake, handshake.Reply())
 	case frame.Plain:
-		s.plain(handshake)
+		if s.shard.hub.IsEventRequest(handshake.Request()) {
+			s.openEvents(handshake)
+		} else {
+			s.plain(handshake)
+		}
 	case frame.Upgrade:
 		s.upgrade(handshake)
 	}

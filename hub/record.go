@@ -83,7 +83,7 @@ func (h *history) encodeRecord() {
 	fits := r.hub.fitsHistory(r.hub.historySize(oldest, upTo))
 	var histories map[encoding]*shared
 	if useful && fits {
-		histories = r.hub.encodeHistories(oldest, upTo)
+		histories = r.encodeHistories(oldest, upTo)
 	}
 
 	r.mu.Lock()
@@ -113,7 +113,8 @@ func (h *history) encodeRecord() {
 // encodeHistories encodes the broadcasts between a place in the record and its
 // end, once for each dialect, because all its encodings have the same history.
 // upTo begins with the record's end.
-func (h *Hub) encodeHistories(from broadcast.Cursor, upTo ends) map[encoding]*shared {
+func (r *Room) encodeHistories(from broadcast.Cursor, upTo ends) map[encoding]*shared {
+	h := r.hub
 	histories := make(map[encoding]*shared, len(upTo))
 	made := make(map[uint8]*shared, 1)
 	for _, to := range upTo {
@@ -122,7 +123,7 @@ func (h *Hub) encodeHistories(from broadcast.Cursor, upTo ends) map[encoding]*sh
 			histories[to.encoding] = history.hold()
 			continue
 		}
-		history := h.newShared(e.History(from, upTo[0].end))
+		history := h.newShared(e.History(r.epoch, from, upTo[0].end))
 		made[e.dialect], histories[to.encoding] = history, history
 	}
 	return histories

@@ -160,6 +160,11 @@ func tooManyAttempts(wait time.Duration) *Refusal {
 // broadcasts. If the session has made too many errors, the refusal is only
 // counted.
 func (s *Session) Report(r *Refusal) {
+	if s.isUnanswered() {
+		s.shard.hub.Refused(r.Kind.Code(), s.address())
+		s.refuseEvents(r)
+		return
+	}
 	if !s.tellsError() {
 		return
 	}

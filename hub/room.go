@@ -102,7 +102,7 @@ func (r *Room) publishLocked(payload []byte) (seq uint64) {
 	entered := r.hub.now()
 	end := r.streams.end()
 	seq = end.Seq() + 1
-	r.streams.append(Broadcast{seq, payload})
+	r.streams.append(Broadcast{r.epoch, seq, payload})
 	if r.roster.Viewers() > 0 {
 		r.sweeps.enter(r.streams.size(), entered)
 	}

@@ -77,7 +77,9 @@ type more struct {
 	in        *frame.Assembler // an incomplete frame or message
 	rate      rate
 
-	unread    []byte // input that has to wait, see input.go
+	unread     []byte      // input that has to wait, see input.go
+	unanswered *unanswered // the request for an event stream whose response has yet to begin
+
 	held      int    // bytes of input that the budget counts
 	began     uint32 // when the incomplete message began, in the worker's coarse time
 	suspended bool   // input waits for a goroutine or for other sessions' turn
@@ -95,7 +97,7 @@ func (s *Session) extra() *more {
 // dropExtra frees the session's more when it holds nothing. A host keeps it
 // because the host will send again.
 func (s *Session) dropExtra() {
-	if m := s.more; m != nil && !s.has(flagHost) && m.handshake == nil && m.in == nil && len(m.unread) == 0 && !m.suspended && !m.retries && s.silent() {
+	if m := s.more; m != nil && !s.has(flagHost) && m.handshake == nil && m.in == nil && len(m.unread) == 0 && !m.suspended && !m.retries && m.unanswered == nil && s.silent() {
 		s.more = nil
 	}
 }
@@ -133,6 +135,9 @@ func (s *Session) Receive(chunk []byte) {
 	case opening:
 		s.open(chunk)
 	case open, closing:
+		if s.isEvents() {
+			return // the request was all that such a client says
+		}
 		if s.more != nil || !isPong(chunk) {
 			s.decode(chunk)
 		}

@@ -97,7 +97,7 @@ func (r *Room) admitLocked(s *Session, e JoinRequest, id uint32) (w Joined, olde
 	}
 	s.encoding = e.encoding
 	r.enterLocked(s, id, from)
-	w.Room, w.ID, w.Back = r, id, e.Back
+	w.Room, w.ID, w.Back = r, id, e.Back || e.Last.Epoch != ""
 	w.Seq, w.Viewers, w.Host = s.cursor.Seq(), r.roster.Viewers(), r.hostSlot.current() != nil
 	return w, older
 }

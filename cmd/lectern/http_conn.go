@@ -144,6 +144,9 @@ func (c *httpConn) nextHead() error {
 	if handshake.Feed(c.in) != frame.Plain {
 		return c.leave()
 	}
+	if c.handover.hub.IsEventRequest(handshake.Request()) {
+		return c.leave() // the reactor serves it
+	}
 	if c.started && network(config.Client(c.peer(), handshake.Request().ForwardedFor)) != c.from {
 		return c.leave() // the request counts for another client
 	}

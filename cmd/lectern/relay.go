@@ -264,7 +264,9 @@ func indexed(workers []*netpoll.Worker) map[*netpoll.Worker]int {
 // echoPath unless it is empty.
 func newHub(config hub.Config, workers []hub.Worker, echoPath string) *hub.Hub {
 	h := hub.New(config, workers)
-	h.Serve(classroom.New(), "/", "/v1/websocket")
+	lectures := classroom.New()
+	h.Serve(lectures, "/", "/v1/websocket")
+	h.ServeEvents(classroom.NewEvents(), "/v1/rooms/", "/events", lectures)
 	if echoPath != "" {
 		h.Serve(echo.Dialect{}, echoPath)
 	}

@@ -19,8 +19,8 @@ const (
 // Encodings returns the encodings verbatim and numbered.
 func (*Dialect) Encodings() []hub.Encoding {
 	return []hub.Encoding{
-		verbatim: {Broadcast: appendVerbatim, Longer: maxHeader, History: encodeHistory, HistorySize: historySize},
-		numbered: {Broadcast: appendNumbered, Longer: maxHeader + len(`{"seq":,`) + 20, History: encodeHistory, HistorySize: historySize, CountsViewers: true},
+		verbatim: {Broadcast: appendVerbatim, Longer: maxHeader, History: framedHistory, HistorySize: historySize},
+		numbered: {Broadcast: appendNumbered, Longer: maxHeader + len(`{"seq":,`) + 20, History: framedHistory, HistorySize: historySize, CountsViewers: true},
 	}
 }
 

@@ -28,6 +28,8 @@ func eventText(e hub.Event) []byte {
 	switch e := e.(type) {
 	case hub.Refused:
 		return errorText(e.Refusal)
+	case hub.Joined:
+		return appendJoined(nil, e)
 	case hub.Created:
 		return []byte(`{"type":"created","code":"` + e.Code + `","token":"` + e.Token + `","epoch":"` + e.Epoch + `"}`)
 	case hub.Resumed:

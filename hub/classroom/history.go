@@ -13,12 +13,21 @@ import (
 	"lectern/hub/strictjson"
 )
 
-// encodeHistory returns a frame with the history of the messages between two
+// framedHistory returns a frame with the history of the messages between two
 // places in the record.
-func encodeHistory(from, end broadcast.Cursor) []byte {
+func framedHistory(_ string, from, end broadcast.Cursor) []byte {
 	// Leave room for the header, whose size is known only when the payload is
 	// complete. The header then goes directly before the payload.
-	b := make([]byte, maxHeader, historySize(from, end))
+	b := appendHistory(make([]byte, maxHeader, historySize(from, end)), from, end)
+	n := len(b) - maxHeader
+	begin := maxHeader - frame.HeaderSize(n)
+	frame.AppendHeader(b[begin:begin], ws.OpText, n)
+	return b[begin:]
+}
+
+// appendHistory appends the history of the messages between two places in the
+// record.
+func appendHistory(b []byte, from, end broadcast.Cursor) []byte {
 	b = append(b, `{"type":"history","commands":[`...)
 	b = appendList(b, from, end, func(b, text []byte) []byte {
 		kind, data := kindAndData(text)
@@ -33,11 +42,7 @@ func encodeHistory(from, end broadcast.Cursor) []byte {
 	if from.Seq() > 0 {
 		b = append(b, `,"truncated":true`...)
 	}
-	b = append(b, '}')
-	n := len(b) - maxHeader
-	begin := maxHeader - frame.HeaderSize(n)
-	frame.AppendHeader(b[begin:begin], ws.OpText, n)
-	return b[begin:]
+	return append(b, '}')
 }
 
 // historySize returns an upper bound of the size of a history in bytes. A
