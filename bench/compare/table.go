@@ -24,7 +24,7 @@ var columns = []column{
 	{"p50", "fanout", "fanout", "latency p50", 1e3, "%.1f ms"},
 	{"p99", "fanout", "fanout", "latency p99", 1e3, "%.1f ms"},
 	{"missing", "fanout", "fanout", "missing", 1, "%.0f"},
-	{"memory a viewer", "idle", "", "server memory a viewer", 1, "%.0f B"},
+	{"memory a viewer", "idle", "server memory", "server memory a viewer", 1, "%.0f B"},
 	{"connections a second", "idle", "connect", "joined a second", 1, "%.0f"},
 	{"CPU a connection", "idle", "connect", "server CPU for each", 1e3, "%.0f us"},
 	{"highest rate that holds", "saturate", "highest that held", "messages a second", 1, "%.0f/s"},

@@ -5,15 +5,13 @@ import (
 	"math"
 
 	"lectern/bench/report"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // collect reads from the lanes what the phase was.
 func (r *Runner) collect(out *report.Phase, finished int64) error {
 	var means, worsts []int64
-	intervals := make([]*hdrhistogram.Histogram, len(out.Series))
-	all := report.NewHistogram()
+	var all []*report.Histogram
+	intervals := make([][]*report.Histogram, len(out.Series))
 	err := r.crowd.lanes.do(func(l *lane) {
 		for _, v := range l.viewers {
 			if v.phase != l.phase {
@@ -30,29 +28,19 @@ func (r *Runner) collect(out *report.Phase, finished int64) error {
 		if l.first > 0 {
 			out.Seconds = min(out.Seconds, float64(finished-l.first)/1e9)
 		}
-		for i, h := range l.latency.Parts {
-			if h == nil {
-				continue
-			}
-			all.Merge(h)
-			if i < len(intervals) {
-				if intervals[i] == nil {
-					intervals[i] = report.NewHistogram()
-				}
-				intervals[i].Merge(h)
-			}
+		all = append(all, l.latency.Parts...)
+		for i, h := range l.latency.Parts[:min(len(l.latency.Parts), len(intervals))] {
+			intervals[i] = append(intervals[i], h)
 		}
 	})
 	if err != nil {
 		return err
 	}
-	out.Latency = report.Summarize(all)
+	out.Latency = report.Summarize(all...)
 	out.Spread = report.NewSpread(means, worsts)
-	for i, h := range intervals {
-		if h != nil {
-			pt := &out.Series[i]
-			pt.P50, pt.P99, pt.Max = h.ValueAtPercentile(50), h.ValueAtPercentile(99), h.Max()
-		}
+	for i, parts := range intervals {
+		d := report.Summarize(parts...)
+		out.Series[i].P50, out.Series[i].P99, out.Series[i].Max = d.P50, d.P99, d.Max
 	}
 	out.SetEach()
 	return nil

@@ -17,15 +17,13 @@ var ErrNobody = errors.New("bench: no viewer joined")
 
 // Connect has n more viewers connect and join, and notes how that went.
 func (r *Runner) Connect(ctx context.Context, name string, n int) (report.Connect, error) {
-	bar := r.show.bar(name, int64(n))
 	lanes := r.crowd.lanes
 	before, failed := lanes.count(countJoined), lanes.count(countFailed)
-	watch := repeat(100*time.Millisecond, func() {
-		bar.set(int64(lanes.count(countJoined)-before), fmt.Sprintf("%d failed", lanes.count(countFailed)-failed))
+	closeBar := r.show.bar(name, int64(n), func() (int64, string) {
+		return int64(lanes.count(countJoined) - before), fmt.Sprintf("%d failed", lanes.count(countFailed)-failed)
 	})
 	out, err := r.connect(ctx, name, n, r.Options.ConnectRate)
-	watch()
-	bar.close(fmt.Sprintf("%s in %.2f s, %.0f a second", report.Count(out.Joined, "viewer"), out.Seconds, out.PerSecond))
+	closeBar(fmt.Sprintf("%s in %.2f s, %.0f a second", report.Count(out.Joined, "viewer"), out.Seconds, out.PerSecond))
 	return out, err
 }
 
@@ -35,8 +33,7 @@ func (r *Runner) connect(ctx context.Context, name string, n int, rate float64) 
 	start := time.Now()
 	sampler := usage.Start(r.Options.PID, start, time.Second, func() uint64 { return uint64(lanes.count(countJoined)) })
 	joined, failed, lost, unmade := lanes.count(countJoined), lanes.count(countFailed), lanes.count(countLost), c.unmade
-	begin := r.clock.Now()
-	if err := lanes.do(func(l *lane) { l.joins = report.NewSeries(begin, 0) }); err != nil {
+	if err := lanes.do(func(l *lane) { l.joins = report.NewHistogram() }); err != nil {
 		return report.Connect{}, err
 	}
 	err := c.connect(ctx, n, rate)
@@ -44,9 +41,9 @@ func (r *Runner) connect(ctx context.Context, name string, n int, rate float64) 
 	out.Server, out.Bench, _, _ = sampler.Finish()
 	out.Joined = lanes.count(countJoined) - joined
 	out.Failed = lanes.count(countFailed) - failed + c.unmade - unmade
-	joins := report.NewHistogram()
-	err = errors.Join(err, lanes.do(func(l *lane) { joins.Merge(l.joins.Merged()) }))
-	out.Join = report.Summarize(joins)
+	var joins []*report.Histogram
+	err = errors.Join(err, lanes.do(func(l *lane) { joins = append(joins, l.joins) }))
+	out.Join = report.Summarize(joins...)
 	out.SetEach()
 	r.Result.Connects = append(r.Result.Connects, out)
 	if out.Failed > 0 {

@@ -69,7 +69,12 @@ func newCrowd(o workload.Options, clock *clock.Clock, cl *Classroom) (*crowd, er
 		return nil, fmt.Errorf("start the bench's reactor: %w", err)
 	}
 	for _, w := range c.pool.Workers() {
-		c.lanes = append(c.lanes, &lane{worker: w, clock: clock})
+		l := &lane{worker: w, clock: clock}
+		if cl != nil {
+			l.resumes = resumes{back: report.NewHistogram(), caught: report.NewHistogram(), live: report.NewHistogram()}
+			l.arrivals = arrivals{history: report.NewHistogram(), live: report.NewHistogram()}
+		}
+		c.lanes = append(c.lanes, l)
 	}
 	return c, nil
 }

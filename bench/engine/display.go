@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -17,8 +18,10 @@ type display struct {
 	terminal bool      // immutable
 }
 
-// plainEvery is the time between two lines where there is no terminal.
-const plainEvery = 5 * time.Second
+const (
+	barEvery   = 150 * time.Millisecond // between two states of a bar
+	plainEvery = 5 * time.Second        // between two lines where there is no terminal
+)
 
 func newDisplay(out io.Writer) *display {
 	d := &display{out: out}
@@ -31,44 +34,83 @@ func newDisplay(out io.Writer) *display {
 // say prints a line.
 func (d *display) say(format string, args ...any) { fmt.Fprintf(d.out, format+"\n", args...) }
 
-// A bar is one part of a run on its way. Its methods are called one after the
-// other.
-type bar struct {
-	show *display
-	name string
-	all  int64
-	bar  *progressbar.ProgressBar // nil without a terminal
-	last time.Time                // of the last plain line
-}
-
-// bar begins a part that is over when its value reaches all.
-func (d *display) bar(name string, all int64) *bar {
-	b := &bar{show: d, name: name, all: all, last: time.Now()}
+// bar begins a part that is over when its value reaches all. It shows the value and
+// the figures now and then, until the function that it returns is called with a line
+// that says what came of it.
+func (d *display) bar(name string, all int64, progress func() (value int64, figures string)) (finish func(outcome string)) {
+	var bar *progressbar.ProgressBar
+	interval := plainEvery
 	if d.terminal {
-		b.bar = progressbar.NewOptions64(all, progressbar.OptionSetWriter(d.out), progressbar.OptionSetDescription(name),
+		interval = barEvery
+		bar = progressbar.NewOptions64(all, progressbar.OptionSetWriter(d.out), progressbar.OptionSetDescription(name),
 			progressbar.OptionSetWidth(24), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+			progressbar.OptionClearOnFinish())
 	}
-	return b
+	stop := repeat(interval, func() {
+		value, figures := progress()
+		if bar == nil {
+			d.say("%s: %d %%, %s", name, 100*value/max(all, 1), figures)
+			return
+		}
+		bar.Describe(name + ": " + figures)
+		_ = bar.Set64(min(value, all-1)) // at its end the bar would be cleared
+	})
+	return func(outcome string) {
+		stop()
+		if bar != nil {
+			_ = bar.Clear()
+		}
+		d.say("%s: %s", name, outcome)
+	}
 }
 
-// set shows the value and the running figures.
-func (b *bar) set(value int64, figures string) {
-	if b.bar != nil {
-		b.bar.Describe(b.name + ": " + figures)
-		_ = b.bar.Set64(min(value, b.all-1)) // at its end the bar would be cleared
-		return
+// sleep waits for d, or for ctx to end.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
 	}
-	if time.Since(b.last) >= plainEvery {
-		b.last = time.Now()
-		b.show.say("%s: %d %%, %s", b.name, 100*value/max(b.all, 1), figures)
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
-// close ends the part with a line that says what came of it.
-func (b *bar) close(outcome string) {
-	if b.bar != nil {
-		_ = b.bar.Clear()
+// forever is the limit of a wait that ends for other reasons.
+const forever = 365 * 24 * time.Hour
+
+// until waits for a condition, for at most limit. It returns an error only if ctx
+// ends before.
+func until(ctx context.Context, limit time.Duration, met func() bool) error {
+	for deadline := time.Now().Add(limit); !met() && time.Now().Before(deadline); {
+		if err := sleep(ctx, 2*time.Millisecond); err != nil {
+			return err
+		}
 	}
-	b.show.say("%s: %s", b.name, outcome)
+	return nil
+}
+
+// repeat calls f at an interval until the function that it returns is called.
+func repeat(interval time.Duration, f func()) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		t := time.NewTicker(interval)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				f()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
 }

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -11,7 +10,7 @@ import (
 )
 
 // Drops has viewers lose the connection, wherever they are in the stream, and come
-// back to where they were, over and over. It needs a [Classroom] that is not Late.
+// back to where they were, over and over.
 //
 // Each connection is a viewer of its own. A viewer that drops leaves all that it
 // knows to a successor, which then connects.
@@ -21,15 +20,16 @@ type Drops struct {
 	Waves   int
 	Away    time.Duration // how long each viewer stays away
 
-	done int   // waves that were begun
-	busy int64 // nanoseconds in which a viewer was on the way back
+	crowd *crowd
+	done  int   // waves that were begun
+	busy  int64 // nanoseconds in which a viewer was on the way back
 }
 
 // resumes is what came of coming back, on one lane.
 type resumes struct {
-	back   report.Series // microseconds from connecting to joined
-	caught report.Series // microseconds from connecting to what was newest when it was back
-	live   report.Series // microseconds of latency, of messages that were due when it was back
+	back   *report.Histogram // from connecting to joined
+	caught *report.Histogram // from connecting to what was newest when it was back
+	live   *report.Histogram // latency of messages that were due when it was back
 
 	recovered, unrecovered int
 	announced              uint64 // measured messages that joined said it would not get
@@ -41,30 +41,21 @@ type departure struct {
 	at   int64   // nanoseconds of the run's clock
 }
 
-func (d *Drops) prepare(r *Runner) error {
-	begun := r.clock.Now()
-	return r.crowd.lanes.do(func(l *lane) {
-		l.resumes = resumes{back: report.NewSeries(begun, 0), caught: report.NewSeries(begun, 0), live: report.NewSeries(begun, 0)}
-		for _, v := range l.viewers {
-			v.membership.returns = int(v.index) < d.Viewers
-		}
-	})
+// Prepare says before the phase which viewers drop. It needs a [Classroom] that is
+// not Late.
+func (r *Runner) Prepare(d *Drops) error {
+	d.crowd = r.crowd
+	return r.crowd.lanes.each(func(_ *lane, v *viewer) { v.membership.returns = int(v.index) < d.Viewers })
 }
 
-func (d *Drops) figures(r *Runner) string {
-	lanes := r.crowd.lanes
-	return fmt.Sprintf("%s delivered, dropped %s, came back %s", report.Grouped(int64(lanes.delivered())),
-		report.Count(lanes.count(countDropped), "time"), report.Count(lanes.count(countReturned), "time"))
-}
-
-// run has waves of viewers drop, and all of them come back.
-func (d *Drops) run(ctx context.Context, r *Runner, _ Plan) error {
-	lanes := r.crowd.lanes
+// Run has waves of viewers drop, and returns when all have come back.
+func (d *Drops) Run(ctx context.Context, _ Plan) error {
+	lanes := d.crowd.lanes
 	returning, stop := context.WithCancel(context.WithoutCancel(ctx)) // viewers that are away come back even when ctx ends
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		d.bringBack(returning, r.crowd)
+		d.bringBack(returning)
 	}()
 	defer func() {
 		stop()
@@ -120,7 +111,8 @@ func (l *lane) wave() error {
 }
 
 // bringBack connects dropped viewers again after their time away, until ctx ends.
-func (d *Drops) bringBack(ctx context.Context, c *crowd) {
+func (d *Drops) bringBack(ctx context.Context) {
+	c := d.crowd
 	begun, launched := int64(0), 0
 	for {
 		var gone departure
@@ -165,10 +157,10 @@ func (v *viewer) drop() {
 // returned counts a viewer that is back.
 func (v *viewer) returned() {
 	l := v.lane
-	l.resumes.back.Record(v.since, (v.since-v.began)/1e3)
+	l.resumes.back.Record((v.since - v.began) / 1e3)
 	if v.membership.newest < v.next { // there was nothing to catch up with
 		v.membership.newest = 0
-		l.resumes.caught.Record(v.since, (v.since-v.began)/1e3)
+		l.resumes.caught.Record((v.since - v.began) / 1e3)
 	}
 	l.lastBack.Store(max(l.lastBack.Load(), v.since))
 	l.add(countReturned, 1)
@@ -176,27 +168,23 @@ func (v *viewer) returned() {
 
 // Resumed returns what came of the drops in the phase during, when deliveries cost
 // what they cost in the phase before.
-func (d *Drops) Resumed(r *Runner, before, during report.Phase) (*report.Resumed, error) {
-	lanes := r.crowd.lanes
-	out := &report.Resumed{Viewers: d.Viewers, Waves: d.done, History: r.crowd.classroom.History, Resumes: lanes.count(countReturned), Failed: lanes.count(countUnreturned), Seconds: float64(d.busy) / 1e9}
-	back, caught, latency := report.NewHistogram(), report.NewHistogram(), report.NewHistogram()
+func (d *Drops) Resumed(before, during report.Phase) (*report.Resumed, error) {
+	lanes := d.crowd.lanes
+	out := &report.Resumed{Viewers: d.Viewers, Waves: d.done, History: d.crowd.classroom.History, Resumes: lanes.count(countReturned), Failed: lanes.count(countUnreturned), Seconds: float64(d.busy) / 1e9}
+	var back, caught, latency []*report.Histogram
 	err := lanes.do(func(l *lane) {
 		out.Recovered += l.resumes.recovered
 		out.Unrecovered += l.resumes.unrecovered
 		out.Announced += l.resumes.announced
-		back.Merge(l.resumes.back.Merged())
-		caught.Merge(l.resumes.caught.Merged())
-		latency.Merge(l.resumes.live.Merged())
+		back, caught, latency = append(back, l.resumes.back), append(caught, l.resumes.caught), append(latency, l.resumes.live)
 		for _, v := range l.viewers {
 			if v.numbered && v.state == live {
 				out.Numbered++
 			}
 		}
 	})
-	out.Back, out.Caught, out.Live = report.Summarize(back), report.Summarize(caught), report.Summarize(latency)
-	if out.Seconds > 0 {
-		out.PerSecond = float64(out.Resumes) / out.Seconds
-	}
+	out.Back, out.Caught, out.Live = report.Summarize(back...), report.Summarize(caught...), report.Summarize(latency...)
+	out.SetEach()
 	if during.Server != nil && before.Server != nil && out.Resumes > 0 {
 		rest := before.CPUEach / 1e9 * float64(during.Delivered)
 		out.CPUEach = max(during.Server.CPU-rest, 0) * 1e6 / float64(out.Resumes)

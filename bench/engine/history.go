@@ -156,7 +156,7 @@ func (v *viewer) history(text []byte, now int64) {
 	if found.truncated {
 		a.truncated++
 	}
-	a.history.Record(now, (now-v.began)/1e3)
+	a.history.Record((now - v.began) / 1e3)
 	v.next, v.from, s.fresh = found.last+1, found.last+1, true
 	v.pass()
 }

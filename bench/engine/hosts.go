@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"lectern/bench/report"
 	"lectern/bench/stamp"
 )
@@ -101,9 +99,9 @@ func (r *Runner) Broken() error {
 	return nil
 }
 
-// publishAll has every host publish its load, go on until done is closed, and
+// publishAll has every host publish its load, go on until busy is done, and
 // fence. It returns when all have.
-func (r *Runner) publishAll(ctx context.Context, p Plan, all load, members int, done <-chan struct{}) (late *hdrhistogram.Histogram, published uint64) {
+func (r *Runner) publishAll(ctx context.Context, p Plan, all load, members int, busy context.Context) (late *report.Histogram, published uint64) {
 	late = report.NewHistogram()
 	if r.follows() {
 		return late, 0
@@ -117,7 +115,7 @@ func (r *Runner) publishAll(ctx context.Context, p Plan, all load, members int, 
 	defer cancel()
 	deadline := time.Now().Add(p.Duration + p.Drain + leadTime)
 	stop := repeat(100*time.Millisecond, func() {
-		if !over(done) {
+		if busy.Err() == nil {
 			deadline = report.Later(deadline, time.Now().Add(p.Drain+leadTime))
 		}
 		if members > 0 && r.crowd.lanes.count(countGone) >= members || time.Now().After(deadline) {
@@ -138,10 +136,10 @@ func (r *Runner) publishAll(ctx context.Context, p Plan, all load, members int, 
 			for {
 				s := h.publish(ctx, l)
 				mu.Lock()
-				late.Merge(s.late.Merged())
+				late.Merge(s.late.Histogram)
 				published += uint64(s.count)
 				mu.Unlock()
-				if over(done) || s.count < l.count || ctx.Err() != nil {
+				if busy.Err() != nil || s.count < l.count || ctx.Err() != nil {
 					break
 				}
 				l.start, l.count = l.due(l.count), uint32(max(p.Rate*moreTime.Seconds(), 1))
@@ -160,15 +158,6 @@ func (r *Runner) publishAll(ctx context.Context, p Plan, all load, members int, 
 		}
 	}
 	return late, published
-}
-
-func over(done <-chan struct{}) bool {
-	select {
-	case <-done:
-		return true
-	default:
-		return false
-	}
 }
 
 // closeHosts ends the rooms.

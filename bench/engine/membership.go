@@ -171,12 +171,12 @@ func (s *membership) expect(v *viewer, m stamp.Stamp) {
 func (s *membership) advance(v *viewer, now int64) {
 	if s.asks && !s.seen && !s.waits {
 		s.seen = true
-		v.lane.arrivals.live.Record(now, (now-v.began)/1e3)
+		v.lane.arrivals.live.Record((now - v.began) / 1e3)
 		v.lane.add(countAlive, 1)
 	}
 	if v.again && s.newest > 0 && v.next > s.newest {
 		s.newest = 0
-		v.lane.resumes.caught.Record(now, (max(now, v.since)-v.began)/1e3) // it may have come with joined
+		v.lane.resumes.caught.Record((max(now, v.since) - v.began) / 1e3) // it may have come with joined
 	}
 }
 
@@ -187,7 +187,7 @@ func (s *membership) record(v *viewer, m stamp.Stamp, now, micros int64) {
 	case !s.returns:
 		v.lane.latency.Record(now, micros)
 	case m.Due >= s.since && v.again:
-		v.lane.resumes.live.Record(now, micros)
+		v.lane.resumes.live.Record(micros)
 	}
 }
 

@@ -74,46 +74,45 @@ func (r *Runner) Phase(ctx context.Context, p Plan) (report.Phase, error) {
 	perRoom := uint32(math.Round(p.Rate * p.Duration.Seconds()))
 
 	sampler := usage.Start(r.Options.PID, at, interval, lanes.delivered)
-	bar := r.show.bar(p.Name, int64(p.Duration))
-	watch := repeat(200*time.Millisecond, func() { bar.set(int64(min(time.Since(at), p.Duration)), r.figures(p, members)) })
-	done, failed := r.begun(ctx, p)
-	late, published := r.publishAll(ctx, p, load{kind: message, start: start, rate: p.Rate, count: perRoom}, members, done)
-	out.Viewers = members
-	if err = <-failed; p.Meanwhile != nil {
-		var uncounted error
-		out.Viewers, uncounted = r.members()
-		err = errors.Join(err, uncounted)
+	closeBar := r.show.bar(p.Name, int64(p.Duration), func() (int64, string) {
+		return int64(min(time.Since(at), p.Duration)), fmt.Sprintf("%s delivered, %s there, %d lost",
+			report.Grouped(int64(lanes.delivered())), report.Count(lanes.present(), "viewer"), lanes.count(countLost))
+	})
+	busy, idle := context.WithCancel(context.Background())
+	failed := make(chan error, 1)
+	if p.Meanwhile == nil {
+		p.Meanwhile = func(context.Context, Plan) error { return nil }
 	}
-	if err == nil {
+	go func() {
+		failed <- p.Meanwhile(ctx, p)
+		idle()
+	}()
+	late, published := r.publishAll(ctx, p, load{kind: message, start: start, rate: p.Rate, count: perRoom}, members, busy)
+	err = <-failed
+	var uncounted error
+	out.Viewers, uncounted = r.members()
+	if err = errors.Join(err, uncounted); err == nil {
 		err = r.published(ctx, p)
 	}
 	r.drain(ctx, p, out.Viewers)
 	finished := r.clock.Now()
-	watch()
 	out.Server, out.Bench, out.Busy, out.Series = sampler.Finish()
 	out.Published = published
 	out.Planned = max(uint64(perRoom)*uint64(len(r.hosts)), published)
 	out.SendLate = report.Summarize(late)
 	out.Seconds = float64(finished-start) / 1e9
-	if err := errors.Join(err, r.collect(&out, finished)); err != nil {
-		return out, err
-	}
-	bar.close(out.Brief())
-	return out, nil
+	err = errors.Join(err, r.collect(&out, finished))
+	closeBar(out.Brief())
+	return out, err
 }
 
 // assume begins a phase on this machine, and on those that it shares the run with:
 // no message is due before all know of it. It returns when the first one is due,
 // on the run's clock.
 func (r *Runner) assume(ctx context.Context, p Plan, interval time.Duration) (start int64, members int, err error) {
-	if p.Meanwhile != nil {
-		err = p.Meanwhile.prepare(r)
-	}
 	start = r.clock.Now() + int64(max(time.Until(r.Options.StartAt), leadTime))
 	r.Options.StartAt = time.Time{} // the agreed time counts once
-	if err == nil {
-		members, err = r.muster(p, start, int64(interval))
-	}
+	members, err = r.muster(start, int64(interval))
 	if err != nil || r.peers == nil || p.warm {
 		return start, members, err
 	}
@@ -137,17 +136,15 @@ func (r *Runner) waitFor(ctx context.Context, start int64) time.Time {
 }
 
 // muster begins a phase in all lanes and returns how many viewers are in it.
-func (r *Runner) muster(p Plan, start, interval int64) (members int, err error) {
+func (r *Runner) muster(start, interval int64) (members int, err error) {
 	for _, rm := range r.crowd.rooms {
 		if rm.remote {
 			rm.renew()
 		}
 	}
-	_, grows := p.Meanwhile.(Ramp)
 	err = r.crowd.lanes.do(func(l *lane) {
 		l.phase++
 		l.latency = report.NewSeries(start, interval)
-		l.grows = grows
 		l.total, l.early, l.ends, l.first = 0, 0, 0, 0
 		l.delivered.Store(0)
 		l.counts[countFenced].Store(0)
@@ -176,30 +173,6 @@ func (r *Runner) members() (n int, err error) {
 		}
 	})
 	return n, err
-}
-
-func (r *Runner) figures(p Plan, members int) string {
-	if p.Meanwhile != nil {
-		return p.Meanwhile.figures(r)
-	}
-	lanes := r.crowd.lanes
-	return fmt.Sprintf("%s delivered, %d of %s gone", report.Grouped(int64(lanes.delivered())), lanes.count(countLost), report.Count(members, "viewer"))
-}
-
-// begun starts what viewers do besides reading. It closes done when that is over,
-// and failed then has the outcome.
-func (r *Runner) begun(ctx context.Context, p Plan) (done chan struct{}, failed chan error) {
-	done, failed = make(chan struct{}), make(chan error, 1)
-	if p.Meanwhile == nil {
-		close(done)
-		failed <- nil
-		return done, failed
-	}
-	go func() {
-		failed <- p.Meanwhile.run(ctx, r, p)
-		close(done)
-	}()
-	return done, failed
 }
 
 // published sends the other machines of the run the numbers of the phase's

@@ -69,8 +69,8 @@ func (l load) due(k uint32) int64 { return l.start + int64(math.Round(float64(k)
 
 // A sent is what a host has published.
 type sent struct {
-	count uint32        // messages
-	late  report.Series // microseconds from due to the write
+	count uint32            // messages
+	late  *report.Histogram // from due to the write
 }
 
 // begin has the room expect what comes next, measured or not.
@@ -84,6 +84,7 @@ func (h *host) end() { h.room.close(h.seq + 1) }
 // takes it, and returns early when ctx ends or the connection breaks.
 func (h *host) publish(ctx context.Context, l load) (s sent) {
 	clock, out := h.crowd.clock, h.outline()
+	s.late = report.NewHistogram()
 	_ = h.conn.SetWriteDeadline(time.Time{})
 	stop := context.AfterFunc(ctx, func() { _ = h.conn.SetWriteDeadline(time.Now().Add(lastWrite)) })
 	defer stop()
@@ -98,7 +99,7 @@ func (h *host) publish(ctx context.Context, l load) (s sent) {
 			due := l.due(k)
 			buf = h.appendMessage(buf, out, l.kind, due)
 			s.count++
-			s.late.Record(now, (now-due)/1e3)
+			s.late.Record((now - due) / 1e3)
 		}
 		if err := h.write(buf); err != nil {
 			h.seq -= k - first // the room does not expect what may not have been sent

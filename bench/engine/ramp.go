@@ -2,41 +2,28 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"time"
-
-	"lectern/bench/report"
 )
 
-// A Ramp changes the number of viewers evenly over the phase. Viewers that come
-// are checked from their first message on, those that leave up to their last.
-type Ramp struct {
-	Viewers int // that are there at the end
-}
-
-func (Ramp) prepare(*Runner) error { return nil }
-
-func (p Ramp) figures(r *Runner) string {
-	lanes := r.crowd.lanes
-	return fmt.Sprintf("%s of %s, %s delivered", report.Grouped(int64(lanes.present())), report.Count(p.Viewers, "viewer"), report.Grouped(int64(lanes.delivered())))
-}
-
-// run has the phase last until it is over on all machines of the run.
-func (p Ramp) run(ctx context.Context, r *Runner, phase Plan) (err error) {
-	switch change := p.Viewers - r.crowd.lanes.present(); {
-	case change > 0:
-		err = r.grow(ctx, phase, change)
-	case change < 0:
-		err = r.crowd.lanes.shrink(ctx, -change, phase.Duration)
-	}
-	if err != nil || r.peers == nil {
+// Ramp returns what changes the number of viewers evenly over a phase. Viewers that
+// come are checked from their first message on, those that leave up to their last. The
+// phase lasts until it is over on all machines of the run.
+func (r *Runner) Ramp(viewers int) func(context.Context, Plan) error {
+	return func(ctx context.Context, p Plan) (err error) {
+		switch change := viewers - r.crowd.lanes.present(); {
+		case change > 0:
+			err = r.grow(ctx, p, change)
+		case change < 0:
+			err = r.crowd.lanes.shrink(ctx, -change, p.Duration)
+		}
+		if err == nil && r.peers != nil {
+			err = r.Broken()
+		}
+		if err == nil {
+			_, err = r.meet(ctx, p.Name+" is over", func(*Order) {})
+		}
 		return err
 	}
-	if err := r.Broken(); err != nil {
-		return err
-	}
-	_, err = r.meet(ctx, phase.Name+" is over", func(*Order) {})
-	return err
 }
 
 // grow has n more viewers join, and waits until each has got a message: from

@@ -13,21 +13,20 @@ import (
 func (r *Runner) Rest(ctx context.Context, name string) (p report.Phase, err error) {
 	pid, duration := r.Options.PID, r.Options.Duration
 	interval := max(minInterval, duration/phasePoints)
-	bar := r.show.bar(name, int64(duration))
 	p = report.Phase{Name: name, Started: time.Now(), Viewers: r.Joined(), Rooms: r.Options.Rooms, Interval: interval.Seconds()}
 	sampler := usage.Start(pid, p.Started, interval, r.crowd.lanes.delivered)
-	watch := repeat(200*time.Millisecond, func() {
+	closeBar := r.show.bar(name, int64(duration), func() (int64, string) {
 		now, _ := usage.ReadProcess(pid) // a process that has ended shows 0
-		bar.set(int64(time.Since(p.Started)), report.Size(now.RSS))
+		return int64(time.Since(p.Started)), report.Size(now.RSS)
 	})
 	err = sleep(ctx, duration)
-	watch()
 	p.Server, p.Bench, p.Busy, p.Series = sampler.Finish()
 	p.Seconds = time.Since(p.Started).Seconds()
 	r.Result.Phases = append(r.Result.Phases, p)
 	if p.Server == nil {
+		closeBar("the server has ended")
 		return p, usage.ErrNoProcess
 	}
-	bar.close(report.Size(p.Server.RSSAfter))
+	closeBar(report.Size(p.Server.RSSAfter))
 	return p, err
 }

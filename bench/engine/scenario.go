@@ -55,19 +55,15 @@ type Order struct {
 
 // A Plan is a phase that is to come.
 type Plan struct {
-	Name      string
-	Rate      float64 // messages a second in each room
-	Duration  time.Duration
-	Drain     time.Duration // how long to wait for late messages
-	Meanwhile Activity      // default: the viewers only read
+	Name     string
+	Rate     float64 // messages a second in each room
+	Duration time.Duration
+	Drain    time.Duration // how long to wait for late messages
+
+	// Meanwhile is what viewers do in the phase besides reading: [Runner.Ramp],
+	// [Runner.Arrive] or [Drops.Run]. The hosts go on, if need be beyond the duration,
+	// until it returns. Default: the viewers only read.
+	Meanwhile func(context.Context, Plan) error
 
 	warm bool // checked, but not measured
-}
-
-// An Activity is what viewers do in a phase besides reading: [Ramp], [Drops] or
-// [Arrivals]. The hosts go on, if need be beyond the duration, until it is over.
-type Activity interface {
-	prepare(*Runner) error // before the first message is due
-	run(context.Context, *Runner, Plan) error
-	figures(*Runner) string // what to show of it
 }

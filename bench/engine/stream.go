@@ -132,7 +132,7 @@ func (v *viewer) order(s stamp.Stamp) (fresh bool) {
 	case s.Seq == v.next:
 	case v.next == 0:
 		v.lane.add(countAnchored, 1)
-		if v.lane.grows {
+		if v.phase != v.lane.phase && !v.stalls { // it has come during the phase
 			v.phase, v.from = v.lane.phase, s.Seq
 		}
 	case s.Seq > v.next:

@@ -228,7 +228,7 @@ func (v *viewer) join() {
 		v.returned()
 	} else {
 		v.lane.add(countJoined, 1)
-		v.lane.joins.Record(v.since, (v.since-v.began)/1e3)
+		v.lane.joins.Record((v.since - v.began) / 1e3)
 	}
 	v.crowd.arrived()
 }

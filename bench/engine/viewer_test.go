@@ -22,7 +22,8 @@ func testViewer(verbatim bool) *viewer {
 		rm.record = newRecord(1)
 	}
 	c := &crowd{options: workload.Options{Template: workload.Template{}}, rooms: []*room{rm}}
-	l := &lane{clock: clock.New(workload.Monotonic), latency: report.NewSeries(0, 0)}
+	l := &lane{clock: clock.New(workload.Monotonic), latency: report.NewSeries(0, 1e9),
+		arrivals: arrivals{history: report.NewHistogram(), live: report.NewHistogram()}}
 	return &viewer{crowd: c, lane: l, room: rm, state: live, reads: true}
 }
 

@@ -18,7 +18,10 @@ import (
 //go:embed assets
 var assets embed.FS
 
-var pageTemplate = template.Must(template.ParseFS(assets, "assets/page.html"))
+var pageTemplate = template.Must(template.New("page.html").Funcs(template.FuncMap{
+	"charts": chartsOf, "describe": (*Result).describe, "echarts": echarts, "failed": (*Result).Failed, "title": (*Result).title, "verdict": (*Result).verdict,
+	"html": func(s string) template.HTML { return template.HTML(s) },
+}).ParseFS(assets, "assets/page.html"))
 
 // A Page is one HTML file that opens without a network: tables, and the charts
 // of some results.
@@ -28,56 +31,18 @@ type Page struct {
 	Results []*Result
 }
 
-// view is what the template shows of a page.
-type view struct {
-	Title  string
-	Runs   []run
-	Tables [][][]string
-	Script template.JS // ECharts
-	Charts []chart
-}
-
-// run is one result's head.
-type run struct {
-	Title, Text string
-	Passed      bool
-	Verdict     []string
-	Warnings    []string
-}
-
-type chart struct {
-	Element, Script template.HTML
-}
-
 // WritePage writes the results as a page: one in full, several side by side.
 func WritePage(name string, results ...*Result) error {
-	p := Page{Results: results}
 	if len(results) == 1 {
-		p.Title = results[0].title()
-		p.Tables = results[0].tables()
-	} else {
-		p.Title = "comparison"
-		p.Tables = [][][]string{comparison(results)}
+		return Page{results[0].title(), results[0].tables(), results}.WriteFile(name)
 	}
-	return p.WriteFile(name)
+	return Page{"comparison", []table{comparison(results)}, results}.WriteFile(name)
 }
 
 // WriteFile writes the page.
 func (p Page) WriteFile(name string) error {
-	script, err := echarts()
-	if err != nil {
-		return err
-	}
-	v := view{Title: p.Title, Tables: p.Tables, Script: script}
-	for _, res := range p.Results {
-		v.Runs = append(v.Runs, run{res.title(), res.describe(), res.passed(), res.verdict(), res.Warnings})
-	}
-	for _, d := range drawings(p.Results) {
-		snippet := d.render()
-		v.Charts = append(v.Charts, chart{template.HTML(snippet.Element), template.HTML(snippet.Script)})
-	}
 	var b bytes.Buffer
-	if err := pageTemplate.Execute(&b, v); err != nil {
+	if err := pageTemplate.Execute(&b, p); err != nil {
 		return fmt.Errorf("render page: %w", err)
 	}
 	return os.WriteFile(name, b.Bytes(), 0o644)
@@ -92,13 +57,10 @@ func echarts() (template.JS, error) {
 	defer f.Close()
 	z, err := gzip.NewReader(f)
 	if err != nil {
-		return "", fmt.Errorf("unpack ECharts: %w", err)
+		return "", err
 	}
 	script, err := io.ReadAll(z)
-	if err != nil {
-		return "", fmt.Errorf("unpack ECharts: %w", err)
-	}
-	return template.JS(script), nil
+	return template.JS(script), err
 }
 
 // describe says in a line what was run, when and where.

@@ -46,17 +46,3 @@ func ReadFiles(names []string) (results []*Result, err error) {
 	}
 	return results, nil
 }
-
-// Failed returns the error of a run that failed, as [Run] does.
-func (res *Result) Failed() error {
-	switch {
-	case len(res.Crossed) > 0:
-		return fmt.Errorf("%w: %s", ErrThreshold, res.Crossed[0])
-	case len(res.Problems) > 0:
-		return fmt.Errorf("%w: %s", ErrFailed, res.Problems[0])
-	case res.Interrupted:
-		return ErrInterrupted
-	default:
-		return nil
-	}
-}

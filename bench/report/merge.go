@@ -1,8 +1,10 @@
 package report
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -41,67 +43,35 @@ func (sum *Result) add(res *Result) error {
 	case len(res.Phases) != len(sum.Phases):
 		return fmt.Errorf("%w: results of %d and %d phases", ErrMerge, len(sum.Phases), len(res.Phases))
 	}
+	for i := range sum.Phases {
+		p, q := &sum.Phases[i], &res.Phases[i]
+		if p.Name != q.Name {
+			return fmt.Errorf("%w: the phases %q and %q", ErrMerge, p.Name, q.Name)
+		}
+		p.addSeries(q)
+		add(p, q)
+		p.Add(q.Trouble)
+		p.SetEach()
+	}
+	sum.addConnects(res.Connects)
 	sum.Merged += max(res.Merged, 1)
-	sum.Started, sum.Ended = earlier(sum.Started, res.Started), Later(sum.Ended, res.Ended)
+	if res.Started.Before(sum.Started) {
+		sum.Started = res.Started
+	}
+	sum.Ended = Later(sum.Ended, res.Ended)
 	sum.Interrupted = sum.Interrupted || res.Interrupted
 	sum.Problems = append(sum.Problems, res.Problems...)
 	sum.Warnings = append(sum.Warnings, res.Warnings...)
 	sum.Options.Viewers += res.Options.Viewers
-	for i := range sum.Phases {
-		if err := sum.Phases[i].addPhase(&res.Phases[i]); err != nil {
-			return err
-		}
-	}
-	if err := sum.addConnects(res.Connects); err != nil {
-		return err
-	}
-	var errs [2]error
-	sum.Resumed, errs[0] = sum.Resumed.plus(res.Resumed)
-	sum.Arrived, errs[1] = sum.Arrived.plus(res.Arrived)
-	if err := errors.Join(errs[:]...); err != nil {
-		return err
-	}
 	sum.Held = nil // the best step of a sum is not the sum of the best
-	if sum.Memory == nil {
-		sum.Memory = res.Memory
-	} else if m := res.Memory; m != nil {
-		both := *sum.Memory
-		both.Viewers += m.Viewers
-		both.Before, both.With = min(both.Before, m.Before), max(both.With, m.With)
-		both.PerViewer = float64(both.With-both.Before) / float64(max(both.Viewers, 1))
-		sum.Memory = &both
+	if sum.Resumed = added(sum.Resumed, res.Resumed); sum.Resumed != nil {
+		sum.Resumed.SetEach()
+		sum.Resumed.CPUEach = 0 // each has taken the server's CPU for its own
 	}
-	return nil
-}
-
-func (p *Phase) addPhase(q *Phase) (err error) {
-	if p.Name != q.Name {
-		return fmt.Errorf("%w: the phases %q and %q", ErrMerge, p.Name, q.Name)
+	sum.Arrived = added(sum.Arrived, res.Arrived)
+	if sum.Memory = added(sum.Memory, res.Memory); sum.Memory != nil {
+		sum.Memory.PerViewer = float64(sum.Memory.With-sum.Memory.Before) / float64(max(sum.Memory.Viewers, 1))
 	}
-	if p.Latency, err = p.Latency.plus(q.Latency); err != nil {
-		return err
-	}
-	if p.SendLate, err = p.SendLate.plus(q.SendLate); err != nil {
-		return err
-	}
-	p.addSeries(q)
-	p.Viewers += q.Viewers
-	p.Rooms = max(p.Rooms, q.Rooms)
-	p.Seconds = max(p.Seconds, q.Seconds)
-	p.Published += q.Published
-	p.Planned += q.Planned
-	p.Expected += q.Expected
-	p.Delivered += q.Delivered
-	p.Lost += q.Lost
-	p.Gone += q.Gone
-	p.Early += q.Early
-	p.Ends += q.Ends
-	p.Add(q.Trouble)
-	p.Spread = p.Spread.plus(q.Spread)
-	p.Server = more(p.Server, q.Server)
-	p.SetEach()
-	p.Bench = p.Bench.plus(q.Bench)
-	p.Busy = max(p.Busy, q.Busy)
 	return nil
 }
 
@@ -112,24 +82,16 @@ func (p *Phase) addSeries(q *Phase) {
 	}
 	shift := int(q.Started.Sub(p.Started).Seconds()/p.Interval + 0.5)
 	p.Series = slices.Clone(p.Series)
-	for i, b := range q.Series {
-		at := i + shift
-		if at < 0 || at >= len(p.Series) {
-			continue
+	for i := range q.Series {
+		if at := i + shift; at >= 0 && at < len(p.Series) {
+			add(&p.Series[at], &q.Series[i])
 		}
-		a := &p.Series[at]
-		a.Delivered += b.Delivered
-		// The percentiles of two sets lie between theirs; a viewer saw the
-		// larger.
-		a.P50, a.P99, a.Max = max(a.P50, b.P50), max(a.P99, b.P99), max(a.Max, b.Max)
-		a.ServerCPU, a.ServerRSS = max(a.ServerCPU, b.ServerCPU), max(a.ServerRSS, b.ServerRSS)
-		a.BenchCPU += b.BenchCPU
 	}
 }
 
 // addConnects adds what has the same name, the first to the first and so on. A
 // machine may have had no viewer to connect in a stage.
-func (sum *Result) addConnects(connects []Connect) error {
+func (sum *Result) addConnects(connects []Connect) {
 	from := 0
 	for i := range connects {
 		same := func(c Connect) bool { return c.Name == connects[i].Name }
@@ -138,71 +100,68 @@ func (sum *Result) addConnects(connects []Connect) error {
 			sum.Connects = append(sum.Connects, connects[i])
 			continue
 		}
-		if err := sum.Connects[from+at].addConnect(&connects[i]); err != nil {
-			return err
-		}
+		c := &sum.Connects[from+at]
+		add(c, &connects[i])
+		c.SetEach()
 		from += at + 1
 	}
-	return nil
 }
 
-func (c *Connect) addConnect(d *Connect) (err error) {
-	if c.Join, err = c.Join.plus(d.Join); err != nil {
-		return err
+// added returns a copy of a to which b was added, or of the one that there is.
+func added[T any](a, b *T) *T {
+	one := cmp.Or(a, b)
+	if one == nil {
+		return nil
 	}
-	c.Wanted += d.Wanted
-	c.Joined += d.Joined
-	c.Failed += d.Failed
-	c.Seconds = max(c.Seconds, d.Seconds)
-	c.Server = more(c.Server, d.Server)
-	c.SetEach()
-	c.Bench = c.Bench.plus(d.Bench)
-	return nil
-}
-
-// plus adds up two distributions.
-func (d Distribution) plus(e Distribution) (Distribution, error) {
-	a, err := d.Decode()
-	if err != nil {
-		return d, err
+	both := *one
+	if a != nil && b != nil {
+		add(&both, b)
 	}
-	b, err := e.Decode()
-	if err != nil {
-		return d, err
+	return &both
+}
+
+// add adds the fields of one struct to those of another, as their tags say: sum, max
+// or min. Of two usages of the same process, most takes the one that saw most. Fields
+// without a tag stay as they are.
+func add[T any](to, from *T) {
+	a, b := reflect.ValueOf(to).Elem(), reflect.ValueOf(from).Elem()
+	for i := range a.NumField() {
+		x, y := a.Field(i), b.Field(i)
+		switch how := a.Type().Field(i).Tag.Get("merge"); how {
+		case "":
+		case "most":
+			if x.IsNil() || !y.IsNil() && y.Interface().(*Usage).CPU > x.Interface().(*Usage).CPU {
+				x.Set(y)
+			}
+		case "sum":
+			sum(x, y)
+		default:
+			less := x.CanInt() && x.Int() < y.Int() || x.CanUint() && x.Uint() < y.Uint() || x.CanFloat() && x.Float() < y.Float()
+			if less == (how == "max") {
+				x.Set(y)
+			}
+		}
 	}
-	all := NewHistogram()
-	all.Merge(a)
-	all.Merge(b)
-	return Summarize(all), nil
 }
 
-// add adds another distribution to d.
-func (d *Distribution) add(e Distribution) (err error) {
-	*d, err = d.plus(e)
-	return err
-}
-
-func (s Spread) plus(t Spread) Spread {
-	return NewSpread(slices.Concat(s.Means, t.Means), slices.Concat(s.Worsts, t.Worsts))
-}
-
-func (u Usage) plus(v Usage) Usage {
-	return Usage{u.CPU + v.CPU, u.Cores + v.Cores, u.RSSBefore + v.RSSBefore, u.RSSAfter + v.RSSAfter, u.RSSPeak + v.RSSPeak}
-}
-
-// more returns the usage of one process that was seen more of.
-func more(a, b *Usage) *Usage {
-	if a == nil || b != nil && b.CPU > a.CPU {
-		return b
+// sum adds y to x.
+func sum(x, y reflect.Value) {
+	switch v := x.Addr().Interface().(type) {
+	case *Distribution:
+		*v = Summarize(v.Histogram, y.Interface().(Distribution).Histogram)
+	case *Spread:
+		other := y.Interface().(Spread)
+		*v = NewSpread(slices.Concat(v.Means, other.Means), slices.Concat(v.Worsts, other.Worsts))
+	case *Usage:
+		other := y.Interface().(Usage)
+		add(v, &other)
+	case *int, *int64:
+		x.SetInt(x.Int() + y.Int())
+	case *uint64:
+		*v += y.Uint()
+	case *float64:
+		*v += y.Float()
 	}
-	return a
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // Later returns the later of two times.

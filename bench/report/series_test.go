@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"slices"
 	"testing"
 )
@@ -12,11 +13,13 @@ func TestHistogramsSurviveTheFile(t *testing.T) {
 	for i := range int64(50_000) {
 		s.Record(i*1e6, 1+i%1000)
 	}
-	d := Summarize(s.Merged())
+	d := Summarize(s.Parts...)
 	if d.Count != 50_000 || len(s.Parts) != 50 || d.P50 != 500 || d.P99 != 990 || d.Max != 1000 {
 		t.Errorf("%d intervals, %+v", len(s.Parts), d)
 	}
-	if back, err := d.Decode(); err != nil || !back.Equals(s.Merged()) {
+	text, err := d.Histogram.MarshalText()
+	back := new(Histogram)
+	if err := errors.Join(err, back.UnmarshalText(text)); err != nil || !back.Equals(d.Histogram.Histogram) {
 		t.Errorf("the encoded histogram is another: %v", err)
 	}
 }
@@ -29,7 +32,7 @@ func TestSeriesBounds(t *testing.T) {
 	if len(s.Parts) != 4 || s.Parts[0].TotalCount() != 2 || s.Parts[1] != nil || s.Parts[3].TotalCount() != 1 {
 		t.Errorf("%d parts", len(s.Parts))
 	}
-	if m := s.Merged(); m.Min() != 0 || m.Max() < HistMax {
+	if m := Summarize(s.Parts...).Histogram; m.Min() != 0 || m.Max() < HistMax {
 		t.Errorf("from %d to %d", m.Min(), m.Max())
 	}
 }

@@ -50,7 +50,7 @@ func (f Fanout) Run(ctx context.Context, r *engine.Runner) error {
 	}
 	for i, s := range f.Stages {
 		p := r.Plan(fmt.Sprintf("stage %d", i+1))
-		p.Duration, p.Meanwhile = s.Over, engine.Ramp{Viewers: s.Viewers}
+		p.Duration, p.Meanwhile = s.Over, r.Ramp(s.Viewers)
 		if err := measure(ctx, r, p); err != nil {
 			return err
 		}

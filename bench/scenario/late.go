@@ -59,7 +59,7 @@ func (s Late) Run(ctx context.Context, r *engine.Runner) error {
 		return err
 	}
 	p := r.Plan("late")
-	p.Meanwhile = engine.Arrivals{Viewers: r.Options.Viewers}
+	p.Meanwhile = r.Arrive
 	if _, err := r.Measure(ctx, p); err != nil {
 		return err
 	}
