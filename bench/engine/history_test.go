@@ -9,7 +9,6 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"lectern/bench/benchtest"
 	"lectern/bench/report"
 	"lectern/bench/stamp"
 	"lectern/bench/workload"
@@ -23,7 +22,7 @@ func TestHistoryEndsTooEarly(t *testing.T) {
 	_, said := v.classroomMessages(1, 9)
 	v.room.from.Store(8)
 	v.membership.joinedAt, v.next = 5, 6
-	v.Receive(frameOf(benchtest.HistoryOf(said[:5], 0)))
+	v.Receive(frameOf(historyOf(said[:5], 0)))
 	if v.membership.waits || v.next != 6 || len(v.lane.faults.Faults) != 0 {
 		t.Fatalf("next %d, %+v", v.next, v.lane.faults.Faults)
 	}
@@ -37,7 +36,7 @@ func TestMessagesBeforeTheHistory(t *testing.T) {
 	v := lateViewer(true)
 	_, said := v.classroomMessages(1, 5)
 	v.membership.joinedAt, v.next = 3, 4
-	v.Receive(slices.Concat(frameOf(said[3]), frameOf(benchtest.HistoryOf(said, 0))))
+	v.Receive(slices.Concat(frameOf(said[3]), frameOf(historyOf(said, 0))))
 	if f := v.lane.faults.Faults; len(f) != 1 || f[0].Reason != "messages before the history" || f[0].Count != 1 {
 		t.Errorf("%+v", f)
 	}
@@ -86,7 +85,7 @@ func TestHistoryCutAnywhere(t *testing.T) {
 				*b = *a
 				b.membership = &membership{asks: true, waits: true}
 				// The second gets another history of the same length first.
-				wire = append(frameOf(benchtest.HistoryOf(said, 0)), wire...)
+				wire = append(frameOf(historyOf(said, 0)), wire...)
 				for chunk := range slices.Chunk(wire, piece) {
 					a.Receive(bytes.Clone(chunk))
 				}
@@ -160,4 +159,20 @@ func TestCutNumber(t *testing.T) {
 			t.Errorf("%s: %d, %s, %t", text, seq, rest, ok)
 		}
 	}
+}
+
+// historyOf returns the history of messages, as the relay tells it, without the message of
+// one number. 0 leaves none out.
+func historyOf(said [][]byte, without int) []byte {
+	var commands, messages [][]byte
+	for i, m := range said {
+		if i+1 == without {
+			continue
+		}
+		_, data, _ := bytes.Cut(m, []byte(`"data":`))
+		commands = append(commands, data[:len(data)-1])
+		messages = append(messages, m)
+	}
+	comma := []byte(",")
+	return fmt.Appendf(nil, `{"type":"history","commands":[%s],"messages":[%s],"seq":%d}`, bytes.Join(commands, comma), bytes.Join(messages, comma), len(said))
 }

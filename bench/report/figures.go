@@ -126,7 +126,7 @@ func (p *Phase) figures() []figure {
 	return slices.Concat([]figure{
 		{"viewers", true, whole(p.Viewers), inWhole},
 		{"rooms", planned, whole(p.Rooms), inWhole},
-		{"messages a second", planned, p.Rate, Trim},
+		{"messages a second", p.Rate > 0, p.Rate, Trim},
 		{"bytes", planned, whole(p.Size), inWhole},
 		{"seconds", true, p.Seconds, inSeconds},
 		{"expected", planned, whole(p.Expected), inWhole},

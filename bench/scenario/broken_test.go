@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"lectern/bench/benchtest"
 	"lectern/bench/engine"
 	"lectern/bench/report"
 	"lectern/bench/wire"
@@ -114,7 +113,7 @@ func TestBrokenServers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := benchtest.Small(brokenServer(t, test.viewer))
+			o := Small(brokenServer(t, test.viewer))
 			o.Template, _ = workload.Preset("topic")
 			o.Viewers, o.Timeout = viewers, 2*time.Second
 			begun := time.Now()
@@ -150,7 +149,7 @@ func TestServerRefuses(t *testing.T) {
 	}
 	url := "ws://" + l.Addr().String() + "/"
 	_ = l.Close()
-	res, err := runSmall(t, Fanout{}, benchtest.Small(url))
+	res, err := runSmall(t, Fanout{}, Small(url))
 	if !errors.Is(err, report.ErrFailed) || countFaults(res, "host", report.StageConnect, "connection refused") != 1 {
 		t.Errorf("%v: %+v", err, res.Faults)
 	}
@@ -158,8 +157,8 @@ func TestServerRefuses(t *testing.T) {
 
 func TestServerRefusesJoins(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{Refuse: "room_full"}
-	o := benchtest.Small(r.Start(t))
+	r := &Relay{Refuse: "room_full"}
+	o := Small(r.Start(t))
 	res, err := runSmall(t, Fanout{}, o)
 	if !errors.Is(err, report.ErrFailed) || countFaults(res, "viewer", report.StageJoin, "refused") != o.Viewers {
 		t.Errorf("%v: %+v", err, res.Faults)
@@ -173,7 +172,7 @@ func TestServerRefusesJoins(t *testing.T) {
 // served to the end, and what the closed ones did not get is missing.
 func TestServerClosesHalf(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{}
+	r := &Relay{}
 	r.Before = func(n int) {
 		if n != 100 {
 			return
@@ -184,7 +183,7 @@ func TestServerClosesHalf(t *testing.T) {
 			}
 		}
 	}
-	o := benchtest.Small(r.Start(t))
+	o := Small(r.Start(t))
 	o.Rate, o.Duration = 200, time.Second
 	res, err := runSmall(t, Fanout{}, o)
 	if !errors.Is(err, report.ErrFailed) {
@@ -206,7 +205,7 @@ func TestServerDies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &benchtest.Relay{Rooms: map[string]*benchtest.Room{}}
+	r := &Relay{Rooms: map[string]*Room{}}
 	conns := make(chan net.Conn, 100)
 	srv := &http.Server{Handler: r, ConnState: func(c net.Conn, s http.ConnState) {
 		if s == http.StateNew {
@@ -227,7 +226,7 @@ func TestServerDies(t *testing.T) {
 			}
 		}
 	}
-	o := benchtest.Small("ws://" + l.Addr().String() + "/")
+	o := Small("ws://" + l.Addr().String() + "/")
 	o.Rate, o.Duration = 200, 20*time.Second
 	begun := time.Now()
 	res, err := runSmall(t, Fanout{}, o)
@@ -249,13 +248,13 @@ func TestServerDies(t *testing.T) {
 // TestServerGoesSilent has the relay take everything and deliver nothing.
 func TestServerGoesSilent(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{Deliver: func(_, n int, m []byte) [][]byte {
+	r := &Relay{Deliver: func(_, n int, m []byte) [][]byte {
 		if n >= 50 {
 			return nil
 		}
 		return [][]byte{m}
 	}}
-	o := benchtest.Small(r.Start(t))
+	o := Small(r.Start(t))
 	o.Rate, o.Duration, o.Drain = 100, time.Second, 500*time.Millisecond
 	res, err := runSmall(t, Fanout{}, o)
 	if !errors.Is(err, report.ErrFailed) || res.Phases[0].Missing != uint64(50*o.Viewers) {
@@ -268,12 +267,12 @@ func TestInterruptGivesResultsSoFar(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	r := &benchtest.Relay{Before: func(n int) {
+	r := &Relay{Before: func(n int) {
 		if n == 100 {
 			cancel()
 		}
 	}}
-	o := benchtest.Small(r.Start(t))
+	o := Small(r.Start(t))
 	o.Rate, o.Duration = 100, time.Minute
 	begun := time.Now()
 	res, err := engine.Run(ctx, Fanout{}, o, io.Discard)
@@ -299,7 +298,7 @@ func TestInterruptWhileViewersComeAndGo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := &lecture{}
-			o := benchtest.Small(l.start(t))
+			o := Small(l.start(t))
 			o.Viewers, o.Rate, o.Duration, o.Drain = 16, 20, 4*time.Second, 10*time.Second
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
@@ -324,12 +323,12 @@ func TestInterruptWhileViewersComeAndGo(t *testing.T) {
 // measured.
 func TestLossDuringTheWarmUpIsAFault(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{Warm: func(n int, rm *benchtest.Room) {
+	r := &Relay{Warm: func(n int, rm *Room) {
 		if n == 20 {
 			_ = rm.Viewers[0].Conn.CloseNow()
 		}
 	}}
-	o := benchtest.Small(r.Start(t))
+	o := Small(r.Start(t))
 	o.Rate, o.Duration, o.Warmup = 100, 500*time.Millisecond, 500*time.Millisecond
 	res, err := runSmall(t, Fanout{}, o)
 	if !errors.Is(err, report.ErrFailed) || countFaults(res, "viewer", report.StageLive, "closed without a word") != 1 {

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"testing"
 
-	"lectern/bench/benchtest"
 	"lectern/bench/stamp"
 	"lectern/bench/wire"
 
@@ -210,7 +209,7 @@ func (l *lecture) listen(ctx context.Context, conn *websocket.Conn, r lectureReq
 	}
 	switch {
 	case r.Asks && rm.relay:
-		l.tell(v, benchtest.HistoryOf(rm.messages, l.without), len(rm.messages))
+		l.tell(v, historyOf(rm.messages, l.without), len(rm.messages))
 	case r.Asks:
 		v.parked = true
 		rm.host <- []byte(`{"type":"history_request"}`)
@@ -266,4 +265,20 @@ func (l *lecture) send(v *listener, seq int, text []byte) {
 		default: // it is gone
 		}
 	}
+}
+
+// historyOf returns the history of messages, as the relay tells it, without the message of
+// one number. 0 leaves none out.
+func historyOf(said [][]byte, without int) []byte {
+	var commands, messages [][]byte
+	for i, m := range said {
+		if i+1 == without {
+			continue
+		}
+		_, data, _ := bytes.Cut(m, []byte(`"data":`))
+		commands = append(commands, data[:len(data)-1])
+		messages = append(messages, m)
+	}
+	comma := []byte(",")
+	return fmt.Appendf(nil, `{"type":"history","commands":[%s],"messages":[%s],"seq":%d}`, bytes.Join(commands, comma), bytes.Join(messages, comma), len(said))
 }

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"lectern/bench/benchtest"
 	"lectern/bench/report"
 	"lectern/bench/workload"
 )
@@ -19,8 +18,8 @@ const testKey = "correct horse \"battery\" <staple>"
 // TestCreateKeyOpensTheRoom sends the key with the message that opens the room.
 func TestCreateKeyOpensTheRoom(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{Key: testKey}
-	o := benchtest.Small(r.Start(t))
+	r := &Relay{Key: testKey}
+	o := Small(r.Start(t))
 	o.Rate, o.Duration, o.CreateKey = 50, 200*time.Millisecond, testKey
 	if _, err := runSmall(t, Fanout{}, o); err != nil {
 		t.Error(err)
@@ -30,8 +29,8 @@ func TestCreateKeyOpensTheRoom(t *testing.T) {
 // TestCreateKeyIsShownNowhere has a relay repeat the wrong key in its answer.
 func TestCreateKeyIsShownNowhere(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{Key: "another"}
-	o := benchtest.Small(r.Start(t))
+	r := &Relay{Key: "another"}
+	o := Small(r.Start(t))
 	o.CreateKey = testKey
 	res, err := runSmall(t, Fanout{}, o)
 	if !errors.Is(err, report.ErrFailed) || !strings.Contains(err.Error(), "wrong_key") {
@@ -56,7 +55,7 @@ func TestCreateKeyIsShownNowhere(t *testing.T) {
 }
 
 func TestCreateKeyNeedsTheClassroom(t *testing.T) {
-	o := benchtest.Small("ws://127.0.0.1:1/")
+	o := Small("ws://127.0.0.1:1/")
 	o.CreateKey, o.Template = testKey, preset("topic")
 	if err := o.WithDefaults(Fanout{}.Defaults()).Check(); !errors.Is(err, workload.ErrOptions) {
 		t.Errorf("the error is %v", err)

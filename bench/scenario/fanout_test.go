@@ -6,15 +6,14 @@ import (
 	"testing"
 	"time"
 
-	"lectern/bench/benchtest"
 	"lectern/bench/report"
 	"lectern/bench/stamp"
 )
 
 func TestFanoutOnARightServer(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{}
-	o := benchtest.Small(r.Start(t))
+	r := &Relay{}
+	o := Small(r.Start(t))
 	o.Rooms = 2
 	o.Rate = 100
 	res, err := runSmall(t, Fanout{}, o)
@@ -94,8 +93,8 @@ func TestFaultsAreFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := &benchtest.Relay{Deliver: test.deliver()}
-			o := benchtest.Small(r.Start(t))
+			r := &Relay{Deliver: test.deliver()}
+			o := Small(r.Start(t))
 			res, err := runSmall(t, Fanout{}, o)
 			if !errors.Is(err, report.ErrFailed) {
 				t.Errorf("the error is %v", err)
@@ -128,14 +127,14 @@ func damage(wrong func(int) bool, at int) func(int, int, []byte) [][]byte {
 // of some viewers, so that none is late behind another.
 func TestDelaysAreFound(t *testing.T) {
 	const viewers, messages = 500, 4
-	r := &benchtest.Relay{Deliver: func(viewer, n int, m []byte) [][]byte {
+	r := &Relay{Deliver: func(viewer, n int, m []byte) [][]byte {
 		if (viewer*messages+n)%1000 == 999 {
-			m = append([]byte(benchtest.DelayMark), m...)
+			m = append([]byte(DelayMark), m...)
 		}
 		return [][]byte{m}
 	}}
-	o := benchtest.Small(r.Start(t))
-	o.Viewers, o.Rate, o.Duration, o.Drain = viewers, 20, messages*time.Second/20, 3*benchtest.DelayTime
+	o := Small(r.Start(t))
+	o.Viewers, o.Rate, o.Duration, o.Drain = viewers, 20, messages*time.Second/20, 3*DelayTime
 	res, err := runSmall(t, Fanout{}, o)
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +142,7 @@ func TestDelaysAreFound(t *testing.T) {
 	h := res.Phases[0].Latency.Histogram
 	late := int64(0)
 	for _, bar := range h.Distribution() {
-		if bar.From >= benchtest.DelayTime.Microseconds()*99/100 {
+		if bar.From >= DelayTime.Microseconds()*99/100 {
 			late += bar.Count
 		}
 	}
@@ -157,12 +156,12 @@ func TestDelaysAreFound(t *testing.T) {
 // after it a little less, and so on.
 func TestStoppedServerShowsInTheTail(t *testing.T) {
 	const rate, stop = 100, time.Second
-	r := &benchtest.Relay{Before: func(n int) {
+	r := &Relay{Before: func(n int) {
 		if n == rate/2 {
 			time.Sleep(stop)
 		}
 	}}
-	o := benchtest.Small(r.Start(t))
+	o := Small(r.Start(t))
 	o.Rate, o.Duration = rate, 2*time.Second
 	res, err := runSmall(t, Fanout{}, o)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"lectern/bench/benchtest"
 	"lectern/bench/report"
 )
 
@@ -19,13 +18,13 @@ func TestThresholdDecides(t *testing.T) {
 	}{"tolerated": {8, nil}, "too many": {7, report.ErrThreshold}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := &benchtest.Relay{Deliver: func(_, n int, m []byte) [][]byte {
+			r := &Relay{Deliver: func(_, n int, m []byte) [][]byte {
 				if n == 5 {
 					return nil
 				}
 				return [][]byte{m}
 			}}
-			o := benchtest.Small(r.Start(t))
+			o := Small(r.Start(t))
 			o.Rate, o.Duration, o.Thresholds.MaxMissing = 50, 400*time.Millisecond, &test.most
 			res, err := runSmall(t, Fanout{}, o)
 			if !errors.Is(err, test.want) || errors.Is(err, report.ErrFailed) || res.Phases[0].Missing != 8 {

@@ -6,14 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"lectern/bench/benchtest"
 	"lectern/bench/report"
 	"lectern/bench/workload"
 )
 
 // coming are options and a scenario of viewers that come late.
 func coming(url, history string) (Late, workload.Options) {
-	o := benchtest.Small(url)
+	o := Small(url)
 	o.Viewers, o.Rate, o.Duration, o.Drain = 20, 50, time.Second, 10*time.Second
 	return Late{Messages: 15, Numbered: 0.5, History: history}, o
 }

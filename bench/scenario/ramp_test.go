@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"lectern/bench/benchtest"
 	"lectern/bench/report"
 	"lectern/bench/workload"
 )
@@ -27,8 +26,8 @@ func TestParseStages(t *testing.T) {
 // whatever each was there for must have come.
 func TestStages(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{}
-	o := benchtest.Small(r.Start(t))
+	r := &Relay{}
+	o := Small(r.Start(t))
 	o.Viewers, o.Duration, o.Rate = 0, 0, 200
 	res, err := runSmall(t, Fanout{Stages: []Stage{{time.Second, 20}, {300 * time.Millisecond, 20}, {500 * time.Millisecond, 30}, {500 * time.Millisecond, 5}}}, o)
 	if err != nil {
@@ -54,13 +53,13 @@ func TestStages(t *testing.T) {
 // TestStagesFindLosses has a message go missing for each viewer that is there.
 func TestStagesFindLosses(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{Deliver: func(_, n int, m []byte) [][]byte {
+	r := &Relay{Deliver: func(_, n int, m []byte) [][]byte {
 		if n == 30 {
 			return nil
 		}
 		return [][]byte{m}
 	}}
-	o := benchtest.Small(r.Start(t))
+	o := Small(r.Start(t))
 	o.Viewers, o.Duration, o.Rate = 0, 0, 200
 	res, err := runSmall(t, Fanout{Stages: []Stage{{100 * time.Millisecond, 10}, {500 * time.Millisecond, 10}}}, o)
 	if n := res.Phases[0].Missing + res.Phases[1].Missing; !errors.Is(err, report.ErrFailed) || n != 10 {
@@ -71,7 +70,7 @@ func TestStagesFindLosses(t *testing.T) {
 // TestStagesEndWithTheServer has the server die while viewers come.
 func TestStagesEndWithTheServer(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{}
+	r := &Relay{}
 	url := r.Start(t)
 	r.Before = func(n int) {
 		if n == 50 {
@@ -80,7 +79,7 @@ func TestStagesEndWithTheServer(t *testing.T) {
 			}
 		}
 	}
-	o := benchtest.Small(url)
+	o := Small(url)
 	o.Viewers, o.Duration, o.Rate, o.Drain = 0, 0, 200, 2*time.Second
 	begun := time.Now()
 	_, err := runSmall(t, Fanout{Stages: []Stage{{time.Minute, 600}}}, o)

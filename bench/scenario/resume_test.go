@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"lectern/bench/benchtest"
 	"lectern/bench/report"
 	"lectern/bench/workload"
 )
@@ -14,7 +13,7 @@ import (
 // dropping are options and a scenario in which half of the viewers drop once:
 // how often what is wrong can be seen is then known on a slow machine, too.
 func dropping(url string) (Resume, workload.Options) {
-	o := benchtest.Small(url)
+	o := Small(url)
 	o.Viewers, o.Rate, o.Duration, o.Drain = 16, 100, time.Second, 10*time.Second
 	return Resume{Share: 0.5, Every: 400 * time.Millisecond, Waves: 1, Away: 30 * time.Millisecond, Numbered: 0.5}, o
 }
@@ -48,7 +47,7 @@ func TestResumeOnARightServer(t *testing.T) {
 func TestEverybodyComesBackAtOnce(t *testing.T) {
 	t.Parallel()
 	l := &lecture{}
-	o := benchtest.Small(l.start(t))
+	o := Small(l.start(t))
 	o.Viewers, o.Rate, o.Duration = 100, 50, time.Second
 	res, err := runSmall(t, Resume{Share: 1, Every: 300 * time.Millisecond, Waves: 1, Away: -1}, o)
 	if err != nil {

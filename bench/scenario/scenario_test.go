@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"lectern/bench/benchtest"
 	"lectern/bench/engine"
 	"lectern/bench/report"
 	"lectern/bench/stamp"
@@ -23,7 +22,7 @@ import (
 func TestSaturateFindsTheLimit(t *testing.T) {
 	t.Parallel()
 	// This relay drops whatever is due less than 4 ms after the message before.
-	r := &benchtest.Relay{}
+	r := &Relay{}
 	last := map[int]int64{}
 	r.Deliver = func(viewer, _ int, m []byte) [][]byte {
 		s, _ := stamp.Parse(m[bytes.Index(m, []byte(stamp.Marker)):])
@@ -34,7 +33,7 @@ func TestSaturateFindsTheLimit(t *testing.T) {
 		}
 		return [][]byte{m}
 	}
-	o := benchtest.Small(r.Start(t))
+	o := Small(r.Start(t))
 	o.Rate, o.Duration, o.Drain = 50, 300*time.Millisecond, 500*time.Millisecond
 	res, err := runSmall(t, Saturate{Refine: 1, P99: 30 * time.Second}, o)
 	if err != nil {
@@ -57,8 +56,8 @@ func TestSaturateFindsTheLimit(t *testing.T) {
 
 func TestSaturateRaisesViewers(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{}
-	o := benchtest.Small(r.Start(t))
+	r := &Relay{}
+	o := Small(r.Start(t))
 	o.Viewers, o.Rate, o.Duration = 2, 20, 300*time.Millisecond
 	res, err := runSmall(t, Saturate{Viewers: true, MaxViewers: 12, P99: 10 * time.Second}, o)
 	if err != nil {
@@ -72,7 +71,7 @@ func TestSaturateRaisesViewers(t *testing.T) {
 func TestSaturateGoesDown(t *testing.T) {
 	t.Parallel()
 	last := map[int]int64{}
-	r := &benchtest.Relay{Deliver: func(viewer, _ int, m []byte) [][]byte {
+	r := &Relay{Deliver: func(viewer, _ int, m []byte) [][]byte {
 		s, _ := stamp.Parse(m[bytes.Index(m, []byte(stamp.Marker)):])
 		soon := s.Due-last[viewer] < int64(12*time.Millisecond)
 		last[viewer] = s.Due
@@ -81,7 +80,7 @@ func TestSaturateGoesDown(t *testing.T) {
 		}
 		return [][]byte{m}
 	}}
-	o := benchtest.Small(r.Start(t))
+	o := Small(r.Start(t))
 	o.Rate, o.Duration, o.Drain = 200, 300*time.Millisecond, 300*time.Millisecond
 	res, err := runSmall(t, Saturate{Refine: -1, P99: 30 * time.Second}, o)
 	if err != nil || res.Held == nil || res.Held.Rate != 50 {
@@ -91,8 +90,8 @@ func TestSaturateGoesDown(t *testing.T) {
 
 func TestSaturateNothingHolds(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{Deliver: func(int, int, []byte) [][]byte { return nil }}
-	o := benchtest.Small(r.Start(t))
+	r := &Relay{Deliver: func(int, int, []byte) [][]byte { return nil }}
+	o := Small(r.Start(t))
 	o.Rate, o.Duration, o.Drain, o.Warmup = 200, 100*time.Millisecond, 50*time.Millisecond, -1
 	res, err := runSmall(t, Saturate{}, o)
 	if !errors.Is(err, report.ErrFailed) || res.Held != nil {
@@ -102,8 +101,8 @@ func TestSaturateNothingHolds(t *testing.T) {
 
 func TestSources(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{From: map[string]int{}}
-	o := benchtest.Small(r.Start(t))
+	r := &Relay{From: map[string]int{}}
+	o := Small(r.Start(t))
 	o.Sources = []string{"127.0.0.2", "127.0.0.3"}
 	if _, err := runSmall(t, Storm{}, o); err != nil {
 		t.Fatal(err)
@@ -115,8 +114,8 @@ func TestSources(t *testing.T) {
 
 func TestStorm(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{}
-	o := benchtest.Small(r.Start(t))
+	r := &Relay{}
+	o := Small(r.Start(t))
 	o.Viewers, o.Window = 100, 10
 	res, err := runSmall(t, Storm{Again: 1}, o)
 	if err != nil {
@@ -134,8 +133,8 @@ func TestStorm(t *testing.T) {
 
 func TestConnectRate(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{}
-	o := benchtest.Small(r.Start(t))
+	r := &Relay{}
+	o := Small(r.Start(t))
 	o.Viewers, o.ConnectRate = 51, 100
 	res, err := runSmall(t, Storm{}, o)
 	if err != nil {
@@ -148,8 +147,8 @@ func TestConnectRate(t *testing.T) {
 
 func TestIdle(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{}
-	o := benchtest.Small(r.Start(t))
+	r := &Relay{}
+	o := Small(r.Start(t))
 	o.PID, o.Duration = os.Getpid(), 300*time.Millisecond
 	res, err := runSmall(t, Idle{}, o)
 	if err != nil {
@@ -162,8 +161,8 @@ func TestIdle(t *testing.T) {
 
 func TestStall(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{}
-	o := benchtest.Small(r.Start(t))
+	r := &Relay{}
+	o := Small(r.Start(t))
 	o.Rate, o.Duration = 50, 600*time.Millisecond
 	res, err := runSmall(t, Stall{}, o)
 	if err != nil {
@@ -219,7 +218,7 @@ func TestServerThatDoesNotStart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := benchtest.Small("ws://127.0.0.1:1/")
+			o := Small("ws://127.0.0.1:1/")
 			o.Serve, o.ServerCommand = true, test.command
 			_, err := runSmall(t, Fanout{}, o)
 			if !errors.Is(err, report.ErrFailed) || !strings.Contains(err.Error(), test.says) {
@@ -231,12 +230,12 @@ func TestServerThatDoesNotStart(t *testing.T) {
 
 func TestOverTLS(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{Rooms: map[string]*benchtest.Room{}}
+	r := &Relay{Rooms: map[string]*Room{}}
 	srv := httptest.NewUnstartedServer(r)
 	srv.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
-	o := benchtest.Small(strings.Replace(srv.URL, "https", "wss", 1) + "/")
+	o := Small(strings.Replace(srv.URL, "https", "wss", 1) + "/")
 	o.Rate, o.Duration, o.Insecure = 50, 500*time.Millisecond, true
 	res, err := runSmall(t, Fanout{}, o)
 	if err != nil {
@@ -273,8 +272,8 @@ func TestResumeOverTLS(t *testing.T) {
 // adds up what they saw.
 func TestTwoBenchesOneRoom(t *testing.T) {
 	t.Parallel()
-	r := &benchtest.Relay{}
-	o := benchtest.Small(r.Start(t))
+	r := &Relay{}
+	o := Small(r.Start(t))
 	o.Rate, o.Duration = 100, 700*time.Millisecond
 	o.StartAt = time.Now().Add(6 * time.Second)
 	o.Warmup = -1

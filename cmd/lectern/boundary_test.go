@@ -30,7 +30,6 @@ var borders = map[string]struct {
 	"bench/scenario":       {ours: []string{"bench/engine", "bench/report", "bench/usage", "bench/workload", "frame"}, forbidden: []string{"net"}},
 	"bench/team":           {ours: []string{"bench/clock", "bench/engine", "bench/report", "bench/scenario", "bench/workload"}},
 	"bench/clock":          {ours: []string{"bench/workload"}, forbidden: []string{"net"}},
-	"bench/benchtest":      {ours: []string{"bench/stamp", "bench/wire", "bench/workload"}}, // for tests
 	"bench/server":         {ours: []string{"bench/workload", "netpoll/selfsigned"}},
 	"bench/usage":          {ours: []string{"bench/report"}, forbidden: []string{"net"}},
 	"bench/report":         {ours: []string{"bench/workload"}, forbidden: []string{"net", "golang.org/x/sys"}},
@@ -84,8 +83,8 @@ var confined = map[string][]string{
 	"github.com/miekg/dns":           {internal + "certificates/acmetest/names.go"},
 	"github.com/prometheus":          {internal + "metrics/metrics.go", "bench/usage/procstat.go"},
 	"github.com/coreos/go-systemd":   {internal + "systemd/systemd.go", internal + "systemd/watchdog.go"},
-	"github.com/coder/websocket":     {"bench/benchtest/relay.go"}, // a foreign client, and a foreign relay, for the tests
-	"github.com/pires/go-proxyproto": {},                           // a foreign proxy for the tests
+	"github.com/coder/websocket":     {}, // a foreign client, and a foreign relay, for the tests
+	"github.com/pires/go-proxyproto": {}, // a foreign proxy for the tests
 	"github.com/gorilla/websocket":   {},
 	"github.com/getkin/kin-openapi":  {internal + "httpapi/apitest/description.go"}, // judges openapi.json and the answers, in the tests
 }

@@ -1,6 +1,4 @@
-// Package benchtest is for tests of the load generator: a relay that goes wrong to
-// order.
-package benchtest
+package scenario
 
 import (
 	"bytes"
