@@ -6,15 +6,6 @@ import (
 	"lectern/bench/report"
 )
 
-// arrivals is what came of coming late, on one lane.
-type arrivals struct {
-	history *report.Histogram // from connecting to the history
-	live    *report.Histogram // from connecting to the first live message
-
-	got, truncated int    // histories
-	bytes, largest uint64 // of histories
-}
-
 // Arrive has all viewers of the options join in the phase, with the history of their
 // room. It returns when each has got a live message, or the time for that is over. It
 // needs a [Classroom] that is Late.
@@ -27,16 +18,11 @@ func (r *Runner) Arrive(ctx context.Context, _ Plan) error {
 	return nil
 }
 
-// Arrived returns what came of the [Arrivals].
+// Arrived returns what came of [Runner.Arrive].
 func (r *Runner) Arrived() (*report.Arrived, error) {
 	out := &report.Arrived{History: r.crowd.classroom.History, Viewers: r.Joined()}
-	var histories, live []*report.Histogram
 	err := r.crowd.lanes.do(func(l *lane) {
-		out.Histories += l.arrivals.got
-		out.Truncated += l.arrivals.truncated
-		out.Bytes += l.arrivals.bytes
-		out.Largest = max(out.Largest, l.arrivals.largest)
-		histories, live = append(histories, l.arrivals.history), append(live, l.arrivals.live)
+		report.Add(out, &l.arrived)
 		for _, v := range l.viewers {
 			if v.numbered {
 				out.Numbered++
@@ -47,7 +33,6 @@ func (r *Runner) Arrived() (*report.Arrived, error) {
 			}
 		}
 	})
-	out.Told, out.Live = report.Summarize(histories...), report.Summarize(live...)
 	for _, h := range r.hosts {
 		out.Asked += h.requests()
 	}

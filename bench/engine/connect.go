@@ -33,7 +33,7 @@ func (r *Runner) connect(ctx context.Context, name string, n int, rate float64) 
 	start := time.Now()
 	sampler := usage.Start(r.Options.PID, start, time.Second, func() uint64 { return uint64(lanes.count(countJoined)) })
 	joined, failed, lost, unmade := lanes.count(countJoined), lanes.count(countFailed), lanes.count(countLost), c.unmade
-	if err := lanes.do(func(l *lane) { l.joins = report.NewHistogram() }); err != nil {
+	if err := lanes.do(func(l *lane) { l.joins = report.Distribution{} }); err != nil {
 		return report.Connect{}, err
 	}
 	err := c.connect(ctx, n, rate)
@@ -41,9 +41,7 @@ func (r *Runner) connect(ctx context.Context, name string, n int, rate float64) 
 	out.Server, out.Bench, _, _ = sampler.Finish()
 	out.Joined = lanes.count(countJoined) - joined
 	out.Failed = lanes.count(countFailed) - failed + c.unmade - unmade
-	var joins []*report.Histogram
-	err = errors.Join(err, lanes.do(func(l *lane) { joins = append(joins, l.joins) }))
-	out.Join = report.Summarize(joins...)
+	err = errors.Join(err, lanes.do(func(l *lane) { out.Join = report.Summarize(out.Join.Histogram, l.joins.Histogram) }))
 	out.SetEach()
 	r.Result.Connects = append(r.Result.Connects, out)
 	if out.Failed > 0 {

@@ -27,7 +27,8 @@ import (
 type crowd struct {
 	options   workload.Options // immutable
 	clock     *clock.Clock     // immutable
-	handshake wire.Handshake   // immutable
+	socket    wire.WebSocket   // immutable; how hosts talk to the server
+	transport transport        // immutable; how viewers do
 	url       *url.URL         // immutable
 	target    target           // immutable
 	rooms     []*room          // owned by the coordinator
@@ -52,7 +53,8 @@ func newCrowd(o workload.Options, clock *clock.Clock, cl *Classroom) (*crowd, er
 	if err != nil {
 		return nil, err
 	}
-	c := &crowd{options: o, clock: clock, classroom: cl, handshake: wire.NewHandshake(u, o.Template.Subprotocol, o.Headers), url: u, onWay: make(chan struct{}, o.Window)}
+	c := &crowd{options: o, clock: clock, classroom: cl, socket: wire.NewWebSocket(u, o.Template.Subprotocol, o.Headers), url: u, onWay: make(chan struct{}, o.Window)}
+	c.transport = c.socket
 	if cl != nil && !cl.Late {
 		c.away = make(chan departure, o.Viewers)
 	}
@@ -69,12 +71,7 @@ func newCrowd(o workload.Options, clock *clock.Clock, cl *Classroom) (*crowd, er
 		return nil, fmt.Errorf("start the bench's reactor: %w", err)
 	}
 	for _, w := range c.pool.Workers() {
-		l := &lane{worker: w, clock: clock}
-		if cl != nil {
-			l.resumes = resumes{back: report.NewHistogram(), caught: report.NewHistogram(), live: report.NewHistogram()}
-			l.arrivals = arrivals{history: report.NewHistogram(), live: report.NewHistogram()}
-		}
-		c.lanes = append(c.lanes, l)
+		c.lanes = append(c.lanes, &lane{worker: w, clock: clock})
 	}
 	return c, nil
 }
@@ -165,7 +162,7 @@ func (v *viewer) attach(c conn, began int64) {
 	case v.crowd.closing.Load():
 		v.state = ended
 	default:
-		v.out = []byte(workload.Fill(v.crowd.handshake.Request, v.room.name, int(v.index)))
+		v.out = []byte(workload.Fill(v.crowd.transport.Request(), v.room.name, int(v.index)))
 	}
 }
 

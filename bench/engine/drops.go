@@ -25,16 +25,6 @@ type Drops struct {
 	busy  int64 // nanoseconds in which a viewer was on the way back
 }
 
-// resumes is what came of coming back, on one lane.
-type resumes struct {
-	back   *report.Histogram // from connecting to joined
-	caught *report.Histogram // from connecting to what was newest when it was back
-	live   *report.Histogram // latency of messages that were due when it was back
-
-	recovered, unrecovered int
-	announced              uint64 // measured messages that joined said it would not get
-}
-
 // A departure is a viewer that has dropped, and when.
 type departure struct {
 	next *viewer // its successor, which has no connection yet
@@ -144,7 +134,7 @@ func (d *Drops) bringBack(ctx context.Context) {
 // drop cuts the connection off wherever it is, and leaves a successor.
 func (v *viewer) drop() {
 	next := *v
-	next.conn, next.current, next.matched, next.partial, next.message, next.out = nil, nil, 0, nil, nil, nil
+	next.conn, next.current, next.frame, next.matched, next.message, next.out = nil, nil, nil, 0, nil, nil
 	next.state, next.again = connecting, true
 	next.membership.leaving = false
 	v.lane.viewers = append(v.lane.viewers, &next)
@@ -157,10 +147,10 @@ func (v *viewer) drop() {
 // returned counts a viewer that is back.
 func (v *viewer) returned() {
 	l := v.lane
-	l.resumes.back.Record((v.since - v.began) / 1e3)
+	l.resumed.Back.Record((v.since - v.began) / 1e3)
 	if v.membership.newest < v.next { // there was nothing to catch up with
 		v.membership.newest = 0
-		l.resumes.caught.Record((v.since - v.began) / 1e3)
+		l.resumed.Caught.Record((v.since - v.began) / 1e3)
 	}
 	l.lastBack.Store(max(l.lastBack.Load(), v.since))
 	l.add(countReturned, 1)
@@ -171,19 +161,14 @@ func (v *viewer) returned() {
 func (d *Drops) Resumed(before, during report.Phase) (*report.Resumed, error) {
 	lanes := d.crowd.lanes
 	out := &report.Resumed{Viewers: d.Viewers, Waves: d.done, History: d.crowd.classroom.History, Resumes: lanes.count(countReturned), Failed: lanes.count(countUnreturned), Seconds: float64(d.busy) / 1e9}
-	var back, caught, latency []*report.Histogram
 	err := lanes.do(func(l *lane) {
-		out.Recovered += l.resumes.recovered
-		out.Unrecovered += l.resumes.unrecovered
-		out.Announced += l.resumes.announced
-		back, caught, latency = append(back, l.resumes.back), append(caught, l.resumes.caught), append(latency, l.resumes.live)
+		report.Add(out, &l.resumed)
 		for _, v := range l.viewers {
 			if v.numbered && v.state == live {
 				out.Numbered++
 			}
 		}
 	})
-	out.Back, out.Caught, out.Live = report.Summarize(back...), report.Summarize(caught...), report.Summarize(latency...)
 	out.SetEach()
 	if during.Server != nil && before.Server != nil && out.Resumes > 0 {
 		rest := before.CPUEach / 1e9 * float64(during.Delivered)

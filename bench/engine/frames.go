@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/gobwas/ws"
 
@@ -11,46 +12,85 @@ import (
 	"lectern/bench/wire"
 )
 
+// Late viewers all get the same long history at about the same time. If each of
+// them kept what has come so far, the bench would need more memory than the
+// server. So each lane keeps a frame once, as far as it has come to any viewer,
+// and a viewer knows its place in it.
+
+// maxShared bounds the frames that a lane compares with; the oldest give way,
+// and live on for viewers in the middle of one.
+const maxShared = 16
+
+// A sharedFrame is a frame as far as it has come to any viewer. Its bytes do not
+// change any more.
+type sharedFrame struct{ bytes []byte }
+
 // parse is the slow way: it takes the frame that the chunk begins with, or goes
-// on with one that is not complete, and returns the rest of the chunk.
+// on with the one that the viewer is in, and returns the rest of the chunk.
 func (v *viewer) parse(chunk []byte, now int64) (rest []byte) {
-	if v.partial == nil {
-		f, used, _, err := wire.Parse(chunk)
+	parse := v.crowd.transport.Parse
+	if v.frame == nil {
+		f, used, _, err := parse(chunk)
 		switch {
 		case err != nil:
 			v.end(explain(err))
 			return nil
-		case used == 0:
-			v.keep(chunk)
+		case used > 0:
+			v.take(f, chunk[:used], now)
+			return chunk[used:]
+		}
+		v.frame = v.lane.like(nil, chunk)
+	}
+	for {
+		known := v.frame.bytes[v.matched:]
+		n := min(len(known), len(chunk))
+		if !bytes.Equal(known[:n], chunk[:n]) {
+			v.frame = v.lane.like(v.frame.bytes[:v.matched], chunk)
+			continue
+		}
+		v.matched += uint32(n)
+		chunk = chunk[n:]
+		if n < len(known) {
 			return nil
 		}
-		v.frame(f, chunk[:used], now)
-		return chunk[used:]
-	}
-	// Only as much is taken as the one frame needs.
-	for {
-		f, used, need, err := wire.Parse(*v.partial)
-		if err != nil {
+		f, used, need, err := parse(v.frame.bytes)
+		switch {
+		case err != nil:
 			v.end(explain(err))
 			return nil
-		}
-		if used > 0 {
-			whole := *v.partial
-			v.partial = nil
-			v.frame(f, whole, now)
+		case used > 0:
+			whole := v.frame.bytes
+			v.frame, v.matched = nil, 0
+			v.take(f, whole, now)
 			return chunk
-		}
-		n := min(need-len(*v.partial), len(chunk))
-		if n == 0 {
+		case len(chunk) == 0:
 			return nil
 		}
-		*v.partial = append(*v.partial, chunk[:n]...)
-		chunk = chunk[n:]
+		more := min(need-len(v.frame.bytes), len(chunk))
+		v.frame.bytes = append(v.frame.bytes, chunk[:more]...)
 	}
 }
 
-// frame acts on one frame. raw is all of it.
-func (v *viewer) frame(f wire.Frame, raw []byte, now int64) {
+// like returns a frame that begins with head and goes on with chunk, as far as
+// it has come, or begins one.
+func (l *lane) like(head, chunk []byte) *sharedFrame {
+	for _, f := range l.frames {
+		if rest, ok := bytes.CutPrefix(f.bytes, head); ok {
+			n := min(len(rest), len(chunk))
+			if bytes.Equal(rest[:n], chunk[:n]) {
+				return f
+			}
+		}
+	}
+	f := &sharedFrame{bytes: bytes.Clone(head)}
+	if l.frames = append(l.frames, f); len(l.frames) > maxShared {
+		l.frames = slices.Delete(l.frames, 0, 1)
+	}
+	return f
+}
+
+// take acts on one frame. raw is all of it.
+func (v *viewer) take(f wire.Frame, raw []byte, now int64) {
 	switch f.Op {
 	case ws.OpPing:
 		v.say(ws.OpPong, f.Payload)
@@ -123,18 +163,11 @@ func (v *viewer) text(b []byte, size int, now int64) {
 	}
 	// A frame just as long as a message, but without a stamp, is one whose
 	// stamp was damaged.
-	if e := v.expected(); e != nil && len(e.as(v.numbered)) == size {
+	if e := v.room.record.at(v.next); e != nil && len(e.as(v.numbered)) == size {
 		v.damagedAll()
 		return
 	}
 	v.lane.others++
-}
-
-func (v *viewer) expected() *entry {
-	if v.room.record == nil || v.next == 0 {
-		return nil
-	}
-	return v.room.record.at(v.next)
 }
 
 // stamps counts the published messages that b holds and says whether there was
@@ -174,19 +207,9 @@ func (v *viewer) damagedAll() {
 // verbatim reports whether a message is what was published, as far as the
 // record knows: the checksum does not cover the envelope.
 func (v *viewer) verbatim(s stamp.Stamp, message []byte) bool {
-	if v.room.record == nil {
-		return true
-	}
-	e := v.room.record.at(s.Seq)
-	if !v.numbered {
-		return e == nil || bytes.Equal(message, e.text())
-	}
-	n, rest, ok := cutNumber(message)
-	if (!ok || n != s.Seq) && s.Kind == stamp.Measured && v.phase == v.lane.phase {
+	number, same := v.room.published(s.Seq, message)
+	if v.numbered && number != int64(s.Seq) && s.Kind == stamp.Measured && v.phase == v.lane.phase {
 		v.trouble().misnumbered++
 	}
-	if !ok {
-		return e == nil || bytes.Equal(message, e.text())
-	}
-	return e == nil || bytes.Equal(rest, e.text()[1:])
+	return same && (v.numbered || v.room.record == nil || number == unnumbered)
 }

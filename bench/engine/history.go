@@ -110,27 +110,16 @@ func readStamps(rm *room, list []json.RawMessage, whole bool) (first, last uint3
 			return first, last, fmt.Errorf("%w: number %d follows %d", errHistory, s.Seq, last)
 		}
 		last = s.Seq
-		if whole && !rm.published(s.Seq, item) {
+		if n, same := rm.published(s.Seq, item); whole && (!same || n != unnumbered && n != int64(s.Seq)) {
 			return first, last, fmt.Errorf("%w: number %d is not what was published", errHistory, s.Seq)
 		}
 	}
 	return first, last, nil
 }
 
-// published reports whether a message is number seq, as far as is remembered.
-// It may have its number with it.
-func (r *room) published(seq uint32, message []byte) bool {
-	e := r.record.at(seq)
-	n, rest, ok := cutNumber(message)
-	if !ok {
-		return e == nil || bytes.Equal(message, e.text())
-	}
-	return n == seq && (e == nil || bytes.Equal(rest, e.text()[1:]))
-}
-
 // history takes a history, after which the viewer is live.
 func (v *viewer) history(text []byte, now int64) {
-	s, a := v.membership, &v.lane.arrivals
+	s, a := v.membership, &v.lane.arrived
 	if !s.waits {
 		v.wrongHistory("a history that it did not ask for", "")
 		return
@@ -150,13 +139,13 @@ func (v *viewer) history(text []byte, now int64) {
 	case found.last < s.joinedAt:
 		v.wrongHistory(errHistory.Error(), fmt.Sprintf("its last is number %d, but joined told %d", found.last, s.joinedAt))
 	}
-	a.got++
-	a.bytes += uint64(len(text))
-	a.largest = max(a.largest, uint64(len(text)))
+	a.Histories++
+	a.Bytes += uint64(len(text))
+	a.Largest = max(a.Largest, uint64(len(text)))
 	if found.truncated {
-		a.truncated++
+		a.Truncated++
 	}
-	a.history.Record((now - v.began) / 1e3)
+	a.Told.Record((now - v.began) / 1e3)
 	v.next, v.from, s.fresh = found.last+1, found.last+1, true
 	v.pass()
 }

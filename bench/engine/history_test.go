@@ -60,13 +60,13 @@ func frameOf(text []byte) []byte {
 // returns the frames of a viewer with numbers, or without.
 func (v *viewer) classroomMessages(from, n uint32) (wire []byte, said [][]byte) {
 	for seq := from; seq < from+n; seq++ {
-		text := append([]byte(`{"type":"command","data":"`), stamp.Stamp{Kind: stamp.Measured, Room: v.room.tag, Seq: seq, Due: 1, Size: 90}.Append(nil)...)
-		frame := frameOf(append(text, `"}`...))
-		e := &entry{frame: frame, due: 1, seq: seq, kind: stamp.Measured, header: byte(len(frame) - len(text) - 2)}
-		e.number = numberedFrame(seq, e.text())
+		e := &entry{Stamp: stamp.Stamp{Kind: stamp.Measured, Room: v.room.tag, Seq: seq, Due: 1, Size: 90}}
+		text := append(e.Append([]byte(`{"type":"command","data":"`)), `"}`...)
+		e.frame, e.text = v.crowd.transport.Deliver(text)
+		e.number, _ = v.crowd.transport.Deliver(withNumber(seq, text))
 		v.room.record.put(e)
 		wire = append(wire, e.as(v.numbered)...)
-		said = append(said, e.text())
+		said = append(said, e.text)
 	}
 	return wire, said
 }
@@ -97,7 +97,7 @@ func TestHistoryCutAnywhere(t *testing.T) {
 						t.Fatalf("pieces of %d: state %d, %d messages, next %d, %+v, %+v", piece, v.state, v.count, v.next, v.stream, v.lane.faults.Faults)
 					}
 				}
-				if len(a.lane.frames) != 1 || len(a.lane.checked) != 1 || a.lane.arrivals.got != 2 {
+				if len(a.lane.frames) > 1 || len(a.lane.checked) != 1 || a.lane.arrived.Histories != 2 {
 					t.Fatalf("pieces of %d: %d frames, %d histories looked at", piece, len(a.lane.frames), len(a.lane.checked))
 				}
 			}
@@ -126,7 +126,7 @@ func TestSharedFramesPart(t *testing.T) {
 		}
 	}
 	for i, v := range all {
-		if v.state != live || v.membership.frame != nil || v.matched != 0 {
+		if v.state != live || v.frame != nil || v.matched != 0 {
 			t.Errorf("viewer %d: state %d, %d bytes matched", i, v.state, v.matched)
 		}
 	}

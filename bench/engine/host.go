@@ -77,10 +77,10 @@ func openHost(ctx context.Context, c *crowd, r *room) (*host, error) {
 
 func (h *host) upgrade() error {
 	_ = h.conn.SetDeadline(time.Now().Add(h.crowd.options.Timeout))
-	if _, err := h.conn.Write([]byte(workload.Fill(h.crowd.handshake.Request, h.room.name, 0))); err != nil {
+	if _, err := h.conn.Write([]byte(workload.Fill(h.crowd.socket.Request(), h.room.name, 0))); err != nil {
 		return err
 	}
-	return h.fill(h.crowd.handshake.Answer)
+	return h.fill(h.crowd.socket.Answer)
 }
 
 // open says what opens the room, and waits for the answer if the template has one.
@@ -150,7 +150,7 @@ func (h *host) message() ([]byte, error) {
 	for {
 		var f wire.Frame
 		err := h.fill(func(b []byte) (used int, err error) {
-			f, used, _, err = wire.Parse(b)
+			f, used, _, err = h.crowd.socket.Parse(b)
 			return used, err
 		})
 		switch {
@@ -197,7 +197,7 @@ func (h *host) sendHistory() {
 	defer h.mu.Unlock()
 	h.asked++
 	text := append([]byte(`{"type":"history","commands":[`), bytes.TrimPrefix(h.history, []byte(","))...)
-	_, _ = h.conn.Write(wire.AppendClient(nil, ws.OpText, append(text, "]}"...))) // the publisher sees that it is broken
+	_, _ = h.conn.Write(h.crowd.socket.AppendClient(nil, ws.OpText, append(text, "]}"...))) // the publisher sees that it is broken
 }
 
 // requests returns how often the server asked for the history.
@@ -230,7 +230,7 @@ func (h *host) err() error {
 func (h *host) send(op ws.OpCode, payload []byte) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, err := h.conn.Write(wire.AppendClient(nil, op, payload))
+	_, err := h.conn.Write(h.crowd.socket.AppendClient(nil, op, payload))
 	return err
 }
 

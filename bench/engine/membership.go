@@ -7,12 +7,9 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/gobwas/ws"
-
 	"lectern/bench/report"
 	"lectern/bench/stamp"
 	"lectern/bench/workload"
-	"lectern/frame"
 )
 
 // A membership is what a viewer knows of its place in a room of the classroom
@@ -36,9 +33,8 @@ type membership struct {
 	newest    uint32 // owned by the lane; the room's last number when it came back, 0 once it has come
 	since     int64  // owned by the lane; when it was last in, nanoseconds of the run's clock
 
-	waits bool         // owned by the lane; for the history
-	frame *sharedFrame // owned by the lane; what came of it so far
-	seen  bool         // owned by the lane; a live message has come
+	waits bool // owned by the lane; for the history
+	seen  bool // owned by the lane; a live message has come
 }
 
 // spreadOver reports whether member i belongs to a share of all. The golden ratio
@@ -124,18 +120,18 @@ func (v *viewer) comeBack(seq uint32, recovered bool) {
 	s, l := v.membership, v.lane
 	switch {
 	case recovered:
-		l.resumes.recovered++
+		l.resumed.Recovered++
 		if seq != s.joinedAt {
 			l.faults.Note(v.who(), report.StageJoin, "renumbered", fmt.Sprintf("it had %d and was told %d", s.joinedAt, seq))
 		}
 	case seq < s.joinedAt:
-		l.resumes.unrecovered++
+		l.resumed.Unrecovered++
 		l.faults.Note(v.who(), report.StageJoin, "renumbered", fmt.Sprintf("it had %d and was told %d", s.joinedAt, seq))
 	default:
-		l.resumes.unrecovered++
+		l.resumed.Unrecovered++
 		lost := v.room.overlap(span{v.next, seq + 1})
 		s.announced += lost
-		l.resumes.announced += uint64(lost)
+		l.resumed.Announced += uint64(lost)
 		v.next = seq + 1
 		v.pass()
 	}
@@ -171,12 +167,12 @@ func (s *membership) expect(v *viewer, m stamp.Stamp) {
 func (s *membership) advance(v *viewer, now int64) {
 	if s.asks && !s.seen && !s.waits {
 		s.seen = true
-		v.lane.arrivals.live.Record((now - v.began) / 1e3)
+		v.lane.arrived.Live.Record((now - v.began) / 1e3)
 		v.lane.add(countAlive, 1)
 	}
 	if v.again && s.newest > 0 && v.next > s.newest {
 		s.newest = 0
-		v.lane.resumes.caught.Record((max(now, v.since) - v.began) / 1e3) // it may have come with joined
+		v.lane.resumed.Caught.Record((max(now, v.since) - v.began) / 1e3) // it may have come with joined
 	}
 }
 
@@ -187,7 +183,7 @@ func (s *membership) record(v *viewer, m stamp.Stamp, now, micros int64) {
 	case !s.returns:
 		v.lane.latency.Record(now, micros)
 	case m.Due >= s.since && v.again:
-		v.lane.resumes.live.Record(micros)
+		v.lane.resumed.Live.Record(micros)
 	}
 }
 
@@ -209,11 +205,8 @@ func cutNumber(message []byte) (seq uint32, rest []byte, ok bool) {
 	return uint32(n), rest, true
 }
 
-// numberedFrame returns what a viewer that asked for numbers gets of a message.
-func numberedFrame(seq uint32, text []byte) []byte {
-	number := strconv.AppendUint([]byte(numberMark), uint64(seq), 10)
-	size := len(number) + len(text) // a comma takes the place of the first brace
-	b := frame.AppendHeader(make([]byte, 0, size+10), ws.OpText, size)
-	b = append(append(b, number...), ',')
-	return append(b, text[1:]...)
+// withNumber returns what a viewer that asked for numbers gets of a message.
+func withNumber(seq uint32, text []byte) []byte {
+	b := strconv.AppendUint([]byte(numberMark), uint64(seq), 10)
+	return append(append(b, ','), text[1:]...) // the comma takes the place of the first brace
 }

@@ -99,7 +99,7 @@ func (r *Runner) Phase(ctx context.Context, p Plan) (report.Phase, error) {
 	out.Server, out.Bench, out.Busy, out.Series = sampler.Finish()
 	out.Published = published
 	out.Planned = max(uint64(perRoom)*uint64(len(r.hosts)), published)
-	out.SendLate = report.Summarize(late)
+	out.SendLate = late
 	out.Seconds = float64(finished-start) / 1e9
 	err = errors.Join(err, r.collect(&out, finished))
 	closeBar(out.Brief())

@@ -10,9 +10,7 @@ import (
 
 	"lectern/bench/report"
 	"lectern/bench/stamp"
-	"lectern/bench/wire"
 	"lectern/bench/workload"
-	"lectern/frame"
 
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
@@ -69,8 +67,8 @@ func (l load) due(k uint32) int64 { return l.start + int64(math.Round(float64(k)
 
 // A sent is what a host has published.
 type sent struct {
-	count uint32            // messages
-	late  *report.Histogram // from due to the write
+	count uint32              // messages
+	late  report.Distribution // from due to the write
 }
 
 // begin has the room expect what comes next, measured or not.
@@ -84,7 +82,6 @@ func (h *host) end() { h.room.close(h.seq + 1) }
 // takes it, and returns early when ctx ends or the connection breaks.
 func (h *host) publish(ctx context.Context, l load) (s sent) {
 	clock, out := h.crowd.clock, h.outline()
-	s.late = report.NewHistogram()
 	_ = h.conn.SetWriteDeadline(time.Time{})
 	stop := context.AfterFunc(ctx, func() { _ = h.conn.SetWriteDeadline(time.Now().Add(lastWrite)) })
 	defer stop()
@@ -158,25 +155,23 @@ func (h *host) outline() (o outline) {
 // viewers will see of it.
 func (h *host) appendMessage(buf []byte, o outline, kind byte, due int64) []byte {
 	h.seq++
-	total := len(o.before) + o.size + len(o.after)
-	b := frame.AppendHeader(make([]byte, 0, total+frame.HeaderSize(total)), ws.OpText, total)
-	header := len(b)
-	b = append(b, o.before...)
-	b = stamp.Stamp{Kind: kind, Room: h.room.tag, Seq: h.seq, Due: due, Size: o.size}.Append(b)
-	b = append(b, o.after...)
+	s := stamp.Stamp{Kind: kind, Room: h.room.tag, Seq: h.seq, Due: due, Size: o.size}
+	text := append(make([]byte, 0, len(o.before)+o.size+len(o.after)), o.before...)
+	text = append(s.Append(text), o.after...)
 	if h.room.record != nil {
-		e := &entry{frame: b, due: due, seq: h.seq, kind: kind, header: byte(header)}
+		e := &entry{Stamp: s}
+		e.frame, e.text = h.crowd.transport.Deliver(text)
 		if h.room.numbers {
-			e.number = numberedFrame(h.seq, e.text())
+			e.number, _ = h.crowd.transport.Deliver(withNumber(h.seq, text))
 		}
 		h.room.record.put(e)
 	}
 	if h.keeps {
-		h.pending = append(append(h.pending, ',', '"'), b[header+len(o.before):len(b)-len(o.after)]...)
+		h.pending = append(append(h.pending, ',', '"'), text[len(o.before):len(text)-len(o.after)]...)
 		h.pending = append(h.pending, '"')
 	}
 	h.room.newest.Store(h.seq)
-	return wire.AppendClient(buf, ws.OpText, b[header:])
+	return h.crowd.socket.AppendClient(buf, ws.OpText, text)
 }
 
 // fence publishes the message that ends the phase. A viewer that sees it has seen

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"bytes"
 	"math"
+	"math/bits"
 	"sync/atomic"
 
 	"lectern/bench/stamp"
@@ -84,4 +86,72 @@ func (r *room) renew() {
 func (r *room) settle(from, to uint32) {
 	r.from.Store(from)
 	r.to.Store(to)
+}
+
+// unnumbered is what published returns for a message without a number.
+const unnumbered = -1
+
+// published looks at a message that claims to be number seq: which number it has with
+// it, and whether it is what was published, as far as the room remembers.
+func (r *room) published(seq uint32, message []byte) (number int64, same bool) {
+	e := r.record.at(seq)
+	n, rest, ok := cutNumber(message)
+	if !ok {
+		return unnumbered, e == nil || bytes.Equal(message, e.text)
+	}
+	return int64(n), e == nil || bytes.Equal(rest, e.text[1:])
+}
+
+// How many messages a room remembers: many if there are few rooms. A viewer
+// that is further behind has its frames parsed instead of compared.
+const (
+	mostSlots  = 8192
+	leastSlots = 64
+	allSlots   = 1 << 17 // of all rooms, unless they have the least
+)
+
+// An entry is one published message as a verbatim relay will deliver it.
+type entry struct {
+	stamp.Stamp
+	text   []byte // immutable
+	frame  []byte // immutable; the text as it is delivered
+	number []byte // immutable; the same with its number, nil if no viewer asked for numbers
+}
+
+// as returns the frame that a viewer gets.
+func (e *entry) as(numbered bool) []byte {
+	if numbered {
+		return e.number
+	}
+	return e.frame
+}
+
+// A record holds the latest messages of a room: one publisher writes, all
+// workers read.
+type record struct {
+	slots []atomic.Pointer[entry] // immutable; a power of two of them
+}
+
+// newRecord makes the record of one of that many rooms.
+func newRecord(rooms int) *record {
+	n := min(max(allSlots/rooms, leastSlots), mostSlots)
+	return &record{slots: make([]atomic.Pointer[entry], 1<<(bits.Len(uint(n))-1))}
+}
+
+func (r *record) slot(seq uint32) *atomic.Pointer[entry] {
+	return &r.slots[seq&uint32(len(r.slots)-1)]
+}
+
+func (r *record) put(e *entry) { r.slot(e.Seq).Store(e) }
+
+// at returns message seq, nil if it was not published yet or is forgotten. It may be
+// called on nil.
+func (r *record) at(seq uint32) *entry {
+	if r == nil {
+		return nil
+	}
+	if e := r.slot(seq).Load(); e != nil && e.Seq == seq {
+		return e
+	}
+	return nil
 }

@@ -9,8 +9,6 @@ import (
 	"github.com/gobwas/ws"
 
 	"lectern/bench/report"
-	"lectern/bench/stamp"
-	"lectern/bench/wire"
 )
 
 // The states of a viewer, in their order. Events: connected (the first byte
@@ -39,8 +37,9 @@ type viewer struct {
 	conn       conn
 	membership *membership // nil unless its place in the room is looked at
 
-	current *entry // the message that the last bytes were a part of
-	matched uint32 // how many of its frame's bytes came
+	current *entry       // the message that the last bytes were a part of
+	frame   *sharedFrame // what they are a part of otherwise: a frame, or the answer to the request
+	matched uint32       // how many bytes of either came
 
 	next   uint32 // number of the message that should come next; 0 before the first
 	from   uint32 // first number of the phase that is expected, 0 for the phase's own
@@ -50,7 +49,6 @@ type viewer struct {
 	sum    uint64 // latencies of the phase, microseconds
 	stream *stream
 
-	partial *[]byte // bytes of a frame, or of the handshake's answer, not yet complete
 	message *[]byte // fragments of a message not yet complete
 	out     []byte  // not yet sent
 
@@ -115,7 +113,7 @@ func (v *viewer) Closed(err error) {
 	if v.state != ended {
 		v.end(explain(err))
 	}
-	v.current, v.partial, v.message, v.out = nil, nil, nil, nil
+	v.current, v.frame, v.message, v.out = nil, nil, nil, nil
 }
 
 // end notes what ended the viewer. Its connection is closed as soon as it is
@@ -181,9 +179,7 @@ func (v *viewer) Receive(chunk []byte) {
 	}
 	for len(chunk) > 0 && v.state != ended {
 		var matched bool
-		if v.shares() {
-			chunk = v.share(chunk, now)
-		} else if chunk, matched = v.compare(chunk, now); !matched {
+		if chunk, matched = v.compare(chunk, now); !matched {
 			chunk = v.parse(chunk, now)
 		}
 	}
@@ -193,23 +189,23 @@ func (v *viewer) Receive(chunk []byte) {
 	}
 }
 
-// answer takes the answer to the handshake and returns what follows it.
+// answer takes the answer to the request and returns what follows it.
 func (v *viewer) answer(chunk []byte) []byte {
 	head := chunk
-	if v.partial != nil {
-		head = append(*v.partial, chunk...)
+	if v.frame != nil {
+		head = append(v.frame.bytes, chunk...)
 	}
-	used, err := v.crowd.handshake.Answer(head)
+	used, err := v.crowd.transport.Answer(head)
 	if err != nil {
 		v.end(explain(err))
 		return nil
 	}
 	if used == 0 {
-		v.keep(head)
+		v.frame = &sharedFrame{bytes.Clone(head)}
 		return nil
 	}
 	rest := chunk[len(chunk)-(len(head)-used):]
-	v.partial = nil
+	v.frame = nil
 	v.enter(joining)
 	t := &v.crowd.options.Template
 	if t.Join != "" {
@@ -233,36 +229,27 @@ func (v *viewer) join() {
 	v.crowd.arrived()
 }
 
-// keep stores bytes that are not complete yet. They may be v.partial's own.
-func (v *viewer) keep(b []byte) {
-	if v.partial == nil {
-		b = bytes.Clone(b)
-	}
-	v.partial = &b
-}
-
 // say queues a frame.
-func (v *viewer) say(op ws.OpCode, payload []byte) { v.out = wire.AppendClient(v.out, op, payload) }
+func (v *viewer) say(op ws.OpCode, payload []byte) {
+	v.out = v.crowd.transport.AppendClient(v.out, op, payload)
+}
 
 // compare is the fast way: the chunk begins with what the record says should
 // come next, or with a part of it. It returns the rest of the chunk.
 func (v *viewer) compare(chunk []byte, now int64) (rest []byte, matched bool) {
 	e := v.current
+	if e == nil && v.frame == nil {
+		e = v.room.record.at(v.next)
+	}
 	if e == nil {
-		if v.room.record == nil || v.partial != nil {
-			return chunk, false
-		}
-		if e = v.room.record.at(v.next); e == nil {
-			return chunk, false
-		}
+		return chunk, false
 	}
 	whole := e.as(v.numbered)
 	want := whole[v.matched:]
 	n := min(len(want), len(chunk))
 	if !bytes.Equal(chunk[:n], want[:n]) {
 		if v.matched > 0 {
-			v.keep(whole[:v.matched])
-			v.current, v.matched = nil, 0
+			v.frame, v.current = v.lane.like(whole[:v.matched], chunk), nil
 		}
 		return chunk, false
 	}
@@ -272,6 +259,6 @@ func (v *viewer) compare(chunk []byte, now int64) (rest []byte, matched bool) {
 		return nil, true
 	}
 	v.current, v.matched = nil, 0
-	v.accept(stamp.Stamp{Kind: e.kind, Seq: e.seq, Due: e.due}, true, now)
+	v.accept(e.Stamp, true, now)
 	return chunk[n:], true
 }

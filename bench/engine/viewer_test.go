@@ -11,6 +11,7 @@ import (
 	"lectern/bench/clock"
 	"lectern/bench/report"
 	"lectern/bench/stamp"
+	"lectern/bench/wire"
 	"lectern/bench/workload"
 	"lectern/frame"
 )
@@ -21,22 +22,20 @@ func testViewer(verbatim bool) *viewer {
 	if verbatim {
 		rm.record = newRecord(1)
 	}
-	c := &crowd{options: workload.Options{Template: workload.Template{}}, rooms: []*room{rm}}
-	l := &lane{clock: clock.New(workload.Monotonic), latency: report.NewSeries(0, 1e9),
-		arrivals: arrivals{history: report.NewHistogram(), live: report.NewHistogram()}}
+	c := &crowd{transport: wire.WebSocket{}, options: workload.Options{Template: workload.Template{}}, rooms: []*room{rm}}
+	l := &lane{clock: clock.New(workload.Monotonic), latency: report.NewSeries(0, 1e9)}
 	return &viewer{crowd: c, lane: l, room: rm, state: live, reads: true}
 }
 
 // messages publishes n messages and returns their frames in one piece.
 func (v *viewer) messages(from, n uint32, size int) (all []byte) {
 	for seq := from; seq < from+n; seq++ {
-		b := frame.AppendHeader(nil, ws.OpText, size)
-		header := len(b)
-		b = stamp.Stamp{Kind: stamp.Measured, Room: v.room.tag, Seq: seq, Due: 1, Size: size}.Append(b)
+		e := &entry{Stamp: stamp.Stamp{Kind: stamp.Measured, Room: v.room.tag, Seq: seq, Due: 1, Size: size}}
+		e.frame, e.text = v.crowd.transport.Deliver(e.Append(nil))
 		if v.room.record != nil {
-			v.room.record.put(&entry{frame: b, due: 1, seq: seq, kind: stamp.Measured, header: byte(header)})
+			v.room.record.put(e)
 		}
-		all = append(all, b...)
+		all = append(all, e.frame...)
 	}
 	return all
 }
@@ -59,7 +58,7 @@ func TestStreamCutAnywhere(t *testing.T) {
 					if v.state != live || v.count != 6 || v.next != 7 || v.stream != nil {
 						t.Fatalf("pieces of %d: state %d, %d messages, next %d, %+v", piece, v.state, v.count, v.next, v.stream)
 					}
-					if v.partial != nil || v.current != nil {
+					if v.frame != nil || v.current != nil {
 						t.Fatalf("pieces of %d: something is left", piece)
 					}
 				}

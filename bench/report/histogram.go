@@ -46,6 +46,14 @@ type Distribution struct {
 	Histogram *Histogram `json:"histogram,omitempty"` // nil if the count is 0
 }
 
+// Record counts a time. The figures are read later, by [Summarize] or [Add].
+func (d *Distribution) Record(micros int64) {
+	if d.Histogram == nil {
+		d.Histogram = NewHistogram()
+	}
+	d.Histogram.Record(micros)
+}
+
 // Summarize reads the figures of some histograms together. Any of them may be nil.
 func Summarize(parts ...*Histogram) (d Distribution) {
 	all := NewHistogram()

@@ -49,7 +49,7 @@ func (sum *Result) add(res *Result) error {
 			return fmt.Errorf("%w: the phases %q and %q", ErrMerge, p.Name, q.Name)
 		}
 		p.addSeries(q)
-		add(p, q)
+		Add(p, q)
 		p.Add(q.Trouble)
 		p.SetEach()
 	}
@@ -84,7 +84,7 @@ func (p *Phase) addSeries(q *Phase) {
 	p.Series = slices.Clone(p.Series)
 	for i := range q.Series {
 		if at := i + shift; at >= 0 && at < len(p.Series) {
-			add(&p.Series[at], &q.Series[i])
+			Add(&p.Series[at], &q.Series[i])
 		}
 	}
 }
@@ -101,7 +101,7 @@ func (sum *Result) addConnects(connects []Connect) {
 			continue
 		}
 		c := &sum.Connects[from+at]
-		add(c, &connects[i])
+		Add(c, &connects[i])
 		c.SetEach()
 		from += at + 1
 	}
@@ -115,15 +115,15 @@ func added[T any](a, b *T) *T {
 	}
 	both := *one
 	if a != nil && b != nil {
-		add(&both, b)
+		Add(&both, b)
 	}
 	return &both
 }
 
-// add adds the fields of one struct to those of another, as their tags say: sum, max
+// Add adds the fields of one struct to those of another, as their tags say: sum, max
 // or min. Of two usages of the same process, most takes the one that saw most. Fields
 // without a tag stay as they are.
-func add[T any](to, from *T) {
+func Add[T any](to, from *T) {
 	a, b := reflect.ValueOf(to).Elem(), reflect.ValueOf(from).Elem()
 	for i := range a.NumField() {
 		x, y := a.Field(i), b.Field(i)
@@ -154,7 +154,7 @@ func sum(x, y reflect.Value) {
 		*v = NewSpread(slices.Concat(v.Means, other.Means), slices.Concat(v.Worsts, other.Worsts))
 	case *Usage:
 		other := y.Interface().(Usage)
-		add(v, &other)
+		Add(v, &other)
 	case *int, *int64:
 		x.SetInt(x.Int() + y.Int())
 	case *uint64:

@@ -14,17 +14,18 @@ import (
 // MaxHead is the longest answer to a handshake that is read, in bytes.
 const MaxHead = 16 << 10
 
-// A Handshake is the request that all connections of a run send, and the
-// answer that they expect. They share a key, because its only purpose is to tell a
-// WebSocket server from another server (RFC 6455 1.3).
-type Handshake struct {
-	Request string // immutable; {room} in its path is not yet filled in
+// A WebSocket is how a client speaks WebSocket to a server: the request that all
+// connections of a run send, the answer that they expect, and frames. They share a
+// key, because its only purpose is to tell a WebSocket server from another server
+// (RFC 6455 1.3).
+type WebSocket struct {
+	request string // immutable; {room} in its path is not yet filled in
 	accept  string // immutable; the Sec-WebSocket-Accept that answers the key
 }
 
-// NewHandshake makes the request for a URL, with "Name: value" lines of the
+// NewWebSocket makes the request for a URL, with "Name: value" lines of the
 // caller's. An empty subprotocol is not offered.
-func NewHandshake(u *url.URL, subprotocol string, headers []string) Handshake {
+func NewWebSocket(u *url.URL, subprotocol string, headers []string) WebSocket {
 	nonce := make([]byte, 16)
 	_, _ = rand.Read(nonce)
 	key := base64.StdEncoding.EncodeToString(nonce)
@@ -42,8 +43,12 @@ func NewHandshake(u *url.URL, subprotocol string, headers []string) Handshake {
 		b.WriteString(h + "\r\n")
 	}
 	b.WriteString("\r\n")
-	return Handshake{Request: b.String(), accept: base64.StdEncoding.EncodeToString(sum[:])}
+	return WebSocket{request: b.String(), accept: base64.StdEncoding.EncodeToString(sum[:])}
 }
+
+// Request returns what a client sends first. {room} and {viewer} in it stand for the
+// room and the viewer's number.
+func (w WebSocket) Request() string { return w.request }
 
 // A StatusError is an HTTP answer other than 101.
 type StatusError int
@@ -53,7 +58,7 @@ func (s StatusError) Error() string { return "HTTP " + strconv.Itoa(int(s)) }
 
 // Answer looks at what a server sent so far. used is the length of the whole
 // head, 0 while it is incomplete.
-func (h Handshake) Answer(b []byte) (used int, err error) {
+func (w WebSocket) Answer(b []byte) (used int, err error) {
 	const version = "HTTP/1."
 	if n := min(len(b), len(version)); string(b[:n]) != version[:n] {
 		return 0, fmt.Errorf("%w: the answer to the handshake is not HTTP", ErrGarbage)
@@ -77,7 +82,7 @@ func (h Handshake) Answer(b []byte) (used int, err error) {
 	}
 	for _, line := range lines[1:] {
 		name, value, _ := strings.Cut(line, ":")
-		if strings.EqualFold(name, "Sec-WebSocket-Accept") && strings.TrimSpace(value) == h.accept {
+		if strings.EqualFold(name, "Sec-WebSocket-Accept") && strings.TrimSpace(value) == w.accept {
 			return end + 4, nil
 		}
 	}

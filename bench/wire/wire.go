@@ -40,7 +40,7 @@ type Frame struct {
 // Parse reads the frame that b begins with. used is its length, header
 // included, 0 when b does not hold all of it; need is then how many bytes b
 // must have at least before it is worth another look.
-func Parse(b []byte) (f Frame, used, need int, err error) {
+func (WebSocket) Parse(b []byte) (f Frame, used, need int, err error) {
 	if len(b) < 2 {
 		return f, 0, 2, nil
 	}
@@ -81,8 +81,15 @@ func Parse(b []byte) (f Frame, used, need int, err error) {
 }
 
 // AppendClient adds a final, masked frame as clients must send it.
-func AppendClient(b []byte, op ws.OpCode, payload []byte) []byte {
+func (WebSocket) AppendClient(b []byte, op ws.OpCode, payload []byte) []byte {
 	var key [4]byte
 	binary.LittleEndian.PutUint32(key[:], rand.Uint32())
 	return frame.AppendMasked(b, op, true, key, payload)
+}
+
+// Deliver returns the bytes in which a server delivers a text, and the text, which may
+// be a part of them.
+func (WebSocket) Deliver(text []byte) (b, same []byte) {
+	b = frame.AppendFrame(make([]byte, 0, len(text)+frame.HeaderSize(len(text))), ws.OpText, text)
+	return b, b[len(b)-len(text):]
 }

@@ -11,7 +11,7 @@ import (
 func TestClientFrame(t *testing.T) {
 	for _, n := range []int{0, 1, 7, 8, 9, 125, 126, 65535, 65536} {
 		payload := bytes.Repeat([]byte("x"), n)
-		b := AppendClient(nil, ws.OpText, payload)
+		b := WebSocket{}.AppendClient(nil, ws.OpText, payload)
 		header := len(b) - n - 4
 		if b[1]&bitMask == 0 {
 			t.Fatalf("%d bytes: not masked", n)
@@ -23,7 +23,7 @@ func TestClientFrame(t *testing.T) {
 			}
 		}
 		b[1] &^= bitMask
-		f, used, _, err := Parse(append(b[:header:header], payload...))
+		f, used, _, err := WebSocket{}.Parse(append(b[:header:header], payload...))
 		if err != nil || used != header+n || len(f.Payload) != n || f.Op != ws.OpText {
 			t.Errorf("%d bytes: %+v, %d, %v", n, f, used, err)
 		}
@@ -34,7 +34,7 @@ func FuzzParseFrame(f *testing.F) {
 	f.Add([]byte("\x81\x05hello"))
 	f.Add([]byte("\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		frame, used, need, err := Parse(b)
+		frame, used, need, err := WebSocket{}.Parse(b)
 		switch {
 		case err != nil:
 			if !errors.Is(err, ErrGarbage) {
