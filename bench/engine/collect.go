@@ -8,11 +8,11 @@ import (
 )
 
 // collect reads from the lanes what the phase was.
-func (r *Runner) collect(out *report.Phase, finished int64) error {
+func (r *Runner) collect(out *report.Phase, finished int64) {
 	var means, worsts []int64
 	var all []*report.Histogram
 	intervals := make([][]*report.Histogram, len(out.Series))
-	err := r.crowd.lanes.do(func(l *lane) {
+	r.crowd.lanes.do(func(l *lane) {
 		for _, v := range l.viewers {
 			if v.phase != l.phase {
 				continue
@@ -33,9 +33,6 @@ func (r *Runner) collect(out *report.Phase, finished int64) error {
 			intervals[i] = append(intervals[i], h)
 		}
 	})
-	if err != nil {
-		return err
-	}
 	out.Latency = report.Summarize(all...)
 	out.Spread = report.NewSpread(means, worsts)
 	for i, parts := range intervals {
@@ -43,7 +40,6 @@ func (r *Runner) collect(out *report.Phase, finished int64) error {
 		out.Series[i].P50, out.Series[i].P99, out.Series[i].Max = d.P50, d.P99, d.Max
 	}
 	out.SetEach()
-	return nil
 }
 
 // collectViewer adds what one viewer saw.

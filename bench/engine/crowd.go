@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -168,8 +167,8 @@ func (v *viewer) attach(c conn, began int64) {
 
 // drop closes the connections of all viewers at once, which is no fault, and
 // forgets them and their number.
-func (c *crowd) drop() error {
-	err := c.lanes.do(func(l *lane) {
+func (c *crowd) drop() {
+	c.lanes.do(func(l *lane) {
 		for _, v := range l.viewers {
 			if v.state != ended {
 				v.state = ended
@@ -187,13 +186,13 @@ func (c *crowd) drop() error {
 	for len(c.onWay) > 0 {
 		c.arrived()
 	}
-	return err
 }
 
 // close ends all connections and the reactor.
 func (c *crowd) close() error {
 	c.closing.Store(true)
-	err := errors.Join(c.drop(), c.pool.Close())
+	c.drop()
+	err := c.pool.Close()
 	if c.client != nil {
 		c.client.Wait()
 	}
@@ -201,9 +200,9 @@ func (c *crowd) close() error {
 }
 
 // faults returns what happened to the viewers so far.
-func (c *crowd) faults() ([]report.Fault, error) {
+func (c *crowd) faults() []report.Fault {
 	var all report.FaultLog
 	all.MergeAll(c.dialled.Faults)
-	err := c.lanes.do(func(l *lane) { all.MergeAll(l.faults.Faults) })
-	return all.Sorted(), err
+	c.lanes.do(func(l *lane) { all.MergeAll(l.faults.Faults) })
+	return all.Sorted()
 }

@@ -33,9 +33,9 @@ type departure struct {
 
 // Prepare says before the phase which viewers drop. It needs a [Classroom] that is
 // not Late.
-func (r *Runner) Prepare(d *Drops) error {
+func (r *Runner) Prepare(d *Drops) {
 	d.crowd = r.crowd
-	return r.crowd.lanes.each(func(_ *lane, v *viewer) { v.membership.returns = int(v.index) < d.Viewers })
+	r.crowd.lanes.each(func(_ *lane, v *viewer) { v.membership.returns = int(v.index) < d.Viewers })
 }
 
 // Run has waves of viewers drop, and returns when all have come back.
@@ -56,19 +56,14 @@ func (d *Drops) Run(ctx context.Context, _ Plan) error {
 	for d.done < d.Waves && sleep(ctx, time.Until(begun.Add(time.Duration(d.done+1)*d.Every))) == nil {
 		d.done++
 		for _, l := range lanes {
-			if err := l.wave(); err != nil {
-				return err
-			}
+			l.wave()
 		}
 	}
-	err := lanes.each(func(_ *lane, v *viewer) {
+	lanes.each(func(_ *lane, v *viewer) {
 		if v.state == live && v.membership.leaving {
 			v.drop() // what was to cut it off has not come
 		}
 	})
-	if err != nil {
-		return err
-	}
 	// Each stage has its limit, so this ends.
 	return until(returning, forever, func() bool { return lanes.back() >= lanes.count(countDropped) })
 }
@@ -78,14 +73,14 @@ const dropAtOnce = 64
 
 // wave has viewers of a lane drop: half of them at once, the others in the
 // middle of whatever comes next.
-func (l *lane) wave() error {
+func (l *lane) wave() {
 	n := 0
-	err := l.do(func() {
+	l.do(func() {
 		l.viewers = slices.DeleteFunc(l.viewers, func(v *viewer) bool { return v.state == ended && v.phase != l.phase })
 		n = len(l.viewers)
 	})
-	for from := 0; from < n && err == nil; from += dropAtOnce {
-		err = l.do(func() {
+	for from := 0; from < n; from += dropAtOnce {
+		l.do(func() {
 			for _, v := range l.viewers[from:min(from+dropAtOnce, n)] {
 				switch {
 				case v.state != live || !v.membership.returns:
@@ -97,7 +92,6 @@ func (l *lane) wave() error {
 			}
 		})
 	}
-	return err
 }
 
 // bringBack connects dropped viewers again after their time away, until ctx ends.
@@ -126,7 +120,7 @@ func (d *Drops) bringBack(ctx context.Context) {
 		}
 		launched++
 		if err := c.dial(gone.next); err != nil {
-			_ = gone.next.lane.do(func() { gone.next.Closed(err) }) // a lane that does not answer fails whatever asks it next
+			gone.next.lane.do(func() { gone.next.Closed(err) })
 		}
 	}
 }
@@ -158,10 +152,10 @@ func (v *viewer) returned() {
 
 // Resumed returns what came of the drops in the phase during, when deliveries cost
 // what they cost in the phase before.
-func (d *Drops) Resumed(before, during report.Phase) (*report.Resumed, error) {
+func (d *Drops) Resumed(before, during report.Phase) *report.Resumed {
 	lanes := d.crowd.lanes
 	out := &report.Resumed{Viewers: d.Viewers, Waves: d.done, History: d.crowd.classroom.History, Resumes: lanes.count(countReturned), Failed: lanes.count(countUnreturned), Seconds: float64(d.busy) / 1e9}
-	err := lanes.do(func(l *lane) {
+	lanes.do(func(l *lane) {
 		report.Add(out, &l.resumed)
 		for _, v := range l.viewers {
 			if v.numbered && v.state == live {
@@ -174,5 +168,5 @@ func (d *Drops) Resumed(before, during report.Phase) (*report.Resumed, error) {
 		rest := before.CPUEach / 1e9 * float64(during.Delivered)
 		out.CPUEach = max(during.Server.CPU-rest, 0) * 1e6 / float64(out.Resumes)
 	}
-	return out, err
+	return out
 }

@@ -1,9 +1,16 @@
 package engine
 
 import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
 	"runtime"
+	"syscall"
 
 	"lectern/bench/report"
+	"lectern/bench/wire"
 )
 
 // judgePhase makes problems of what is wrong with a phase.
@@ -67,5 +74,32 @@ func (r *Runner) Suspect(p report.Phase) {
 	}
 	if late := p.SendLate.P99; late > lateFloor && float64(late) > lateShare*float64(p.Latency.P99) {
 		r.Warn("%s: the bench published late (p99 %s) because it, or the server, held the host up: that is in the latencies", p.Name, report.Micros(late))
+	}
+}
+
+// explain turns an error into one of few reasons, so that they can be counted.
+func explain(err error) (reason, example string) {
+	var status wire.StatusError
+	var errno syscall.Errno
+	var resolve *net.DNSError
+	switch {
+	case errors.Is(err, errRefused):
+		return errRefused.Error(), err.Error()
+	case errors.As(err, &status):
+		return status.Error(), ""
+	case errors.Is(err, wire.ErrGarbage):
+		return wire.ErrGarbage.Error(), err.Error()
+	case errors.Is(err, io.EOF):
+		return "closed without a word", ""
+	case errors.As(err, &resolve):
+		return "name not found", err.Error()
+	case errors.As(err, &errno):
+		return errno.Error(), ""
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time", ""
+	case errors.Is(err, net.ErrClosed):
+		return "closed by the bench", ""
+	default:
+		return "error", err.Error()
 	}
 }

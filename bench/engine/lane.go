@@ -1,20 +1,12 @@
 package engine
 
 import (
-	"errors"
 	"sync/atomic"
-	"time"
 
 	"lectern/bench/clock"
 	"lectern/bench/report"
 	"lectern/netpoll"
 )
-
-// laneWait is how long a worker may take to answer the coordinator.
-const laneWait = 20 * time.Second
-
-// errLane says that a worker of the bench's own did not answer.
-var errLane = errors.New("the bench's own worker did not answer in time")
 
 // What a lane counts for the coordinator, which reads it at any time.
 const (
@@ -61,37 +53,30 @@ type lane struct {
 
 func (l *lane) add(what int, n int64) { l.counts[what].Add(n) }
 
-// do runs f with the lane to itself and waits for it.
-func (l *lane) do(f func()) error {
+// do runs f with the lane to itself and waits for it. It must not be called once the
+// reactor is closed.
+func (l *lane) do(f func()) {
 	done := make(chan struct{})
 	l.worker.Post(func() bool {
 		f()
 		close(done)
 		return false
 	})
-	select {
-	case <-done:
-		return nil
-	case <-time.After(laneWait):
-		return errLane
-	}
+	<-done
 }
 
 // lanes are all lanes of a run.
 type lanes []*lane
 
-func (ls lanes) do(f func(*lane)) error {
+func (ls lanes) do(f func(*lane)) {
 	for _, l := range ls {
-		if err := l.do(func() { f(l) }); err != nil {
-			return err
-		}
+		l.do(func() { f(l) })
 	}
-	return nil
 }
 
 // each runs f for every viewer, on its lane.
-func (ls lanes) each(f func(*lane, *viewer)) error {
-	return ls.do(func(l *lane) {
+func (ls lanes) each(f func(*lane, *viewer)) {
+	ls.do(func(l *lane) {
 		for _, v := range l.viewers {
 			f(l, v)
 		}

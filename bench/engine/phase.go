@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -89,9 +88,8 @@ func (r *Runner) Phase(ctx context.Context, p Plan) (report.Phase, error) {
 	}()
 	late, published := r.publishAll(ctx, p, load{kind: message, start: start, rate: p.Rate, count: perRoom}, members, busy)
 	err = <-failed
-	var uncounted error
-	out.Viewers, uncounted = r.members()
-	if err = errors.Join(err, uncounted); err == nil {
+	out.Viewers = r.members()
+	if err == nil {
 		err = r.published(ctx, p)
 	}
 	r.drain(ctx, p, out.Viewers)
@@ -101,7 +99,7 @@ func (r *Runner) Phase(ctx context.Context, p Plan) (report.Phase, error) {
 	out.Planned = max(uint64(perRoom)*uint64(len(r.hosts)), published)
 	out.SendLate = late
 	out.Seconds = float64(finished-start) / 1e9
-	err = errors.Join(err, r.collect(&out, finished))
+	r.collect(&out, finished)
 	closeBar(out.Brief())
 	return out, err
 }
@@ -112,14 +110,12 @@ func (r *Runner) Phase(ctx context.Context, p Plan) (report.Phase, error) {
 func (r *Runner) assume(ctx context.Context, p Plan, interval time.Duration) (start int64, members int, err error) {
 	start = r.clock.Now() + int64(max(time.Until(r.Options.StartAt), leadTime))
 	r.Options.StartAt = time.Time{} // the agreed time counts once
-	members, err = r.muster(start, int64(interval))
-	if err != nil || r.peers == nil || p.warm {
+	members = r.muster(start, int64(interval))
+	if r.peers == nil || p.warm {
 		return start, members, err
 	}
 	o, err := r.peers.Meet(ctx, p.Name+" begins", func(o *Order) { o.Start = max(start, r.clock.Now()+int64(peersLead)) })
-	if err == nil {
-		err = r.crowd.lanes.do(func(l *lane) { l.latency.Start = o.Start })
-	}
+	r.crowd.lanes.do(func(l *lane) { l.latency.Start = o.Start })
 	return o.Start, members, err
 }
 
@@ -136,13 +132,13 @@ func (r *Runner) waitFor(ctx context.Context, start int64) time.Time {
 }
 
 // muster begins a phase in all lanes and returns how many viewers are in it.
-func (r *Runner) muster(start, interval int64) (members int, err error) {
+func (r *Runner) muster(start, interval int64) (members int) {
 	for _, rm := range r.crowd.rooms {
 		if rm.remote {
 			rm.renew()
 		}
 	}
-	err = r.crowd.lanes.do(func(l *lane) {
+	r.crowd.lanes.do(func(l *lane) {
 		l.phase++
 		l.latency = report.NewSeries(start, interval)
 		l.total, l.early, l.ends, l.first = 0, 0, 0, 0
@@ -162,17 +158,17 @@ func (r *Runner) muster(start, interval int64) (members int, err error) {
 			}
 		}
 	})
-	return members, err
+	return members
 }
 
 // members returns how many viewers are in the phase by now.
-func (r *Runner) members() (n int, err error) {
-	err = r.crowd.lanes.each(func(l *lane, v *viewer) {
+func (r *Runner) members() (n int) {
+	r.crowd.lanes.each(func(l *lane, v *viewer) {
 		if v.phase == l.phase {
 			n++
 		}
 	})
-	return n, err
+	return n
 }
 
 // published sends the other machines of the run the numbers of the phase's

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"time"
+
+	"lectern/bench/report"
 )
 
 // Ramp returns what changes the number of viewers evenly over a phase. Viewers that
@@ -60,9 +62,7 @@ func (ls lanes) shrink(ctx context.Context, n int, over time.Duration) error {
 		gone := 0
 		for i, l := range ls {
 			share := (due-left)/len(ls) + min(1, max(0, (due-left)%len(ls)-i))
-			if err := l.do(func() { gone += l.dismiss(share) }); err != nil {
-				return err
-			}
+			l.do(func() { gone += l.dismiss(share) })
 		}
 		left += gone
 		idle = due == n && gone == 0 // the others have lost their connections
@@ -95,4 +95,37 @@ func (v *viewer) leave() {
 	l.add(countDeparted, 1)
 	v.until, v.left, v.state = max(v.next, 1), true, ended
 	v.conn.Abort()
+}
+
+// Arrive has all viewers of the options join in the phase, with the history of their
+// room. It returns when each has got a live message, or the time for that is over. It
+// needs a [Classroom] that is Late.
+func (r *Runner) Arrive(ctx context.Context, _ Plan) error {
+	lanes := r.crowd.lanes
+	if _, err := r.connect(ctx, "join late", r.Options.Viewers, r.Options.ConnectRate); err != nil {
+		return err
+	}
+	_ = until(ctx, r.Options.Timeout, func() bool { return lanes.count(countAlive) >= lanes.count(countJoined)-lanes.count(countLost) }) // the phase looks at ctx
+	return nil
+}
+
+// Arrived returns what came of [Runner.Arrive].
+func (r *Runner) Arrived() *report.Arrived {
+	out := &report.Arrived{History: r.crowd.classroom.History, Viewers: r.Joined()}
+	r.crowd.lanes.do(func(l *lane) {
+		report.Add(out, &l.arrived)
+		for _, v := range l.viewers {
+			if v.numbered {
+				out.Numbered++
+			}
+			if v.state != ended && v.membership.waits && !r.Result.Interrupted {
+				l.faults.Note(v.who(), report.StageHistory, "no answer in time", "")
+				v.membership.waits = false // once is enough
+			}
+		}
+	})
+	for _, h := range r.hosts {
+		out.Asked += h.requests()
+	}
+	return out
 }

@@ -111,9 +111,8 @@ func (r *Runner) finish(ctx context.Context, err error, breaks bool) (*report.Re
 	}
 	errs := []error{err}
 	if r.crowd != nil {
-		faults, err := r.crowd.faults()
-		r.hostly.MergeAll(faults)
-		errs = append(errs, err, r.crowd.close())
+		r.hostly.MergeAll(r.crowd.faults())
+		errs = append(errs, r.crowd.close())
 	}
 	r.closeHosts()
 	r.Result.Faults = r.hostly.Sorted()

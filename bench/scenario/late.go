@@ -63,8 +63,7 @@ func (s Late) Run(ctx context.Context, r *engine.Runner) error {
 	if _, err := r.Measure(ctx, p); err != nil {
 		return err
 	}
-	arrived, err := r.Arrived()
-	arrived.Messages = s.Messages
-	r.Result.Arrived = arrived
-	return err
+	r.Result.Arrived = r.Arrived()
+	r.Result.Arrived.Messages = s.Messages
+	return nil
 }

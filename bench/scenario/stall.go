@@ -56,21 +56,16 @@ func (s Stall) Run(ctx context.Context, r *engine.Runner) error {
 	if err := r.Bring(ctx, "stalling", stalled); err != nil {
 		return err
 	}
-	if err := r.StopReading(stalled); err != nil {
-		return err
-	}
+	r.StopReading(stalled)
 	p.Name = "others stalled"
 	if err := measure(ctx, r, p); err != nil {
 		return err
 	}
-	if err := r.ReadAgain(); err != nil {
-		return err
-	}
+	r.ReadAgain()
 	p.Name, p.Duration = "after", max(r.Options.Duration/4, time.Second)
 	if err := measure(ctx, r, p); err != nil {
 		return err
 	}
-	fate, err := r.Stalled(stalled)
-	r.Result.Stalled = fate
-	return err
+	r.Result.Stalled = r.Stalled(stalled)
+	return nil
 }

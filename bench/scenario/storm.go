@@ -35,9 +35,7 @@ func (s Storm) Run(ctx context.Context, r *engine.Runner) error {
 		return err
 	}
 	for range s.Again {
-		if err := r.Drop(); err != nil {
-			return err
-		}
+		r.Drop()
 		if err := r.Bring(ctx, "all again", r.Options.Viewers); err != nil {
 			return err
 		}

@@ -33,15 +33,13 @@ func (r *Runner) connect(ctx context.Context, name string, n int, rate float64) 
 	start := time.Now()
 	sampler := usage.Start(r.Options.PID, start, time.Second, func() uint64 { return uint64(lanes.count(countJoined)) })
 	joined, failed, lost, unmade := lanes.count(countJoined), lanes.count(countFailed), lanes.count(countLost), c.unmade
-	if err := lanes.do(func(l *lane) { l.joins = report.Distribution{} }); err != nil {
-		return report.Connect{}, err
-	}
+	lanes.do(func(l *lane) { l.joins = report.Distribution{} })
 	err := c.connect(ctx, n, rate)
 	out := report.Connect{Name: name, Wanted: n, Seconds: time.Since(start).Seconds()}
 	out.Server, out.Bench, _, _ = sampler.Finish()
 	out.Joined = lanes.count(countJoined) - joined
 	out.Failed = lanes.count(countFailed) - failed + c.unmade - unmade
-	err = errors.Join(err, lanes.do(func(l *lane) { out.Join = report.Summarize(out.Join.Histogram, l.joins.Histogram) }))
+	lanes.do(func(l *lane) { out.Join = report.Summarize(out.Join.Histogram, l.joins.Histogram) })
 	out.SetEach()
 	r.Result.Connects = append(r.Result.Connects, out)
 	if out.Failed > 0 {
@@ -92,13 +90,11 @@ func (r *Runner) warmUp(ctx context.Context) error {
 }
 
 // Drop closes all viewers' connections at once, and forgets them.
-func (r *Runner) Drop() error { return r.crowd.drop() }
+func (r *Runner) Drop() { r.crowd.drop() }
 
 // Renew begins again with new rooms and n viewers: the server may have a backlog.
 func (r *Runner) Renew(ctx context.Context, n int) error {
-	if err := r.crowd.drop(); err != nil {
-		return err
-	}
+	r.crowd.drop()
 	r.closeHosts()
 	if err := r.openRooms(ctx); err != nil {
 		return err
@@ -182,4 +178,67 @@ func (r *Runner) reportSilent() {
 		r.Problem("%s got nothing within %v of joining", report.Count(n, "viewer"), r.Options.Timeout)
 		r.hostly.Merge(report.Fault{Who: report.WhoViewer, Stage: report.StageFirst, Reason: "no message in time", Count: n, Example: ""})
 	}
+}
+
+// Rest watches the server for the duration that the options name, while nothing is
+// published. The phase is in the result even if ctx ends.
+func (r *Runner) Rest(ctx context.Context, name string) (p report.Phase, err error) {
+	pid, duration := r.Options.PID, r.Options.Duration
+	interval := max(minInterval, duration/phasePoints)
+	p = report.Phase{Name: name, Started: time.Now(), Viewers: r.Joined(), Rooms: r.Options.Rooms, Interval: interval.Seconds()}
+	sampler := usage.Start(pid, p.Started, interval, r.crowd.lanes.delivered)
+	closeBar := r.show.bar(name, int64(duration), func() (int64, string) {
+		now, _ := usage.ReadProcess(pid) // a process that has ended shows 0
+		return int64(time.Since(p.Started)), report.Size(now.RSS)
+	})
+	err = sleep(ctx, duration)
+	p.Server, p.Bench, p.Busy, p.Series = sampler.Finish()
+	p.Seconds = time.Since(p.Started).Seconds()
+	r.Result.Phases = append(r.Result.Phases, p)
+	if p.Server == nil {
+		closeBar("the server has ended")
+		return p, usage.ErrNoProcess
+	}
+	closeBar(report.Size(p.Server.RSSAfter))
+	return p, err
+}
+
+// StopReading has the last n viewers that came stop reading. Phases do not count
+// them any more.
+func (r *Runner) StopReading(n int) {
+	r.crowd.lanes.each(func(_ *lane, v *viewer) {
+		if int(v.index) >= r.crowd.started-n {
+			v.stalls, v.reads = true, false
+		}
+	})
+}
+
+// ReadAgain has them go on.
+func (r *Runner) ReadAgain() {
+	r.crowd.lanes.each(func(_ *lane, v *viewer) {
+		if v.stalls && v.state == live {
+			v.reads = true
+			v.conn.Flush()
+		}
+	})
+}
+
+// Stalled returns what became of the n viewers that had stopped reading.
+func (r *Runner) Stalled(n int) *report.Stalled {
+	fate := &report.Stalled{Viewers: n, Closed: n}
+	r.crowd.lanes.each(func(_ *lane, v *viewer) {
+		if !v.stalls || v.state == ended {
+			return
+		}
+		fate.Closed--
+		switch {
+		case v.stream != nil && len(v.stream.gaps) > 0:
+			fate.Skipped++
+		case v.past:
+			fate.CaughtUp++
+		default:
+			fate.Behind++
+		}
+	})
+	return fate
 }
