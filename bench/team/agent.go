@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
+	"net/rpc"
+	"net/rpc/jsonrpc"
 	"sync"
 	"time"
 
@@ -18,12 +19,6 @@ import (
 	"lectern/bench/workload"
 )
 
-// agentVersion is the version of what an agent and its leader tell each other.
-const agentVersion = 1
-
-// jobLimit is how long a leader may take to start its server and open its rooms.
-const jobLimit = time.Minute
-
 // maxStrangers bounds the connections to an agent that have not shown yet that
 // they have the token.
 const maxStrangers = 64
@@ -31,6 +26,7 @@ const maxStrangers = 64
 var (
 	errLeaderGone = errors.New("the machine that leads the run has gone away")
 	errBusy       = errors.New("the agent is busy with another run")
+	errEnded      = errors.New("the agent's part of the run has ended")
 )
 
 // An Agent lends its machine to runs that another machine leads.
@@ -72,147 +68,135 @@ func (a Agent) Serve(ctx context.Context, listener net.Listener, out io.Writer) 
 		}
 		group.Go(func() {
 			defer conn.Close()
-			l, err := greet(ctx, conn, config)
+			secure := tls.Server(conn, config)
+			limited, cancel := context.WithTimeout(ctx, greetLimit)
+			err := secure.HandshakeContext(limited)
+			cancel()
 			<-strangers
-			switch {
-			case err != nil:
+			if err != nil {
 				fmt.Fprintf(out, "%s has not shown that it has the token: %v\n", conn.RemoteAddr(), err)
-			case !busy.TryLock():
-				_ = l.send(note{Done: &outcome{Error: errBusy.Error()}})
-			default:
-				defer busy.Unlock()
-				a.serve(ctx, l, out)
+				return
 			}
+			a.serve(ctx, secure, &busy, out)
 		})
 	}
 }
 
-// greet has the other end show that it has the token.
-func greet(ctx context.Context, conn net.Conn, config *tls.Config) (*link, error) {
-	ctx, cancel := context.WithTimeout(ctx, greetLimit)
-	defer cancel()
-	secure := tls.Server(conn, config)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		return nil, err
-	}
-	return newLink(secure), nil
-}
-
-// serve takes part in one run.
-func (a Agent) serve(ctx context.Context, l *link, out io.Writer) {
+// serve answers one leader until it hangs up or ctx ends. A run that is under way then
+// is broken off.
+func (a Agent) serve(ctx context.Context, conn net.Conn, busy *sync.Mutex, out io.Writer) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(time.Now()) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })
 	defer stop()
-	m, o, err := enlist(l)
-	if err != nil {
-		_ = l.send(note{Done: &outcome{Error: err.Error()}})
-		fmt.Fprintln(out, err)
-		return
-	}
-	o.Sources = a.Sources
-	var reader sync.WaitGroup
-	reader.Go(func() { cancel(m.listen()) })
-	fmt.Fprintf(out, "taking part with %s to %s\n", report.Count(o.Viewers, "viewer"), o.URL)
-	done := &outcome{Within: m.within}
-	done.Result, err = engine.Run(ctx, m, o, out)
-	if err != nil {
-		done.Error = err.Error()
-		fmt.Fprintln(out, err)
-	}
-	_ = l.send(note{Done: done}) // a leader that has gone away does not want to know
-	l.close()
-	reader.Wait()
+	m := &member{agent: a, ctx: ctx, busy: busy, out: out, clock: clock.New(workload.Monotonic),
+		reached: make(chan string), orders: make(chan engine.Order, 1)}
+	m.ended, m.end = context.WithCancel(ctx)
+	server := rpc.NewServer()
+	_ = server.RegisterName(service, m) // a member has methods to call
+	server.ServeCodec(jsonrpc.NewServerCodec(watched{conn, cancel}))
 }
 
-// A member is an agent's run.
+// A watched connection tells when the leader has hung up.
+type watched struct {
+	net.Conn
+	cancel context.CancelCauseFunc
+}
+
+func (w watched) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if err != nil {
+		w.cancel(errLeaderGone)
+	}
+	return n, err
+}
+
+// A member is what a leader can call. It takes part in one run.
 type member struct {
-	scenario.Fanout
+	agent Agent
+	ctx   context.Context // ends with the connection
+	busy  *sync.Mutex
+	out   io.Writer
+	clock *clock.Clock
 
-	link   *link
-	clock  *clock.Clock
-	within time.Duration // how exactly the clock shows what the leader's shows
-	orders chan *order
+	ended   context.Context // ends with the run
+	end     context.CancelFunc
+	reached chan string // where the run waits
+	orders  chan engine.Order
 }
 
-// enlist takes the job, and sets a clock by the leader's.
-func enlist(l *link) (m *member, o workload.Options, err error) {
-	timer := time.AfterFunc(jobLimit, func() { _ = l.conn.SetReadDeadline(time.Now()) })
-	defer timer.Stop()
-	n, err := l.receive()
-	if err != nil || n.Job == nil {
-		return nil, o, errLeaderGone
-	}
-	if n.Job.Version != agentVersion {
-		return nil, o, fmt.Errorf("the agent speaks version %d, the leader %d", agentVersion, n.Job.Version)
-	}
-	m = &member{Fanout: scenario.Fanout{Stages: n.Job.Stages}, link: l, orders: make(chan *order, 1)}
-	if err := m.matchClock(); err != nil {
-		return nil, o, errLeaderGone
-	}
-	return m, forAgent(n.Job.Options), nil
-}
-
-// clockRounds is how often an agent asks for the time. The fastest answer counts.
-const clockRounds = 16
-
-// matchClock makes a clock that shows what the leader's shows. It may be off by
-// half of the fastest round trip (RFC 5905 8).
-func (m *member) matchClock() error {
-	m.clock = clock.New(workload.Monotonic)
-	var offset int64
-	best := int64(math.MaxInt64)
-	for range clockRounds {
-		asked := m.clock.Now()
-		if err := m.link.send(note{Ask: true}); err != nil {
-			return err
-		}
-		n, err := m.link.receive()
-		if err != nil {
-			return err
-		}
-		if took := m.clock.Now() - asked; took < best {
-			best, offset = took, n.Now-asked-took/2
-		}
-	}
-	m.clock.Shift(offset)
-	m.within = time.Duration(best / 2)
+// Time says what the agent's clock shows.
+func (m *member) Time(_ bool, now *int64) error {
+	*now = m.clock.Now()
 	return nil
 }
 
-// listen takes orders until the link ends.
-func (m *member) listen() error {
-	for {
-		n, err := m.link.receive()
-		if err != nil {
-			return errLeaderGone
-		}
-		if n.Go != nil {
-			m.orders <- n.Go
-		}
+// Run takes part in a run, and returns when it is over.
+func (m *member) Run(j Job, out *Outcome) (err error) {
+	defer m.end()
+	if j.Version != agentVersion {
+		return fmt.Errorf("the agent speaks version %d, the leader %d", agentVersion, j.Version)
 	}
+	if !m.busy.TryLock() {
+		return errBusy
+	}
+	defer m.busy.Unlock()
+	m.clock.Shift(j.Shift)
+	o := forAgent(j.Options)
+	o.Sources = m.agent.Sources
+	fmt.Fprintf(m.out, "taking part with %s to %s\n", report.Count(o.Viewers, "viewer"), o.URL)
+	out.Result, err = engine.Run(m.ctx, follower{scenario.Fanout{Stages: j.Stages}, m}, o, m.out)
+	if err != nil {
+		out.Error = err.Error()
+		fmt.Fprintln(m.out, err)
+	}
+	return nil
+}
+
+// Reached waits until the run has come to its next place, and says which it is.
+func (m *member) Reached(_ bool, place *string) error {
+	select {
+	case *place = <-m.reached:
+		return nil
+	case <-m.ended.Done():
+		return errEnded
+	}
+}
+
+// Go lets the run go on from the place that it has reached.
+func (m *member) Go(o engine.Order, _ *bool) error {
+	select {
+	case m.orders <- o:
+	case <-m.ended.Done():
+	}
+	return nil
+}
+
+// A follower is the run on an agent's machine.
+type follower struct {
+	scenario.Fanout
+	member *member
 }
 
 // Prepare has the run follow the leader.
-func (m *member) Prepare(o *workload.Options) (engine.Setup, error) {
-	setup, err := m.Fanout.Prepare(o)
-	setup.Clock, setup.Peers = m.clock, m
+func (f follower) Prepare(o *workload.Options) (engine.Setup, error) {
+	setup, err := f.Fanout.Prepare(o)
+	setup.Clock, setup.Peers = f.member.clock, f
 	return setup, err
 }
 
-// Meet tells the leader that this machine has reached a place, and waits for its
-// order.
-func (m *member) Meet(ctx context.Context, place string, _ func(*engine.Order)) (engine.Order, error) {
-	if err := m.link.send(note{Reached: place}); err != nil {
-		return engine.Order{}, errLeaderGone
+// Meet waits until the leader has learned that this machine has reached a place, and
+// for its order.
+func (f follower) Meet(ctx context.Context, place string, _ func(*engine.Order)) (o engine.Order, err error) {
+	select {
+	case f.member.reached <- place:
+	case <-ctx.Done():
+		return o, ctx.Err()
 	}
 	select {
-	case o := <-m.orders:
-		if o.Place != place {
-			return o.Order, fmt.Errorf("the agent has reached %q, the leader %q", place, o.Place)
-		}
-		return o.Order, nil
+	case o = <-f.member.orders:
+		return o, nil
 	case <-ctx.Done():
-		return engine.Order{}, ctx.Err()
+		return o, ctx.Err()
 	}
 }

@@ -1,7 +1,10 @@
 package team
 
 import (
+	"io"
 	"net"
+	"net/rpc/jsonrpc"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,17 +23,21 @@ func TestAgentTakesNoCommand(t *testing.T) {
 
 // TestClockOfAgent has an agent know the leader's time, whatever its own is.
 func TestClockOfAgent(t *testing.T) {
-	a, b := net.Pipe()
-	defer a.Close()
-	defer b.Close()
-	leader := clock.New(workload.Monotonic)
+	mine, theirs := net.Pipe()
+	defer theirs.Close()
+	go Agent{}.serve(t.Context(), theirs, new(sync.Mutex), io.Discard)
+	leader, a := clock.New(workload.Monotonic), &agent{client: jsonrpc.NewClient(mine)}
+	defer a.client.Close()
 	leader.Shift(int64(time.Hour))
-	go (&agent{link: newLink(a), reached: make(chan string)}).listen(leader)
-	m := &member{link: newLink(b)}
-	if err := m.matchClock(); err != nil {
+	shift, err := a.matchClock(t.Context(), leader)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if off := time.Duration(m.clock.Now() - leader.Now()); off > m.within+time.Millisecond || off < -m.within-time.Millisecond {
-		t.Errorf("the clock is off by %v, and claims to be right to %v", off, m.within)
+	var now int64
+	if err := a.call(t.Context(), "Time", true, &now); err != nil {
+		t.Fatal(err)
+	}
+	if off := leader.Now() - now - shift; off < 0 || off > int64(a.within)+int64(10*time.Millisecond) {
+		t.Errorf("the clock is off by %v, and claims to be right to %v", time.Duration(off), a.within)
 	}
 }

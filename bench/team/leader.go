@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
+	"net/rpc"
+	"net/rpc/jsonrpc"
 	"slices"
 	"time"
 
@@ -85,11 +88,21 @@ type leader struct {
 // An agent is another machine's part of the run.
 type agent struct {
 	addr    string
-	link    *link
-	reached chan string // closed when nothing more comes
-	done    *outcome    // set before reached is closed; nil if the connection broke
-	broken  error       // set before reached is closed; how it broke
-	over    bool        // owned by the run; nothing more comes
+	client  *rpc.Client
+	run     *rpc.Call // done when the agent's part has ended
+	outcome Outcome
+	within  time.Duration // how exactly the agent knows the run's clock
+}
+
+// call has the agent do something, and waits for its answer.
+func (a *agent) call(ctx context.Context, method string, arg, reply any) error {
+	call := a.client.Go(service+"."+method, arg, reply, make(chan *rpc.Call, 1))
+	select {
+	case <-call.Done:
+		return call.Error
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (l *leader) connect(ctx context.Context) error {
@@ -103,14 +116,14 @@ func (l *leader) connect(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("agent %s: %w", addr, err)
 		}
-		l.agents = append(l.agents, &agent{addr: addr, link: newLink(conn), reached: make(chan string, 1)})
+		l.agents = append(l.agents, &agent{addr: addr, client: jsonrpc.NewClient(conn)})
 	}
 	return nil
 }
 
 func (l *leader) close() {
 	for _, a := range l.agents {
-		a.link.close()
+		_ = a.client.Close()
 	}
 }
 
@@ -128,10 +141,11 @@ func (l *leader) Run(ctx context.Context, r *engine.Runner) error {
 		o := forAgent(l.options)
 		o.URL, o.RoomNames = r.Options.URL, r.Rooms()
 		o.Viewers, o.ConnectRate = share(l.options.Viewers, i+1, n), o.ConnectRate/float64(n)
-		if err := a.link.send(note{Job: &job{agentVersion, o, part(l.whole, i+1, n).Stages}}); err != nil {
+		shift, err := a.matchClock(ctx, l.clock)
+		if err != nil {
 			return fmt.Errorf("agent %s: %w", a.addr, err)
 		}
-		go a.listen(l.clock) // ends with the link
+		a.run = a.client.Go(service+".Run", Job{agentVersion, o, part(l.whole, i+1, n).Stages, shift}, &a.outcome, make(chan *rpc.Call, 1))
 	}
 	if err := l.Fanout.Run(ctx, r); err != nil && ctx.Err() == nil {
 		return err
@@ -140,54 +154,44 @@ func (l *leader) Run(ctx context.Context, r *engine.Runner) error {
 	return ctx.Err()
 }
 
-// listen takes what the agent says until its end.
-func (a *agent) listen(clock *clock.Clock) {
-	defer close(a.reached)
-	for {
-		n, err := a.link.receive()
-		switch {
-		case errors.Is(err, io.EOF):
-			a.broken = errors.New("it has gone away")
-			return
-		case err == nil && n.Done != nil:
-			a.done = n.Done
-			return
-		case err == nil && n.Ask:
-			err = a.link.send(note{Now: clock.Now()})
-		case err == nil && n.Reached != "":
-			a.reached <- n.Reached
+// clockRounds is how often a leader asks an agent for the time. The fastest answer
+// counts.
+const clockRounds = 16
+
+// matchClock returns how far the agent's clock is to be set forward to show what the
+// leader's shows. It may be off by half of the fastest round trip (RFC 5905 8).
+func (a *agent) matchClock(ctx context.Context, clock *clock.Clock) (shift int64, err error) {
+	a.within = math.MaxInt64
+	for range clockRounds {
+		var now int64
+		asked := clock.Now()
+		if err := a.call(ctx, "Time", true, &now); err != nil {
+			return 0, err
 		}
-		if err != nil {
-			a.broken = err
-			return
+		if half := (clock.Now() - asked) / 2; time.Duration(half) < a.within {
+			a.within, shift = time.Duration(half), asked+half-now
 		}
 	}
+	return shift, nil
 }
 
 // Meet waits until all agents have reached a place or have ended, and has them go
 // on with what the order says.
-func (l *leader) Meet(ctx context.Context, place string, lead func(*engine.Order)) (engine.Order, error) {
-	o := order{Place: place}
+func (l *leader) Meet(ctx context.Context, place string, lead func(*engine.Order)) (o engine.Order, err error) {
 	for _, a := range l.agents {
-		if a.over {
-			continue
-		}
-		select {
-		case at, ok := <-a.reached:
-			if a.over = !ok; ok && at != place {
-				return o.Order, fmt.Errorf("agent %s has reached %q, the leader %q", a.addr, at, place)
-			}
-		case <-ctx.Done():
-			return o.Order, ctx.Err()
+		var at string
+		switch err := a.call(ctx, "Reached", true, &at); {
+		case ctx.Err() != nil:
+			return o, ctx.Err()
+		case err == nil && at != place:
+			return o, fmt.Errorf("agent %s has reached %q, the leader %q", a.addr, at, place)
 		}
 	}
-	lead(&o.Order)
+	lead(&o)
 	for _, a := range l.agents {
-		if !a.over {
-			_ = a.link.send(note{Go: &o}) // the next meeting shows if it is gone
-		}
+		_ = a.call(ctx, "Go", o, new(bool)) // the next meeting shows if it is gone
 	}
-	return o.Order, nil
+	return o, nil
 }
 
 // results waits for what the agents found. A part that is missing is a problem.
@@ -195,26 +199,24 @@ func (l *leader) results(ctx context.Context, r *engine.Runner) {
 	ctx, cancel := context.WithTimeout(ctx, l.options.Timeout+30*time.Second)
 	defer cancel()
 	for _, a := range l.agents {
-		for !a.over {
-			select {
-			case _, ok := <-a.reached:
-				a.over = !ok
-			case <-ctx.Done():
-				r.Problem("agent %s: no result in time; what its viewers saw is not in this one", a.addr)
-				a.over = true
-				return
-			}
+		select {
+		case <-a.run.Done:
+		case <-ctx.Done():
+			r.Problem("agent %s: no result in time; what its viewers saw is not in this one", a.addr)
+			return
 		}
 		switch {
-		case a.done == nil:
-			r.Problem("agent %s: %v; what its viewers saw is not in the result", a.addr, a.broken)
-		case a.done.Result == nil:
-			r.Problem("agent %s: %s", a.addr, a.done.Error)
+		case errors.Is(a.run.Error, io.ErrUnexpectedEOF), errors.Is(a.run.Error, rpc.ErrShutdown):
+			r.Problem("agent %s: it has gone away; what its viewers saw is not in the result", a.addr)
+		case a.run.Error != nil:
+			r.Problem("agent %s: %v; what its viewers saw is not in the result", a.addr, a.run.Error)
+		case a.outcome.Result == nil:
+			r.Problem("agent %s: %s", a.addr, a.outcome.Error)
 		default:
-			if a.done.Within > clockDoubt {
-				r.Warn("agent %s: its clock is right to %v, and so are its latencies", a.addr, a.done.Within.Round(10*time.Microsecond))
+			if a.within > clockDoubt {
+				r.Warn("agent %s: its clock is right to %v, and so are its latencies", a.addr, a.within.Round(10*time.Microsecond))
 			}
-			r.Include(a.done.Result.From(a.addr))
+			r.Include(a.outcome.Result.From(a.addr))
 		}
 	}
 }

@@ -9,74 +9,48 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/big"
-	"net"
-	"sync"
 	"time"
 
-	"lectern/bench/engine"
 	"lectern/bench/report"
 	"lectern/bench/scenario"
 	"lectern/bench/workload"
 )
 
-// A link is the connection between the machine that leads a run and an agent.
-// Both ends derive one key from the token that they share, show a certificate
-// with that key, and accept no other. So the link is encrypted and
-// authenticated, and you need not make or copy certificates.
-type link struct {
-	conn  net.Conn
-	in    *json.Decoder
-	limit *io.LimitedReader // of one note
+// agentVersion is the version of what an agent and its leader tell each other.
+const agentVersion = 2
 
-	mu  sync.Mutex // held to write
-	out *json.Encoder
-}
+// service is the name of what a leader calls.
+const service = "Agent"
 
 const (
 	minToken   = 16               // bytes; a shorter one could be guessed
-	maxNote    = 64 << 20         // bytes of one note: a result with its histograms
 	greetLimit = 10 * time.Second // until both ends have shown that they have the token
 )
 
 // errToken says that the other end has another token.
 var errToken = errors.New("the other end has another token")
 
-// A note is a message between the two ends of a link. One of its fields is set.
-type note struct {
-	Job     *job     `json:"job,omitempty"`     // to the agent: what to do
-	Ask     bool     `json:"ask,omitempty"`     // from the agent: what is the time?
-	Now     int64    `json:"now,omitempty"`     // the answer, nanoseconds of the run's clock
-	Reached string   `json:"reached,omitempty"` // from the agent: it waits at this place
-	Go      *order   `json:"go,omitempty"`      // to the agent: all have reached it
-	Done    *outcome `json:"done,omitempty"`    // from the agent: it has ended
-}
-
-// An order lets the agents go on from a place.
-type order struct {
-	Place string `json:"place"`
-	engine.Order
-}
-
-// A job is an agent's part of a run.
-type job struct {
+// A Job is an agent's part of a run.
+type Job struct {
 	Version int              `json:"version"`
 	Options workload.Options `json:"options"`
 	Stages  []scenario.Stage `json:"stages,omitempty"`
+	Shift   int64            `json:"shift"` // nanoseconds from the agent's clock to the run's
 }
 
-// An outcome is what came of an agent's part.
-type outcome struct {
+// An Outcome is what came of an agent's part.
+type Outcome struct {
 	Result *report.Result `json:"result,omitempty"`
 	Error  string         `json:"error,omitempty"`
-	Within time.Duration  `json:"within_ns"` // how exactly it knew the run's clock
 }
 
-// linkConfig returns the TLS configuration of both ends.
+// linkConfig returns the TLS configuration of the machine that leads a run and of an
+// agent. Both derive one key from the token that they share, show a certificate
+// with that key, and accept no other. So the link is encrypted and
+// authenticated, and you need not make or copy certificates.
 func linkConfig(token string) (*tls.Config, error) {
 	if len(token) < minToken {
 		return nil, workload.Refuse("a token of %d bytes could be guessed: it takes %d or more", len(token), minToken)
@@ -105,25 +79,3 @@ func linkConfig(token string) (*tls.Config, error) {
 		SessionTicketsDisabled: true,
 	}, nil
 }
-
-func newLink(conn net.Conn) *link {
-	l := &link{conn: conn, limit: &io.LimitedReader{R: conn}, out: json.NewEncoder(conn)}
-	l.in = json.NewDecoder(l.limit)
-	return l
-}
-
-func (l *link) send(n note) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_ = l.conn.SetWriteDeadline(time.Now().Add(greetLimit))
-	return l.out.Encode(n)
-}
-
-// receive waits for the next note.
-func (l *link) receive() (n note, err error) {
-	l.limit.N = maxNote
-	err = l.in.Decode(&n)
-	return n, err
-}
-
-func (l *link) close() { _ = l.conn.Close() }
