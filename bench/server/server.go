@@ -55,7 +55,7 @@ func Start(ctx context.Context, o workload.Options) (*Server, error) {
 			command = append(command, "--tls-cert", "{cert}", "--tls-key", "{key}")
 		}
 	}
-	addr, err := freeAddr(ctx)
+	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
@@ -115,9 +115,8 @@ func (s *Server) makeCertificate() (certificate, key string, err error) {
 }
 
 // freeAddr returns an address on loopback that nobody listens on.
-func freeAddr(ctx context.Context) (string, error) {
-	var config net.ListenConfig
-	l, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("find a free port: %w", err)
 	}
@@ -130,7 +129,8 @@ func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // ready waits until the server takes connections.
 func (s *Server) ready(ctx context.Context, addr string) error {
-	deadline := time.Now().Add(readyLimit)
+	ctx, cancel := context.WithTimeoutCause(ctx, readyLimit, fmt.Errorf("the server takes no connections after %v", readyLimit))
+	defer cancel()
 	for {
 		conn, err := net.DialTimeout("tcp", addr, time.Second)
 		if err == nil {
@@ -140,11 +140,8 @@ func (s *Server) ready(ctx context.Context, addr string) error {
 		case <-s.ended:
 			return fmt.Errorf("the server ended before it was ready: %v\n%s", s.err, s.output)
 		case <-ctx.Done():
-			return ctx.Err()
+			return fmt.Errorf("%w: %w\n%s", context.Cause(ctx), err, s.output)
 		case <-time.After(20 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the server takes no connections after %v: %w\n%s", readyLimit, err, s.output)
 		}
 	}
 }
@@ -158,14 +155,11 @@ func (s *Server) Stop() error {
 	default:
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-s.ended:
-		return nil
-	case <-time.After(stopLimit):
-		_ = s.cmd.Process.Kill()
-		<-s.ended
+	kill := time.AfterFunc(stopLimit, func() { _ = s.cmd.Process.Kill() })
+	if <-s.ended; !kill.Stop() {
 		return fmt.Errorf("it did not end within %v of SIGTERM and was killed", stopLimit)
 	}
+	return nil
 }
 
 // A tail keeps the last tailSize bytes that are written to it.

@@ -10,86 +10,84 @@ import (
 // A Sampler reads the processes and the machine at a steady interval, from its
 // start to its stop.
 type Sampler struct {
-	pid      int // immutable; of the server, 0 if unknown
-	interval time.Duration
-	count    func() uint64 // immutable; deliveries so far
-
-	begun   time.Time
-	machine MachineState
-	server  Process
-	own     Process
+	pid     int           // immutable; of the server, 0 if unknown
+	count   func() uint64 // immutable; deliveries so far
+	begun   sample        // immutable
+	machine MachineState  // immutable; when it began
 
 	stop chan struct{}
 	done sync.WaitGroup
 
 	points  []report.Point // owned by the sampling goroutine until it is done
-	peak    int64          // likewise; of the server
-	ownPeak int64          // likewise
+	peak    int64          // likewise; resident bytes of the server
+	ownPeak int64          // likewise; of the bench
+}
+
+// A sample is what was read at a moment.
+type sample struct {
+	at          time.Time
+	server, own Process
+	served      bool // the server's process can be read
+	count       uint64
+}
+
+func (s *Sampler) read() (now sample) {
+	now = sample{own: own(), count: s.count()}
+	if s.pid != 0 {
+		var err error
+		now.server, err = ReadProcess(s.pid)
+		now.served = err == nil
+	}
+	now.at = time.Now()
+	return now
 }
 
 // Start begins at the moment of its call. The points lie interval apart,
 // the first one interval after start.
 func Start(pid int, start time.Time, interval time.Duration, count func() uint64) *Sampler {
-	s := &Sampler{pid: pid, interval: interval, count: count, begun: time.Now(), stop: make(chan struct{})}
-	s.machine = ReadMachine()
-	if pid != 0 {
-		s.server, _ = ReadProcess(pid) // a process that has ended counts as 0
-	}
-	s.own = own()
-	s.peak, s.ownPeak = s.server.RSS, s.own.RSS
-	s.done.Go(func() { s.run(start) })
+	s := &Sampler{pid: pid, count: count, stop: make(chan struct{}), machine: ReadMachine()}
+	s.begun = s.read()
+	s.done.Go(func() { s.run(start, interval) })
 	return s
 }
 
-func (s *Sampler) run(start time.Time) {
-	last, server, bench, delivered := s.begun, s.server, s.own, s.count()
+func (s *Sampler) run(start time.Time, interval time.Duration) {
+	last := s.begun
 	for i := 1; ; i++ {
-		timer := time.NewTimer(time.Until(start.Add(time.Duration(i) * s.interval)))
 		select {
-		case <-timer.C:
+		case <-time.After(time.Until(start.Add(time.Duration(i) * interval))):
 		case <-s.stop:
-			timer.Stop()
 			return
 		}
-		now := time.Now()
-		seconds := now.Sub(last).Seconds()
-		p := report.Point{At: now.Sub(start).Seconds()}
-		n := s.count()
-		p.Delivered = float64(n-delivered) / seconds
-		if s.pid != 0 {
-			if sample, err := ReadProcess(s.pid); err == nil {
-				p.ServerCPU = (sample.cpu - server.cpu) / seconds
-				p.ServerRSS = sample.RSS
-				s.peak = max(s.peak, sample.RSS)
-				server = sample
-			}
+		now := s.read()
+		seconds := now.at.Sub(last.at).Seconds()
+		p := report.Point{At: now.at.Sub(start).Seconds(), Delivered: float64(now.count-last.count) / seconds, BenchCPU: (now.own.cpu - last.own.cpu) / seconds}
+		if now.served {
+			p.ServerCPU, p.ServerRSS = (now.server.cpu-last.server.cpu)/seconds, now.server.RSS
+		} else {
+			now.server = last.server
 		}
-		sample := own()
-		p.BenchCPU = (sample.cpu - bench.cpu) / seconds
-		last, bench, delivered = now, sample, n
-		s.ownPeak = max(s.ownPeak, sample.RSS)
+		s.peak, s.ownPeak = max(s.peak, now.server.RSS), max(s.ownPeak, now.own.RSS)
 		s.points = append(s.points, p)
+		last = now
 	}
 }
 
 // Finish ends the sampling. server is nil if its process cannot be read.
 func (s *Sampler) Finish() (server *report.Usage, bench report.Usage, busy float64, points []report.Point) {
-	self := own()
-	var last Process
-	var err error
-	if s.pid != 0 {
-		last, err = ReadProcess(s.pid)
-	}
-	seconds := time.Since(s.begun).Seconds()
-	machine := ReadMachine()
+	last, machine := s.read(), ReadMachine()
 	close(s.stop)
 	s.done.Wait()
-	if s.pid != 0 && err == nil {
-		server = &report.Usage{CPU: last.cpu - s.server.cpu, RSSBefore: s.server.RSS, RSSAfter: last.RSS, RSSPeak: max(s.peak, last.RSS)}
-		server.Cores = server.CPU / seconds
+	seconds := last.at.Sub(s.begun.at).Seconds()
+	use := func(first, last Process, peak int64) report.Usage {
+		cpu := last.cpu - first.cpu
+		return report.Usage{CPU: cpu, Cores: cpu / seconds, RSSBefore: first.RSS, RSSAfter: last.RSS, RSSPeak: max(first.RSS, peak, last.RSS)}
 	}
-	bench = report.Usage{CPU: self.cpu - s.own.cpu, RSSBefore: s.own.RSS, RSSAfter: self.RSS, RSSPeak: max(s.ownPeak, self.RSS)}
-	bench.Cores = bench.CPU / seconds
+	if last.served {
+		u := use(s.begun.server, last.server, s.peak)
+		server = &u
+	}
+	bench = use(s.begun.own, last.own, s.ownPeak)
 	if all := machine.all - s.machine.all; all > 0 {
 		busy = (machine.busy - s.machine.busy) / all
 	}

@@ -27,7 +27,7 @@ var borders = map[string]struct {
 }{
 	"cmd/lectern":          {ours: []string{"bench/engine", "bench/report", "bench/scenario", "bench/team", "bench/workload", "frame", "hub", "hub/budget", "hub/classroom", "hub/echo", "hub/store", "netpoll", "netpoll/tlstransport", internal + "certificates", internal + "config", internal + "httpapi", internal + "manual", internal + "metrics", internal + "proxyproto", internal + "resources", internal + "systemd"}},
 	"bench/engine":         {ours: []string{"bench/clock", "bench/report", "bench/server", "bench/stamp", "bench/usage", "bench/wire", "bench/workload", "frame", "netpoll", "netpoll/tlstransport"}},
-	"bench/scenario":       {ours: []string{"bench/engine", "bench/report", "bench/usage", "bench/workload", "frame"}, forbidden: []string{"net"}},
+	"bench/scenario":       {ours: []string{"bench/engine", "bench/report", "bench/usage", "bench/workload", "frame"}},
 	"bench/team":           {ours: []string{"bench/clock", "bench/engine", "bench/report", "bench/scenario", "bench/workload"}},
 	"bench/clock":          {ours: []string{"bench/workload"}, forbidden: []string{"net"}},
 	"bench/server":         {ours: []string{"bench/workload", "netpoll/selfsigned"}},
