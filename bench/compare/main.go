@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -55,7 +56,8 @@ func (c serveCommand) Run() error {
 	if c.Peer == "nginx" {
 		return serveNginx(at, c.Lectern)
 	}
-	return peers[c.Peer].serve(at)
+	i := slices.IndexFunc(peers, func(p relay) bool { return p.name == c.Peer })
+	return peers[i].serve(at)
 }
 
 // A place is where a peer listens.
@@ -87,7 +89,7 @@ type runCommand struct {
 func (c runCommand) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	all, err := c.competitors()
+	all, err := c.relays()
 	if err != nil {
 		return err
 	}
@@ -99,7 +101,11 @@ func (c runCommand) Run() error {
 			for i := range all {
 				p := &all[(i+round)%len(all)]
 				fmt.Fprintf(os.Stderr, "\n== round %d: %s, %s\n", round+1, work.name, p.name)
-				res, err := engine.Run(ctx, work.scenario, work.options(p), os.Stderr)
+				o, err := p.options(work.load)
+				if err != nil {
+					return err
+				}
+				res, err := engine.Run(ctx, work.scenario, o, os.Stderr)
 				switch {
 				case errors.Is(err, report.ErrInterrupted), res == nil:
 					return err
@@ -136,11 +142,4 @@ func (c runCommand) works() []work {
 		{"idle", scenario.Idle{}, workload.Options{Viewers: c.Crowd, Duration: 10 * time.Second}},
 		{"saturate", scenario.Saturate{}, workload.Options{Viewers: c.Viewers, Size: 128, Duration: 3 * time.Second}},
 	}
-}
-
-// options are the load with how to start the server and how to talk to it.
-func (w work) options(p *competitor) workload.Options {
-	o := w.load
-	o.Label, o.Serve, o.ServerCommand, o.Template, o.URL, o.TLS = p.name, true, p.command, p.template, "ws://127.0.0.1:1"+p.path, p.tls
-	return o
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,73 +11,70 @@ import (
 	"lectern/bench/workload"
 )
 
-// A peer is a relay that this program can be.
-type peer struct {
-	preset string // how the bench talks to it
-	path   string
-	serve  func(place) error
+// A relay takes part. The zero value of each field means the default that is named.
+type relay struct {
+	name   string
+	preset string            // how the bench talks to it; default: topic
+	path   string            // default: /
+	serve  func(place) error // has this program be it; default: another program is
 	noTLS  bool
+
+	command []string // starts it; default: this program, which serves it
+	tls     bool
+	results []*report.Result
 }
 
-var peers = map[string]peer{
-	"gorilla":    {"topic", "/", serveGorilla, false},
-	"gws":        {"topic", "/", serveGWS, false},
-	"nbio":       {"topic", "/", serveNbio, true},
-	"centrifuge": {"centrifuge", "/connection/websocket", serveCentrifuge, false},
+var peers = []relay{
+	{name: "gorilla", serve: serveGorilla},
+	{name: "gws", serve: serveGWS},
+	{name: "nbio", serve: serveNbio, noTLS: true},
+	{name: "centrifuge", preset: "centrifuge", path: "/connection/websocket", serve: serveCentrifuge},
 }
 
-// A competitor is a relay that takes part, and its results.
-type competitor struct {
-	name     string
-	command  []string // starts it
-	template workload.Template
-	path     string
-	tls      bool
-	results  []*report.Result
-}
-
-// competitors returns Lectern and the peers that were asked for.
-func (c runCommand) competitors() (all []competitor, err error) {
+// relays returns Lectern and the peers that were asked for.
+func (c runCommand) relays() (all []relay, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	wanted := func(name string) bool { return len(c.Only) == 0 || slices.Contains(c.Only, name) }
-	if wanted("lectern") {
-		classroom, err := workload.Preset("classroom")
-		if err != nil {
-			return nil, err
+	lectern := []string{c.Lectern, "serve", "--addr", "{addr}", "--admin-addr", "", "--max-connections-per-address", "1000000"}
+	plain := "lectern"
+	if c.TLS {
+		plain = "lectern without TLS"
+		all = append(all, relay{name: "lectern", command: append(slices.Clone(lectern), "--tls-cert", "{cert}", "--tls-key", "{key}"), tls: true})
+		if _, err := exec.LookPath("nginx"); err == nil {
+			all = append(all, relay{name: "nginx before lectern", command: []string{self, "serve", "nginx", "{addr}", "{cert}", "{key}", "--lectern", c.Lectern}, tls: true})
 		}
-		command := []string{c.Lectern, "serve", "--addr", "{addr}", "--admin-addr", "", "--max-connections-per-address", "1000000"}
-		name := "lectern"
-		if c.TLS {
-			secure := append(slices.Clone(command), "--tls-cert", "{cert}", "--tls-key", "{key}")
-			all = append(all, competitor{name: name, command: secure, template: classroom, path: "/", tls: true})
-			name = "lectern without TLS"
-		}
-		if _, err := exec.LookPath("nginx"); c.TLS && err == nil {
-			behind := []string{self, "serve", "nginx", "{addr}", "{cert}", "{key}", "--lectern", c.Lectern}
-			all = append(all, competitor{name: "nginx before lectern", command: behind, template: classroom, path: "/", tls: true})
-		}
-		all = append(all, competitor{name: name, command: command, template: classroom, path: "/"})
 	}
-	for _, name := range []string{"gorilla", "gws", "nbio", "centrifuge"} {
-		p := peers[name]
-		if !wanted(name) || c.TLS && p.noTLS {
-			continue
-		}
-		template, err := workload.Preset(p.preset)
-		if err != nil {
-			return nil, err
-		}
-		command := []string{self, "serve", name, "{addr}"}
-		if c.TLS {
-			command = append(command, "{cert}", "{key}")
-		}
-		all = append(all, competitor{name: name, command: command, template: template, path: p.path, tls: c.TLS})
+	all = append(all, relay{name: plain, command: lectern})
+	for i := range all {
+		all[i].preset = "classroom"
 	}
+	for _, p := range peers {
+		if p.command = []string{self, "serve", p.name, "{addr}"}; c.TLS {
+			p.command, p.tls = append(p.command, "{cert}", "{key}"), true
+		}
+		if !c.TLS || !p.noTLS {
+			all = append(all, p)
+		}
+	}
+	all = slices.DeleteFunc(all, func(p relay) bool {
+		name := p.name
+		if p.serve == nil {
+			name = "lectern"
+		}
+		return len(c.Only) > 0 && !slices.Contains(c.Only, name)
+	})
 	if len(all) == 0 {
 		return nil, fmt.Errorf("nobody to measure among %v", c.Only)
 	}
 	return all, nil
+}
+
+// options are a load with how to talk to the relay.
+func (p *relay) options(load workload.Options) (workload.Options, error) {
+	t, err := workload.Preset(cmp.Or(p.preset, "topic"))
+	load.Label, load.Serve, load.ServerCommand, load.Template, load.TLS = p.name, true, p.command, t, p.tls
+	load.URL = "ws://127.0.0.1:1" + cmp.Or(p.path, "/")
+	return load, err
 }

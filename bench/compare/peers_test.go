@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 
 // TestPeersRelay sees that every peer does the work that it is measured by.
 func TestPeersRelay(t *testing.T) {
-	for name, p := range peers {
-		t.Run(name, func(t *testing.T) {
+	for _, p := range peers {
+		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -32,11 +33,11 @@ func TestPeersRelay(t *testing.T) {
 				}
 				time.Sleep(20 * time.Millisecond)
 			}
-			template, err := workload.Preset(p.preset)
+			o, err := p.options(workload.Options{Viewers: 10, Rate: 50, Duration: 500 * time.Millisecond, Warmup: 200 * time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}
-			o := workload.Options{URL: "ws://" + addr + p.path, Viewers: 10, Rate: 50, Duration: 500 * time.Millisecond, Warmup: 200 * time.Millisecond, Template: template}
+			o.URL, o.Serve, o.ServerCommand = strings.Replace(o.URL, "127.0.0.1:1", addr, 1), false, nil
 			res, err := engine.Run(context.Background(), scenario.Fanout{}, o, io.Discard)
 			if err != nil {
 				t.Fatal(err)
@@ -52,7 +53,7 @@ func TestTable(t *testing.T) {
 	fan := func(cpu float64) *report.Result {
 		return &report.Result{Scenario: "fanout", Phases: []report.Phase{{Name: "fanout", Delivered: 1, CPUEach: cpu, Server: &report.Usage{}}}}
 	}
-	rows := table([]competitor{
+	rows := table([]relay{
 		{name: "a", results: []*report.Result{fan(3000), fan(1000), fan(2000), {Scenario: "saturate", Held: &report.Phase{Rate: 500}}}},
 		{name: "b", results: []*report.Result{{Scenario: "saturate"}}},
 	})

@@ -42,8 +42,8 @@ func (c column) values(results []*report.Result) (values []float64) {
 	return values
 }
 
-// table returns a row for each competitor, the figures being medians.
-func table(all []competitor) [][]string {
+// table returns a row for each relay, the figures being medians.
+func table(all []relay) [][]string {
 	head := []string{""}
 	for _, c := range columns {
 		head = append(head, c.name)
@@ -65,14 +65,10 @@ func table(all []competitor) [][]string {
 
 // writeTable writes the rows as Markdown, ready for a README.
 func writeTable(out io.Writer, rows [][]string) error {
-	for i, row := range rows {
+	rows = slices.Insert(rows, 1, append([]string{"---"}, slices.Repeat([]string{"---:"}, len(rows[0])-1)...))
+	for _, row := range rows {
 		if _, err := fmt.Fprintf(out, "| %s |\n", strings.Join(row, " | ")); err != nil {
 			return err
-		}
-		if i == 0 {
-			if _, err := fmt.Fprintln(out, "|---|"+strings.Repeat("---:|", len(row)-1)); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

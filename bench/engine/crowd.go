@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
-	"os"
 	"runtime"
 	"sync/atomic"
 	"time"
 
 	"lectern/bench/clock"
-	"lectern/bench/report"
 	"lectern/bench/wire"
 	"lectern/bench/workload"
 	"lectern/netpoll"
@@ -42,8 +40,6 @@ type crowd struct {
 	closing atomic.Bool          // no connection may begin any more
 	onWay   chan struct{}        // a token for each connection between its start and its joining
 	started int                  // owned by the coordinator; viewers that were begun so far
-	dialled report.FaultLog      // owned by the coordinator; what never became a connection
-	unmade  int                  // owned by the coordinator; how many viewers that were
 }
 
 // newCrowd prepares a crowd. No viewer connects yet.
@@ -102,14 +98,14 @@ func (c *crowd) connect(ctx context.Context, n int, rate float64) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		c.begin(ctx)
+		c.begin()
 	}
 	// Each stage has its limit, so this ends.
-	return until(ctx, forever, func() bool { return c.started-c.unmade <= c.lanes.count(countJoined, countFailed) })
+	return until(ctx, forever, func() bool { return c.started <= c.lanes.count(countJoined, countFailed) })
 }
 
 // begin starts one viewer.
-func (c *crowd) begin(ctx context.Context) {
+func (c *crowd) begin() {
 	index := c.started
 	c.started++
 	v := &viewer{crowd: c, lane: c.lanes[index%len(c.lanes)], room: c.rooms[index%len(c.rooms)], index: int32(index), reads: true}
@@ -117,52 +113,37 @@ func (c *crowd) begin(ctx context.Context) {
 		v.membership = &membership{asks: cl.Late}
 		v.numbered = spreadOver(index, cl.Numbered)
 	}
-	if err := c.dial(v); err != nil {
-		c.unmade++
-		reason, example := explain(err)
-		c.dialled.Note(report.WhoViewer, report.StageConnect, reason, example)
-		c.arrived()
-	}
+	c.dial(v)
 }
 
-// dial connects a viewer. What goes wrong later is the viewer's to tell.
-func (c *crowd) dial(v *viewer) error {
+// dial connects a viewer, and has it send its request.
+func (c *crowd) dial(v *viewer) {
 	began := c.clock.Now()
 	fd, err := c.target.dial(int(v.index))
 	if err != nil {
-		return err
+		v.lane.do(func() { v.Closed(err) })
+		return
 	}
 	if c.away != nil && rand.IntN(2) == 0 {
 		// Half of the viewers that may drop do so with a reset, the others with a FIN.
-		err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-		if err != nil {
-			_ = unix.Close(fd)
-			return os.NewSyscallError("setsockopt", err)
-		}
+		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
 	v.lane.worker.Adopt(fd, func(w *netpoll.Worker, conn *netpoll.Conn) netpoll.Session {
 		if c.client != nil {
 			c.client.Connect(w, conn)
 		}
-		v.attach(conn, began)
+		v.conn, v.began, v.since = conn, began, began
+		if !v.again {
+			v.lane.viewers = append(v.lane.viewers, v)
+		}
+		if c.closing.Load() {
+			v.state = ended
+		}
+		if v.state != ended {
+			v.out = []byte(workload.Fill(c.transport.Request(), v.room.name, int(v.index)))
+		}
 		return v
 	})
-	return nil
-}
-
-// attach gives the viewer its connection and has it send the handshake.
-func (v *viewer) attach(c conn, began int64) {
-	v.conn, v.began, v.since = c, began, began
-	if !v.again {
-		v.lane.viewers = append(v.lane.viewers, v)
-	}
-	switch {
-	case v.state == ended:
-	case v.crowd.closing.Load():
-		v.state = ended
-	default:
-		v.out = []byte(workload.Fill(v.crowd.transport.Request(), v.room.name, int(v.index)))
-	}
 }
 
 // drop closes the connections of all viewers at once, which is no fault, and
@@ -178,11 +159,11 @@ func (c *crowd) drop() {
 			}
 		}
 		l.viewers = nil
-		for _, what := range []int{countJoined, countFailed, countLost, countDeparted, countAnchored} {
-			l.counts[what].Store(0)
+		for i := range l.counts {
+			l.counts[i].Store(0)
 		}
 	})
-	c.started, c.unmade = 0, 0
+	c.started = 0
 	for len(c.onWay) > 0 {
 		c.arrived()
 	}
@@ -197,12 +178,4 @@ func (c *crowd) close() error {
 		c.client.Wait()
 	}
 	return err
-}
-
-// faults returns what happened to the viewers so far.
-func (c *crowd) faults() []report.Fault {
-	var all report.FaultLog
-	all.MergeAll(c.dialled.Faults)
-	c.lanes.do(func(l *lane) { all.MergeAll(l.faults.Faults) })
-	return all.Sorted()
 }

@@ -119,9 +119,7 @@ func (d *Drops) bringBack(ctx context.Context) {
 			begun = c.clock.Now()
 		}
 		launched++
-		if err := c.dial(gone.next); err != nil {
-			gone.next.lane.do(func() { gone.next.Closed(err) })
-		}
+		c.dial(gone.next)
 	}
 }
 

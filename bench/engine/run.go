@@ -111,7 +111,7 @@ func (r *Runner) finish(ctx context.Context, err error, breaks bool) (*report.Re
 	}
 	errs := []error{err}
 	if r.crowd != nil {
-		r.hostly.MergeAll(r.crowd.faults())
+		r.crowd.lanes.do(func(l *lane) { r.hostly.MergeAll(l.faults.Faults) })
 		errs = append(errs, r.crowd.close())
 	}
 	r.closeHosts()

@@ -29,16 +29,16 @@ func (r *Runner) Connect(ctx context.Context, name string, n int) (report.Connec
 
 // connect is Connect at a rate, while something else is shown.
 func (r *Runner) connect(ctx context.Context, name string, n int, rate float64) (report.Connect, error) {
-	c, lanes := r.crowd, r.crowd.lanes
+	lanes := r.crowd.lanes
 	start := time.Now()
 	sampler := usage.Start(r.Options.PID, start, time.Second, func() uint64 { return uint64(lanes.count(countJoined)) })
-	joined, failed, lost, unmade := lanes.count(countJoined), lanes.count(countFailed), lanes.count(countLost), c.unmade
+	joined, failed, lost := lanes.count(countJoined), lanes.count(countFailed), lanes.count(countLost)
 	lanes.do(func(l *lane) { l.joins = report.Distribution{} })
-	err := c.connect(ctx, n, rate)
+	err := r.crowd.connect(ctx, n, rate)
 	out := report.Connect{Name: name, Wanted: n, Seconds: time.Since(start).Seconds()}
 	out.Server, out.Bench, _, _ = sampler.Finish()
 	out.Joined = lanes.count(countJoined) - joined
-	out.Failed = lanes.count(countFailed) - failed + c.unmade - unmade
+	out.Failed = lanes.count(countFailed) - failed
 	lanes.do(func(l *lane) { out.Join = report.Summarize(out.Join.Histogram, l.joins.Histogram) })
 	out.SetEach()
 	r.Result.Connects = append(r.Result.Connects, out)

@@ -9,6 +9,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"lectern/bench/report"
+	"lectern/netpoll"
 )
 
 // The states of a viewer, in their order. Events: connected (the first byte
@@ -22,19 +23,13 @@ const (
 	ended
 )
 
-// conn is what a viewer asks of its connection.
-type conn interface {
-	Abort()
-	Flush()
-}
-
 // A viewer is one connection that joins a room and checks what it gets. It
 // implements [netpoll.Session]; all of it is owned by its lane.
 type viewer struct {
 	crowd      *crowd
 	lane       *lane
 	room       *room
-	conn       conn
+	conn       *netpoll.Conn
 	membership *membership // nil unless its place in the room is looked at
 
 	current *entry       // the message that the last bytes were a part of

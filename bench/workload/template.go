@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -84,14 +85,7 @@ func Preset(name string) (Template, error) {
 }
 
 // PresetNames returns the names that [Preset] knows, sorted.
-func PresetNames() []string {
-	var names []string
-	for name := range presets {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func PresetNames() []string { return slices.Sorted(maps.Keys(presets)) }
 
 func (t Template) check(o Options) error {
 	if n := strings.Count(t.Publish, PayloadMark); n != 1 {
