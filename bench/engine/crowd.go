@@ -26,7 +26,6 @@ type crowd struct {
 	clock     *clock.Clock     // immutable
 	socket    wire.WebSocket   // immutable; how hosts talk to the server
 	transport transport        // immutable; how viewers do
-	url       *url.URL         // immutable
 	target    target           // immutable
 	rooms     []*room          // owned by the coordinator
 	lanes     lanes            // immutable
@@ -48,7 +47,7 @@ func newCrowd(o workload.Options, clock *clock.Clock, cl *Classroom) (*crowd, er
 	if err != nil {
 		return nil, err
 	}
-	c := &crowd{options: o, clock: clock, classroom: cl, socket: wire.NewWebSocket(u, o.Template.Subprotocol, o.Headers), url: u, onWay: make(chan struct{}, o.Window)}
+	c := &crowd{options: o, clock: clock, classroom: cl, socket: wire.NewWebSocket(u, o.Template.Subprotocol, o.Headers), onWay: make(chan struct{}, o.Window)}
 	c.transport = c.socket
 	if cl != nil && !cl.Late {
 		c.away = make(chan departure, o.Viewers)

@@ -1,20 +1,25 @@
 package engine
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/url"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
 
 	"lectern/bench/report"
 	"lectern/bench/stamp"
-	"lectern/bench/wire"
 	"lectern/bench/workload"
 )
 
@@ -31,8 +36,8 @@ type host struct {
 	broken  error           // guarded by mu; nothing more can be published
 
 	reader sync.WaitGroup
-	buf    []byte // owned by the reader; not yet complete
-	seq    uint32 // owned by the publisher; number of the last message
+	in     *bufio.Reader // owned by the reader
+	seq    uint32        // owned by the publisher; number of the last message
 
 	keeps   bool   // immutable; the host keeps the room's history
 	pending []byte // owned by the publisher; commands of the history that are not yet written, a comma before each
@@ -76,11 +81,20 @@ func openHost(ctx context.Context, c *crowd, r *room) (*host, error) {
 }
 
 func (h *host) upgrade() error {
-	_ = h.conn.SetDeadline(time.Now().Add(h.crowd.options.Timeout))
-	if _, err := h.conn.Write([]byte(workload.Fill(h.crowd.socket.Request(), h.room.name, 0))); err != nil {
+	o := &h.crowd.options
+	_ = h.conn.SetDeadline(time.Now().Add(o.Timeout))
+	u, err := url.Parse(workload.Fill(o.URL, h.room.name, 0))
+	if err != nil {
 		return err
 	}
-	return h.fill(h.crowd.socket.Answer)
+	dialer := ws.Dialer{Header: ws.HandshakeHeaderString(strings.Join(slices.Concat(o.Headers, []string{""}), "\r\n"))}
+	if o.Template.Subprotocol != "" {
+		dialer.Protocols = []string{o.Template.Subprotocol}
+	}
+	if h.in, _, err = dialer.Upgrade(h.conn, u); h.in == nil {
+		h.in = bufio.NewReader(h.conn)
+	}
+	return err
 }
 
 // open says what opens the room, and waits for the answer if the template has one.
@@ -92,7 +106,7 @@ func (h *host) open() error {
 		if cl := h.crowd.classroom; cl != nil {
 			fields = `,"history":"` + cl.History + `"`
 		}
-		if err := h.send(ws.OpText, h.crowd.options.Opening(h.room.name, fields)); err != nil {
+		if err := h.say(h.crowd.options.Opening(h.room.name, fields)); err != nil {
 			return err
 		}
 	}
@@ -127,45 +141,24 @@ func (h *host) excerpt(text []byte) string {
 	return report.Clip(h.crowd.options.Redact(string(text)), 200)
 }
 
-// fill reads until take takes some of what came.
-func (h *host) fill(take func([]byte) (used int, err error)) error {
-	for {
-		used, err := take(h.buf)
-		if h.buf = h.buf[used:]; used > 0 || err != nil {
-			return err
-		}
-		if cap(h.buf)-len(h.buf) < 4096 {
-			h.buf = append(make([]byte, 0, 2*len(h.buf)+8192), h.buf...)
-		}
-		n, err := h.conn.Read(h.buf[len(h.buf):cap(h.buf)])
-		if h.buf = h.buf[:len(h.buf)+n]; n == 0 && err != nil {
-			return err
-		}
+// message reads the next text, and answers pings in between.
+func (h *host) message() ([]byte, error) {
+	text, _, err := wsutil.ReadServerData(struct {
+		io.Reader
+		io.Writer
+	}{h.in, h})
+	var closed wsutil.ClosedError
+	if errors.As(err, &closed) {
+		err = fmt.Errorf("closed by the server: %d %q", closed.Code, h.excerpt([]byte(closed.Reason)))
 	}
+	return text, err
 }
 
-// message reads the next text, and answers pings in between. Fragments come
-// one by one: what servers say to hosts fits into a frame.
-func (h *host) message() ([]byte, error) {
-	for {
-		var f wire.Frame
-		err := h.fill(func(b []byte) (used int, err error) {
-			f, used, _, err = h.crowd.socket.Parse(b)
-			return used, err
-		})
-		switch {
-		case err != nil:
-			return nil, err
-		case f.Op == ws.OpPing:
-			if err := h.send(ws.OpPong, f.Payload); err != nil {
-				return nil, err
-			}
-		case f.Op == ws.OpClose:
-			return nil, fmt.Errorf("closed by the server: %q", h.excerpt(f.Payload))
-		case f.Op != ws.OpPong:
-			return f.Payload, nil
-		}
-	}
+// Write writes frames, whoever else writes.
+func (h *host) Write(frames []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.conn.Write(frames)
 }
 
 // read looks at what the server sends the host until the connection ends.
@@ -179,7 +172,7 @@ func (h *host) read() {
 		}
 		switch {
 		case t.Ping != "" && string(text) == t.Ping:
-			_ = h.send(ws.OpText, []byte(t.Pong))
+			_ = h.say([]byte(t.Pong))
 		case h.keeps && bytes.Contains(text, []byte(`"history_request"`)) && !bytes.Contains(text, []byte(`"error"`)):
 			h.sendHistory()
 		case h.refused(text) && !bytes.Contains(text, []byte(stamp.Marker)):
@@ -226,11 +219,9 @@ func (h *host) err() error {
 	return h.broken
 }
 
-// send writes one frame.
-func (h *host) send(op ws.OpCode, payload []byte) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	_, err := h.conn.Write(h.crowd.socket.AppendClient(nil, op, payload))
+// say sends a text.
+func (h *host) say(text []byte) error {
+	_, err := h.Write(h.crowd.socket.AppendClient(nil, ws.OpText, text))
 	return err
 }
 
@@ -242,7 +233,7 @@ func (h *host) close() []report.Fault {
 	h.mu.Unlock()
 	if finish := h.crowd.options.Template.Finish; finish != "" && !broken {
 		_ = h.conn.SetWriteDeadline(time.Now().Add(time.Second))
-		_ = h.send(ws.OpText, []byte(workload.Fill(finish, h.room.name, 0)))
+		_ = h.say([]byte(workload.Fill(finish, h.room.name, 0)))
 	}
 	_ = h.conn.Close()
 	h.reader.Wait()

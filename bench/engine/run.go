@@ -18,6 +18,8 @@ import (
 	"lectern/bench/usage"
 	"lectern/bench/wire"
 	"lectern/bench/workload"
+
+	"github.com/gobwas/ws"
 )
 
 // A Runner carries a run: the server if it started one, hosts, viewers and the
@@ -251,14 +253,14 @@ func (r *Runner) Suspect(p report.Phase) {
 
 // explain turns an error into one of few reasons, so that they can be counted.
 func explain(err error) (reason, example string) {
-	var status wire.StatusError
+	var status ws.StatusError
 	var errno syscall.Errno
 	var resolve *net.DNSError
 	switch {
 	case errors.Is(err, errRefused):
 		return errRefused.Error(), err.Error()
 	case errors.As(err, &status):
-		return status.Error(), ""
+		return fmt.Sprintf("HTTP %d", status), ""
 	case errors.Is(err, wire.ErrGarbage):
 		return wire.ErrGarbage.Error(), err.Error()
 	case errors.Is(err, io.EOF):

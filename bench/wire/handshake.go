@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/gobwas/ws"
 )
 
 // MaxHead is the longest answer to a handshake that is read, in bytes.
@@ -50,14 +52,8 @@ func NewWebSocket(u *url.URL, subprotocol string, headers []string) WebSocket {
 // room and the viewer's number.
 func (w WebSocket) Request() string { return w.request }
 
-// A StatusError is an HTTP answer other than 101.
-type StatusError int
-
-// Error names the status.
-func (s StatusError) Error() string { return "HTTP " + strconv.Itoa(int(s)) }
-
 // Answer looks at what a server sent so far. used is the length of the whole
-// head, 0 while it is incomplete.
+// head, 0 while it is incomplete. An answer other than 101 is a [ws.StatusError].
 func (w WebSocket) Answer(b []byte) (used int, err error) {
 	const version = "HTTP/1."
 	if n := min(len(b), len(version)); string(b[:n]) != version[:n] {
@@ -78,7 +74,7 @@ func (w WebSocket) Answer(b []byte) (used int, err error) {
 		return 0, fmt.Errorf("%w: the status line %.40q", ErrGarbage, lines[0])
 	}
 	if code != 101 {
-		return 0, StatusError(code)
+		return 0, ws.StatusError(code)
 	}
 	for _, line := range lines[1:] {
 		name, value, _ := strings.Cut(line, ":")
