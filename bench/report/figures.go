@@ -64,6 +64,9 @@ func (res *Result) parts(phases []Phase) (out []part) {
 	if res.Arrived != nil {
 		add("arrived", "coming late", true, append(res.Arrived.figures(), res.misnumbered())...)
 	}
+	if res.Stalled != nil {
+		add("stalled", "stopped reading", true, res.Stalled.figures()...)
+	}
 	if res.Memory != nil {
 		add("memory", "server memory", true, res.Memory.figures()...)
 	}
@@ -103,6 +106,11 @@ func (d Distribution) figures(name string) []figure {
 		{name + " p99.9", known, float64(d.P999), inMicros},
 		{name + " max", known, float64(d.Max), inMicros},
 	}
+}
+
+// counted is figures with how many times were measured.
+func (d Distribution) counted(name string) []figure {
+	return append([]figure{{name + " times", true, float64(d.Count), inWhole}}, d.figures(name)...)
 }
 
 func (c *Connect) figures() []figure {
@@ -178,7 +186,7 @@ func (r *Resumed) figures() []figure {
 		{"messages told to be lost", true, whole(r.Announced), inWhole},
 		{"resumes a second", r.Resumes > 0, r.PerSecond, inWhole},
 		{"server CPU for each", r.CPUEach > 0, r.CPUEach * 1e3, inNanos},
-	}, r.Back.figures("joined again"), r.Caught.figures("caught up"), r.Live.figures("latency since then"))
+	}, r.Back.counted("joined again"), r.Caught.counted("caught up"), r.Live.counted("latency since then"))
 }
 
 func (a *Arrived) figures() []figure {
@@ -192,7 +200,17 @@ func (a *Arrived) figures() []figure {
 		{"requests that hosts got", a.History == "host", whole(a.Asked), inWhole},
 		{"bytes of all histories", true, whole(a.Bytes), inBytes},
 		{"of the largest", true, whole(a.Largest), inBytes},
-	}, a.Told.figures("history"), a.Live.figures("first live message"))
+	}, a.Told.counted("history"), a.Live.counted("first live message"))
+}
+
+func (s *Stalled) figures() []figure {
+	return []figure{
+		{"viewers that had stopped", true, whole(s.Viewers), inWhole},
+		{"closed by the server", true, whole(s.Closed), inWhole},
+		{"caught up", true, whole(s.CaughtUp), inWhole},
+		{"skipped messages", true, whole(s.Skipped), inWhole},
+		{"still behind", true, whole(s.Behind), inWhole},
+	}
 }
 
 func (m *Memory) figures() []figure {

@@ -59,10 +59,6 @@ func (res *Result) tables() (out []table) {
 		out = append(out, tableOf(parts[:n]))
 		parts = parts[n:]
 	}
-	if s := res.Stalled; s != nil {
-		out = append(out, table{{"viewers that had stopped reading", "closed by the server", "caught up", "skipped messages", "still behind"},
-			{Grouped(int64(s.Viewers)), Grouped(int64(s.Closed)), Grouped(int64(s.CaughtUp)), Grouped(int64(s.Skipped)), Grouped(int64(s.Behind))}})
-	}
 	return out
 }
 
