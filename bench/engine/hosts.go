@@ -101,7 +101,8 @@ func (r *Runner) Broken() error {
 
 // publishAll has every host publish its load, go on until busy is done, and
 // fence. It returns when all have.
-func (r *Runner) publishAll(ctx context.Context, p Plan, all load, members int, busy context.Context) (late report.Distribution, published uint64) {
+func (r *Runner) publishAll(ctx context.Context, p Plan, all load, members int, busy context.Context) (late *report.Histogram, published uint64) {
+	late = report.NewHistogram()
 	if r.follows() {
 		return late, 0
 	}
@@ -135,7 +136,7 @@ func (r *Runner) publishAll(ctx context.Context, p Plan, all load, members int, 
 			for {
 				s := h.publish(ctx, l)
 				mu.Lock()
-				late = report.Summarize(late.Histogram, s.late.Histogram)
+				late.Merge(s.late)
 				published += uint64(s.count)
 				mu.Unlock()
 				if busy.Err() != nil || s.count < l.count || ctx.Err() != nil {

@@ -98,7 +98,7 @@ func (r *Runner) Phase(ctx context.Context, p Plan) (report.Phase, error) {
 	out.Server, out.Bench, out.Busy, out.Series = sampler.Finish()
 	out.Published = published
 	out.Planned = max(uint64(perRoom)*uint64(len(r.hosts)), published)
-	out.SendLate = late
+	out.SendLate = report.Summarize(late)
 	out.Seconds = float64(finished-start) / 1e9
 	r.collect(&out, finished)
 	closeBar(out.Brief())

@@ -67,8 +67,8 @@ func (l load) due(k uint32) int64 { return l.start + int64(math.Round(float64(k)
 
 // A sent is what a host has published.
 type sent struct {
-	count uint32              // messages
-	late  report.Distribution // from due to the write
+	count uint32            // messages
+	late  *report.Histogram // from due to the write
 }
 
 // begin has the room expect what comes next, measured or not.
@@ -82,6 +82,7 @@ func (h *host) end() { h.room.close(h.seq + 1) }
 // takes it, and returns early when ctx ends or the connection breaks.
 func (h *host) publish(ctx context.Context, l load) (s sent) {
 	clock, out := h.crowd.clock, h.outline()
+	s.late = report.NewHistogram()
 	_ = h.conn.SetWriteDeadline(time.Time{})
 	stop := context.AfterFunc(ctx, func() { _ = h.conn.SetWriteDeadline(time.Now().Add(lastWrite)) })
 	defer stop()

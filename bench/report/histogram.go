@@ -21,6 +21,9 @@ func NewHistogram() *Histogram { return &Histogram{hdrhistogram.New(1, HistMax, 
 // Record counts a time.
 func (h *Histogram) Record(micros int64) { _ = h.RecordValue(min(max(micros, 0), HistMax)) }
 
+// Merge adds the times of another histogram.
+func (h *Histogram) Merge(from *Histogram) { h.Histogram.Merge(from.Histogram) }
+
 // MarshalText encodes the histogram as HdrHistogram V2, compressed, base 64.
 func (h *Histogram) MarshalText() ([]byte, error) {
 	return h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
@@ -59,7 +62,7 @@ func Summarize(parts ...*Histogram) (d Distribution) {
 	all := NewHistogram()
 	for _, h := range parts {
 		if h != nil {
-			all.Merge(h.Histogram)
+			all.Merge(h)
 		}
 	}
 	if all.TotalCount() == 0 {
