@@ -161,6 +161,8 @@ func sum(x, y reflect.Value) {
 		*v += y.Uint()
 	case *float64:
 		*v += y.Float()
+	default:
+		panic("bench: cannot add up " + x.Type().String()) // a wrong tag
 	}
 }
 
