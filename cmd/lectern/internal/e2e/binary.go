@@ -225,13 +225,16 @@ func (b *binary) metric(name string) float64 {
 	return 0
 }
 
-// eventually waits until check returns true, and fails the test after 20 s.
+// eventually waits until check returns true, and fails the test after 20 s. The pauses
+// grow, because most checks fetch /metrics.
 func eventually(t testing.TB, what string, check func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	pause := 5 * time.Millisecond
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(pause) {
 		if check() {
 			return
 		}
+		pause = min(pause*3/2, 100*time.Millisecond)
 	}
 	t.Fatalf("it never came about that %s", what)
 }
