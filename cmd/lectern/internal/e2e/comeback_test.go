@@ -14,13 +14,16 @@ import (
 	"github.com/coder/websocket"
 )
 
-// TestViewersComeBackAfterCuts cuts viewers of each kind off again and again
+// TestViewersComeBackAfterCuts cuts viewers of all kinds off again and again
 // while the host speaks: at random moments, after random bytes, in the middle of
 // handshakes and frames, and so that the relay does not hear of it. They come
 // back by themselves, and have got everything in the end, once and in order.
 func TestViewersComeBackAfterCuts(t *testing.T) {
 	t.Parallel()
-	over(t, viewersComeBack)
+	over(t, func(t *testing.T, flags []string) {
+		t.Parallel()
+		viewersComeBack(t, flags)
+	})
 }
 
 func viewersComeBack(t *testing.T, flags []string) {
@@ -28,47 +31,45 @@ func viewersComeBack(t *testing.T, flags []string) {
 	if raced { // everything takes long, answers to pings too
 		idle = "10s"
 	}
+	b := startBinary(t, append([]string{"--retain", "33554432", "--retain-messages", "100000", "--close-timeout", "1s", "--ping-after", "1s", "--idle-timeout", idle}, flags...)...)
+	host, code := openRoom(t, b)
+	hostHears := listening(t, host)
+	var calm atomic.Bool // nobody is cut off any more
+	var class []*absentee
 	for _, kind := range kinds {
-		t.Run(kind.name, func(t *testing.T) {
-			if why := kind.absent(); why != "" {
-				Missing(t, why)
-			}
-			t.Parallel()
-			b := startBinary(t, append([]string{"--retain", "33554432", "--retain-messages", "100000", "--close-timeout", "1s", "--ping-after", "1s", "--idle-timeout", idle}, flags...)...)
-			host, code := openRoom(t, b)
-			hostHears := listening(t, host)
-			var calm atomic.Bool // nobody is cut off any more
-			var class []*absentee
-			for i := range 4 {
-				a := &absentee{name: fmt.Sprintf("viewer %d", i), numbered: i%2 == 1, events: make(chan heard, 1024)}
-				a.cable = newCable(t, b.addr, func(nth int) int { return fraysAfter(nth, &calm) })
-				kind.watch(t, b.urlAt(a.cable.addr(), "/v1/websocket"), code, a.numbered, a.events)
-				class = append(class, a)
-			}
-			missAndHear(t, host, class, &calm)
-			if t.Failed() {
-				return
-			}
-			if n := b.metric("lectern_viewers"); int(n) != len(class) {
-				t.Errorf("%v viewers in the room, want %d", n, len(class))
-			}
-			say(t, host, `{"type":"close"}`)
-			for _, a := range class {
-				a.hearsTheEnd(t)
-			}
-			for text := range hostHears {
-				if text == `{"type":"closed","reason":"host_closed"}` {
-					break
-				}
-			}
-			_ = host.CloseNow()
-			eventually(t, "nothing is left", func() bool { return b.metric(`lectern_connections{phase="open"}`) == 0 })
-			for _, why := range []string{"lost", "replaced"} {
-				if n := b.metric(`lectern_closes_total{reason="` + why + `"}`); n == 0 {
-					t.Errorf("no connection ended as %s: nobody was cut off so", why)
-				}
-			}
-		})
+		if why := kind.absent(); why != "" {
+			t.Run(kind.name, func(t *testing.T) { Missing(t, why) })
+			continue
+		}
+		for _, numbered := range []bool{false, true} {
+			a := &absentee{name: fmt.Sprintf("the viewer on %s, numbered: %t,", kind.name, numbered), numbered: numbered, events: make(chan heard, 1024)}
+			a.cable = newCable(t, b.addr, func(nth int) int { return fraysAfter(nth, &calm) })
+			kind.watch(t, b.urlAt(a.cable.addr(), "/v1/websocket"), code, numbered, a.events)
+			class = append(class, a)
+		}
+	}
+	missAndHear(t, host, class, &calm)
+	if t.Failed() {
+		return
+	}
+	if n := b.metric("lectern_viewers"); int(n) != len(class) {
+		t.Errorf("%v viewers in the room, want %d", n, len(class))
+	}
+	say(t, host, `{"type":"close"}`)
+	for _, a := range class {
+		a.hearsTheEnd(t)
+	}
+	for text := range hostHears {
+		if text == `{"type":"closed","reason":"host_closed"}` {
+			break
+		}
+	}
+	_ = host.CloseNow()
+	eventually(t, "nothing is left", func() bool { return b.metric(`lectern_connections{phase="open"}`) == 0 })
+	for _, why := range []string{"lost", "replaced"} {
+		if n := b.metric(`lectern_closes_total{reason="` + why + `"}`); n == 0 {
+			t.Errorf("no connection ended as %s: nobody was cut off so", why)
+		}
 	}
 }
 
