@@ -149,7 +149,7 @@ func TestBothChallenges(t *testing.T) {
 // the CA's renewals are served without a restart.
 func TestRenewal(t *testing.T) {
 	t.Parallel()
-	p := acmetest.New(t, 20*time.Second)
+	p := acmetest.New(t, 10*time.Second)
 	stop := p.Run(t)
 	storage := filepath.Join(t.TempDir(), "acme")
 	const domain = "renewal.lectern.test"

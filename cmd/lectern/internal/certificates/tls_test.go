@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -146,6 +147,10 @@ func TestAPairIsSwappedWhileClientsConnect(t *testing.T) {
 // Kubernetes does, and bad ones are told once.
 func TestChangedFilesAreRead(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, changedFilesAreRead)
+}
+
+func changedFilesAreRead(t *testing.T) {
 	ca := newAuthority(t, "ca", nil)
 	folder := t.TempDir()
 	ca.writePair(t, filepath.Join(folder, "1"), time.Hour, "first.test")
