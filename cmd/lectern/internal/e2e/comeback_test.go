@@ -27,11 +27,7 @@ func TestViewersComeBackAfterCuts(t *testing.T) {
 }
 
 func viewersComeBack(t *testing.T, flags []string) {
-	idle := "4s"
-	if raced { // everything takes long, answers to pings too
-		idle = "10s"
-	}
-	b := startBinary(t, append([]string{"--retain", "33554432", "--retain-messages", "100000", "--close-timeout", "1s", "--ping-after", "1s", "--idle-timeout", idle}, flags...)...)
+	b := startBinary(t, append([]string{"--retain", "33554432", "--retain-messages", "100000", "--close-timeout", "1s", "--ping-after", "1s", "--idle-timeout", "10s"}, flags...)...)
 	host, code := openRoom(t, b)
 	hostHears := listening(t, host)
 	var calm atomic.Bool // nobody is cut off any more
