@@ -23,8 +23,8 @@ have_websockets() {
 	return 1
 }
 
-apt_install() { # PACKAGE
-	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -q --no-install-recommends "$1"
+apt_install() { # PACKAGE...
+	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -q --no-install-recommends "$@"
 }
 
 have_chromium() { command -v chromium >/dev/null; }
@@ -34,18 +34,17 @@ have_proxy() { # PROGRAM
 	command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ]
 }
 
-install_debian() { # PACKAGE HAVE...
-	local package=$1
-	shift
+# Installs all packages at once, and one by one if that fails.
+install_debian() { # PACKAGE...
+	local package why="apt-get could not install it, see above"
 	if ! command -v apt-get >/dev/null; then
-		not_installed "$package" "this system has no apt-get"
+		why="this system has no apt-get"
 	elif [ "$(id -u)" != 0 ]; then
-		not_installed "$package" "only root may run apt-get install"
-	elif ! apt_install "$package" 2>/dev/null && ! { apt-get update -q && apt_install "$package"; }; then
-		not_installed "$package" "apt-get failed, see above"
-	elif ! "$@"; then
-		not_installed "$package" "it is installed, but does not work"
+		why="only root may run apt-get install"
+	elif ! apt_install "$@" 2>/dev/null && ! { apt-get update -q && apt_install "$@"; }; then
+		for package; do apt_install "$package" || true; done
 	fi
+	for package in $(missing_packages); do not_installed "$package" "$why"; done
 }
 
 # While a package is installed, it may not start the service that is in it.
@@ -58,12 +57,12 @@ forbid_services() {
 	fi
 }
 
-install_proxies() {
-	if ! have_proxy nginx || ! have_proxy caddy; then
-		forbid_services
-	fi
-	have_proxy nginx || install_debian nginx-light have_proxy nginx
-	have_proxy caddy || install_debian caddy have_proxy caddy
+# The Debian packages that are missing.
+missing_packages() {
+	have_websockets || echo python3-websockets
+	have_chromium || echo chromium
+	have_proxy nginx || echo nginx-light
+	have_proxy caddy || echo caddy
 }
 
 # npm leaves its own copy of the lock in node_modules when it has finished.
@@ -77,6 +76,7 @@ install_ws() {
 	elif ! npm ci --ignore-scripts --prefer-offline --no-audit --no-fund --no-update-notifier --loglevel=error; then
 		not_installed "Node's ws" "npm failed, see above"
 	fi
+	return "$missing"
 }
 
 # promtool checks docs/monitoring. Its Debian package is large and would start a
@@ -100,11 +100,17 @@ install_promtool() {
 	rm -rf "$folder"
 }
 
-have_websockets || install_debian python3-websockets have_websockets
-have_chromium || install_debian chromium have_chromium
-install_proxies
-have_ws || install_ws
+have_ws || install_ws &
+fetches_ws=$!
+
+packages=$(missing_packages)
+if [ -n "$packages" ]; then
+	forbid_services
+	# shellcheck disable=SC2086 # one word is one package
+	install_debian $packages
+fi
 have_promtool || install_promtool
+wait "$fetches_ws" || missing=1
 
 if [ "$missing" = 1 ] && [ "${CI:-}" = true ]; then
 	echo "CI=true: nothing may be missing." >&2
