@@ -25,6 +25,9 @@ PICTURE := ./cmd/lectern/testdata/picture
 MILLION := ./bench/testdata/million
 PACKAGE := cmd/lectern/packaging
 
+# Their tests wait most, so they begin first, beside those of other packages.
+LONGEST := ./cmd/lectern/internal/e2e ./cmd/lectern/internal/certificates ./netpoll/tlstransport ./bench/scenario
+
 .PHONY: help build run test clients check fuzz soak attack bench compare million ktls picture dist clean
 
 help: ## Tell what can be made.
@@ -36,8 +39,9 @@ build: ## Build bin/lectern.
 run: build ## Start a relay on localhost:8765; ARGS= adds flags of `lectern serve`.
 	@exec $(BIN) serve --addr 127.0.0.1:8765 $(ARGS)
 
-test: clients ## Fetch what the tests need, then run them all. Packages are tested by check.
-	CGO_ENABLED=0 go run $(REPORT) -count=1 ./...
+test: ## Fetch what the tests need, then run them all. Packages are tested by check.
+	@CGO_ENABLED=0 go list -export -test ./... >/dev/null 2>&1 & bash $(CLIENTS)/install.sh && wait
+	CGO_ENABLED=0 go run $(REPORT) -vet=off -count=1 $(LONGEST) ./...
 
 clients: ## Fetch the foreign WebSocket clients that the tests use.
 	@bash $(CLIENTS)/install.sh
@@ -49,7 +53,7 @@ check: clients ## Check the format, vet, lint, and run all tests with -race.
 	go tool staticcheck ./... $(REPORT) $(PICTURE) $(MILLION)/...
 	cd bench/compare && go vet ./... && go test ./...
 	cd $(PACKAGE) && go vet ./... && go test -count=1 -timeout 30m ./...
-	go run $(REPORT) -race -shuffle=on -count=1 ./...
+	go run $(REPORT) -race -shuffle=on -count=1 $(LONGEST) ./...
 
 fuzz: ## Run every fuzz target for FUZZTIME (30s).
 	@for package in $$(go list ./...); do \
