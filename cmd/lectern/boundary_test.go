@@ -61,6 +61,7 @@ var borders = map[string]struct {
 	internal + "certificates":          {forbidden: []string{"golang.org/x/sys"}},
 	internal + "certificates/acmetest": {ours: []string{"netpoll/selfsigned"}}, // for tests
 	internal + "config":                {forbidden: []string{"net/http", "golang.org/x/sys"}},
+	internal + "config/configtest":     {}, // for tests
 	internal + "httpapi":               {ours: []string{"frame", "hub", "hub/budget", "hub/classroom", "hub/strictjson"}, forbidden: []string{"golang.org/x/sys", "syscall"}},
 	internal + "httpapi/apitest":       {ours: []string{"hub"}}, // for tests
 	internal + "metrics":               {ours: []string{"hub", "hub/budget", "hub/store", "netpoll", "netpoll/tlstransport"}},

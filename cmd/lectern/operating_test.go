@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"lectern/cmd/lectern/internal/config/configtest"
 )
 
 // TestFirstServer follows the chapter for whoever has never run a server: the relay
@@ -29,9 +31,9 @@ func TestFirstServer(t *testing.T) {
 		t.Fatalf("found only the commands %q", commands)
 	}
 	for _, command := range commands {
-		key := writeFile(t, "create.key", "create-0123456789abcdef")
+		key := configtest.WriteFile(t, "create.key", "create-0123456789abcdef")
 		line := regexp.MustCompile(`[^ ]*create\.key`).ReplaceAllString(command[1], key)
-		line = strings.ReplaceAll(line, "/etc/lectern/lectern.toml", writeFile(t, "lectern.toml", file))
+		line = strings.ReplaceAll(line, "/etc/lectern/lectern.toml", configtest.WriteFile(t, "lectern.toml", file))
 		var c cli
 		if _, err := newParser(&c).Parse(strings.Fields(line)); err != nil {
 			t.Errorf("lectern %s: %v", command[1], err)

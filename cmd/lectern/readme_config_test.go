@@ -1,13 +1,12 @@
 package main
 
 import (
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"lectern/cmd/lectern/internal/config"
+	"lectern/cmd/lectern/internal/config/configtest"
 )
 
 // TestShownConfiguration checks the file that the page on configuration shows.
@@ -18,7 +17,7 @@ func TestShownConfiguration(t *testing.T) {
 	if !ok {
 		t.Fatal("the page shows no configuration file")
 	}
-	keyFile := writeFile(t, "create.key", "create-0123456789abcdef")
+	keyFile := configtest.WriteFile(t, "create.key", "create-0123456789abcdef")
 	s, err := read(t, strings.ReplaceAll(example, "/etc/lectern/create.key", keyFile), nil)
 	if err != nil || s.MaxRooms != 50 || len(s.AllowOrigin) != 2 {
 		t.Errorf("%v: %v", err, s)
@@ -56,22 +55,12 @@ func TestShownProxyConfiguration(t *testing.T) {
 	}
 }
 
-// writeFile writes a file that ends with the test and returns its path.
-func writeFile(t testing.TB, name, text string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // read reads the configuration of lectern serve.
 func read(t testing.TB, file string, environ []string, flags ...string) (*config.Settings, error) {
 	t.Helper()
 	args := append([]string{"serve"}, flags...)
 	if file != "" {
-		args = append(args, "--config", writeFile(t, "lectern.toml", file))
+		args = append(args, "--config", configtest.WriteFile(t, "lectern.toml", file))
 	}
 	var c cli
 	ctx, err := newParser(&c).Parse(args)

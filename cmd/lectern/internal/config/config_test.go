@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -10,36 +9,16 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"lectern/cmd/lectern/internal/config/configtest"
 )
-
-// The keys of these tests. No output may have them.
-const (
-	testCreateKey = "create-0123456789abcdef"
-	testAPIKey    = "api-0123456789abcdef"
-	otherKey      = "other-0123456789abcdef"
-)
-
-// writeFile writes a file that ends with the test and returns its path.
-func writeFile(t testing.TB, name, text string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	rewrite(t, path, text)
-	return path
-}
-
-func rewrite(t testing.TB, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // read reads the configuration of lectern serve.
 func read(t testing.TB, file string, environ []string, flags ...string) (*Settings, error) {
 	t.Helper()
 	args := append([]string{"serve"}, flags...)
 	if file != "" {
-		args = append(args, "--config", writeFile(t, "lectern.toml", file))
+		args = append(args, "--config", configtest.WriteFile(t, "lectern.toml", file))
 	}
 	return readArgs(args, environ)
 }
@@ -217,7 +196,7 @@ func TestMistakes(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "x.toml")
 			flags := append([]string{"serve"}, c.flags...)
 			if c.file != "" {
-				rewrite(t, path, c.file)
+				configtest.Rewrite(t, path, c.file)
 				flags = append(flags, "--config", path)
 			}
 			_, err := readArgs(flags, c.env)

@@ -6,13 +6,15 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"lectern/cmd/lectern/internal/config/configtest"
 )
 
 // TestCreateKeySources sets the create key wherever it can be.
 func TestCreateKeySources(t *testing.T) {
 	t.Parallel()
-	file := writeFile(t, "create.key", testCreateKey+"\n")
-	other := writeFile(t, "other.key", otherKey+"\r\n")
+	file := configtest.WriteFile(t, "create.key", configtest.CreateKey+"\n")
+	other := configtest.WriteFile(t, "other.key", configtest.OtherKey+"\r\n")
 	cases := map[string]struct {
 		file  string
 		env   []string
@@ -21,14 +23,14 @@ func TestCreateKeySources(t *testing.T) {
 		from  string // the beginning of its source
 	}{
 		"none":                    {"", nil, nil, "", "default"},
-		"variable":                {"", []string{"LECTERN_CREATE_KEY=" + testCreateKey}, nil, testCreateKey, "environment LECTERN_CREATE_KEY"},
-		"file by a flag":          {"", nil, []string{"--create-key-file", file}, testCreateKey, "flag"},
-		"file by a variable":      {"", []string{"LECTERN_CREATE_KEY_FILE=" + other}, nil, otherKey, "environment LECTERN_CREATE_KEY_FILE"},
-		"file by the file":        {"create-key-file = '" + file + "'", nil, nil, testCreateKey, "file "},
-		"in the file":             {"create-key = '" + testCreateKey + "'", nil, nil, testCreateKey, "file "},
-		"flag before variable":    {"", []string{"LECTERN_CREATE_KEY=" + testCreateKey}, []string{"--create-key-file", other}, otherKey, "flag"},
-		"variable before file":    {"create-key-file = '" + file + "'", []string{"LECTERN_CREATE_KEY=" + otherKey}, nil, otherKey, "environment "},
-		"variable's file, before": {"create-key = '" + testCreateKey + "'", []string{"LECTERN_CREATE_KEY_FILE=" + other}, nil, otherKey, "environment "},
+		"variable":                {"", []string{"LECTERN_CREATE_KEY=" + configtest.CreateKey}, nil, configtest.CreateKey, "environment LECTERN_CREATE_KEY"},
+		"file by a flag":          {"", nil, []string{"--create-key-file", file}, configtest.CreateKey, "flag"},
+		"file by a variable":      {"", []string{"LECTERN_CREATE_KEY_FILE=" + other}, nil, configtest.OtherKey, "environment LECTERN_CREATE_KEY_FILE"},
+		"file by the file":        {"create-key-file = '" + file + "'", nil, nil, configtest.CreateKey, "file "},
+		"in the file":             {"create-key = '" + configtest.CreateKey + "'", nil, nil, configtest.CreateKey, "file "},
+		"flag before variable":    {"", []string{"LECTERN_CREATE_KEY=" + configtest.CreateKey}, []string{"--create-key-file", other}, configtest.OtherKey, "flag"},
+		"variable before file":    {"create-key-file = '" + file + "'", []string{"LECTERN_CREATE_KEY=" + configtest.OtherKey}, nil, configtest.OtherKey, "environment "},
+		"variable's file, before": {"create-key = '" + configtest.CreateKey + "'", []string{"LECTERN_CREATE_KEY_FILE=" + other}, nil, configtest.OtherKey, "environment "},
 		"spaces":                  {"", []string{"LECTERN_CREATE_KEY=correct horse battery"}, nil, "correct horse battery", "environment "},
 	}
 	for name, c := range cases {
@@ -48,7 +50,7 @@ func TestCreateKeySources(t *testing.T) {
 func TestBadKeys(t *testing.T) {
 	t.Parallel()
 	short := strings.Repeat("s", minKey-1)
-	file := func(text string) string { return writeFile(t, "bad.key", text) }
+	file := func(text string) string { return configtest.WriteFile(t, "bad.key", text) }
 	cases := map[string]struct {
 		env  string
 		want string
@@ -75,7 +77,7 @@ func TestBadKeys(t *testing.T) {
 			}
 		})
 	}
-	_, err := read(t, "", []string{"LECTERN_API_KEY=" + testAPIKey, "LECTERN_API_KEY_FILE=x"})
+	_, err := read(t, "", []string{"LECTERN_API_KEY=" + configtest.APIKey, "LECTERN_API_KEY_FILE=x"})
 	if want := "LECTERN_API_KEY and LECTERN_API_KEY_FILE: only one of them may be set"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
@@ -87,7 +89,7 @@ func TestBadKeys(t *testing.T) {
 // TestSecretsAreMasked prints keys in all ways that a program does by accident.
 func TestSecretsAreMasked(t *testing.T) {
 	t.Parallel()
-	s, err := read(t, "create-key = '"+testCreateKey+"'", []string{"LECTERN_API_KEY=" + testAPIKey})
+	s, err := read(t, "create-key = '"+configtest.CreateKey+"'", []string{"LECTERN_API_KEY=" + configtest.APIKey})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,20 +101,8 @@ func TestSecretsAreMasked(t *testing.T) {
 	if err := json.NewEncoder(&b).Encode(map[string]any{"key": s.apiKey.value}); err != nil {
 		t.Fatal(err)
 	}
-	leaks(t, "a print", b.String())
+	configtest.Leaks(t, "a print", b.String())
 	if !strings.Contains(b.String(), secretMask) {
 		t.Error("there is no mask")
-	}
-}
-
-// leaks looks for the tests' keys in an output.
-func leaks(t testing.TB, where, output string) {
-	t.Helper()
-	for _, k := range []string{testCreateKey, testAPIKey, otherKey} {
-		for _, form := range []string{k, fmt.Sprintf("%x", k), fmt.Sprint([]byte(k))} {
-			if strings.Contains(output, form) {
-				t.Errorf("%s has the key %s: %s", where, form, output)
-			}
-		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"lectern/cmd/lectern/internal/config/configtest"
 )
 
 // TestTheMostWorkersStart: the most workers that --workers allows do not exhaust the
@@ -43,7 +45,7 @@ func TestCheckTriesWhatServeDoes(t *testing.T) {
 		}
 	}()
 	dir := t.TempDir()
-	file := writeFile(t, "file", "")
+	file := configtest.WriteFile(t, "file", "")
 	cases := map[string]struct {
 		args []string
 		exit int

@@ -10,18 +10,24 @@ import (
 	"testing"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"lectern/cmd/lectern/internal/config/configtest"
 )
+
+// openToAll is the warning about a relay that other machines reach and that has no
+// create key.
+const openToAll = "anybody who reaches the relay may create rooms: set LECTERN_CREATE_KEY or --create-key-file"
 
 // TestConfigCommand: the printed configuration has the same meaning.
 func TestConfigCommand(t *testing.T) {
 	t.Parallel()
-	file := writeFile(t, "lectern.toml", "create-key = '"+testCreateKey+"'\nhost-grace = '90s'\ntrusted-proxy = ['10.0.0.1', '::1']\nallow-origin = []\n")
-	env := []string{"LECTERN_API_KEY=" + testAPIKey, "LECTERN_ALLOW_ORIGIN=http://a,http://b", "LECTERN_CONFIG=" + file}
+	file := configtest.WriteFile(t, "lectern.toml", "create-key = '"+configtest.CreateKey+"'\nhost-grace = '90s'\ntrusted-proxy = ['10.0.0.1', '::1']\nallow-origin = []\n")
+	env := []string{"LECTERN_API_KEY=" + configtest.APIKey, "LECTERN_ALLOW_ORIGIN=http://a,http://b", "LECTERN_CONFIG=" + file}
 	out, problems, exit := lectern(t, env, "config", "--max-rooms=5", "--admin-addr=")
 	if exit != 0 {
 		t.Fatalf("exit code %d: %s", exit, problems)
 	}
-	leaks(t, "lectern config", out)
+	configtest.Leaks(t, "lectern config", out)
 	for _, want := range []string{
 		"max-rooms = 5 # flag\n", "admin-addr = '' # flag\n", "host-grace = '1m30s' # file " + file + ":2\n",
 		"allow-origin = ['http://a', 'http://b'] # environment LECTERN_ALLOW_ORIGIN\n", "trusted-proxy = ['10.0.0.1', '::1'] # file " + file + ":3\n",
@@ -32,7 +38,7 @@ func TestConfigCommand(t *testing.T) {
 			t.Errorf("it lacks %q", want)
 		}
 	}
-	again := writeFile(t, "printed.toml", out)
+	again := configtest.WriteFile(t, "printed.toml", out)
 	printed, problems, exit := lectern(t, nil, "config", "--config", again)
 	if exit != 0 {
 		t.Fatalf("the output is no configuration: %s", problems)
@@ -56,7 +62,7 @@ func squeezed(text string) string {
 
 func TestCheckCommand(t *testing.T) {
 	t.Parallel()
-	good := []string{"LECTERN_API_KEY=" + testAPIKey}
+	good := []string{"LECTERN_API_KEY=" + configtest.APIKey}
 	out, problems, exit := lectern(t, good, "check", "--addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0")
 	if exit != 0 || out != "The configuration is good.\n" || problems != "" {
 		t.Errorf("exit code %d, %q and %q", exit, out, problems)
@@ -70,13 +76,13 @@ func TestCheckCommand(t *testing.T) {
 			t.Errorf("%s: exit code %d, want 1", flag, exit)
 		}
 	}
-	file := writeFile(t, "bad.toml", "max-roms = 5\nping-after = 25\nallow-origin = 'a'\ncreate-key = '"+testCreateKey+"'\ncreate-key-file = 'x'\n")
+	file := configtest.WriteFile(t, "bad.toml", "max-roms = 5\nping-after = 25\nallow-origin = 'a'\ncreate-key = '"+configtest.CreateKey+"'\ncreate-key-file = 'x'\n")
 	env := []string{"LECTERN_CONFIG=" + file, "LECTERN_MAX_VEIWERS=1", "LECTERN_API_KEY_FILE=/nonexistent/key", "LECTERN_TRUSTED_PROXY=me"}
 	out, problems, exit = lectern(t, env, "check", "--addr=8765", "--workers=-1", "--echo=echo")
 	if exit != 1 || out != "" {
 		t.Errorf("exit code %d and %q", exit, out)
 	}
-	leaks(t, "lectern check", problems)
+	configtest.Leaks(t, "lectern check", problems)
 	for _, want := range []string{
 		"lectern: 10 mistakes in the configuration:\n", "LECTERN_MAX_VEIWERS", file + ":1: max-roms", file + ":2: ping-after", file + ":3: allow-origin",
 		file + ":4: create-key and " + file + ":5: create-key-file", "LECTERN_API_KEY_FILE: open", "LECTERN_TRUSTED_PROXY: ", "--addr: ", "--workers must", "--echo must",
@@ -89,19 +95,19 @@ func TestCheckCommand(t *testing.T) {
 
 // TestNoKeyIsShown runs the relay with all keys, and looks for them in its outputs.
 func TestNoKeyIsShown(t *testing.T) {
-	t.Setenv("LECTERN_CREATE_KEY", testCreateKey)
-	t.Setenv("LECTERN_API_KEY_FILE", writeFile(t, "api.key", testAPIKey+"\n"))
+	t.Setenv("LECTERN_CREATE_KEY", configtest.CreateKey)
+	t.Setenv("LECTERN_API_KEY_FILE", configtest.WriteFile(t, "api.key", configtest.APIKey+"\n"))
 	for _, args := range [][]string{{"serve", "--help"}, {"config", "--help"}, {"config"}, {"check"}, {"serve", "--addr=nonsense"}, {"serve", "--nonsense"}, {"version"},
-		{"serve", "--create-key=" + otherKey}, {"serve", "--create-key", otherKey}} {
+		{"serve", "--create-key=" + configtest.OtherKey}, {"serve", "--create-key", configtest.OtherKey}} {
 		out, problems, _ := lectern(t, nil, args...)
-		leaks(t, strings.Join(args[:1], " "), out+problems)
+		configtest.Leaks(t, strings.Join(args[:1], " "), out+problems)
 	}
 
 	b := startBinary(t, "--log-level=debug", "--pprof")
 	c := dial(t, b.url("/"))
-	say(t, c, `{"type":"create","key":"`+testCreateKey+`","name":5}`)
+	say(t, c, `{"type":"create","key":"`+configtest.CreateKey+`","name":5}`)
 	hear(t, c)
-	say(t, c, `{"type":"create","key":"`+testCreateKey+`"}`)
+	say(t, c, `{"type":"create","key":"`+configtest.CreateKey+`"}`)
 	if text := hear(t, c); !strings.Contains(text, `"created"`) {
 		t.Errorf("the create key is refused: %s", text)
 	}
@@ -110,29 +116,17 @@ func TestNoKeyIsShown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		leaks(t, path, bodyOf(t, response))
+		configtest.Leaks(t, path, bodyOf(t, response))
 	}
 	cmdline, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(b.cmd.Process.Pid), "cmdline"))
 	if err != nil || len(cmdline) == 0 {
 		t.Errorf("%q, %v", cmdline, err)
 	}
-	leaks(t, "cmdline", string(cmdline))
+	configtest.Leaks(t, "cmdline", string(cmdline))
 	b.signal(syscall.SIGHUP)
 	eventually(t, "the configuration is read again", func() bool { return strings.Contains(b.logged(), "was read again") })
 	_ = c.CloseNow()
 	b.signal(syscall.SIGTERM)
 	b.wait(timeToEnd)
-	leaks(t, "the log", b.logged())
-}
-
-// leaks looks for the tests' keys in an output.
-func leaks(t testing.TB, where, output string) {
-	t.Helper()
-	for _, k := range []string{testCreateKey, testAPIKey, otherKey} {
-		for _, form := range []string{k, fmt.Sprintf("%x", k), fmt.Sprint([]byte(k))} {
-			if strings.Contains(output, form) {
-				t.Errorf("%s has the key %s: %s", where, form, output)
-			}
-		}
-	}
+	configtest.Leaks(t, "the log", b.logged())
 }

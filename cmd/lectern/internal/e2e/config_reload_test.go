@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"lectern/cmd/lectern/internal/config/configtest"
 )
 
 const timeToEnd = 20 * time.Second
@@ -46,7 +48,7 @@ func hangup(t testing.TB, b *binary) (line reloaded) {
 		}
 		return false
 	})
-	leaks(t, "the log", b.logged())
+	configtest.Leaks(t, "the log", b.logged())
 	return line
 }
 
@@ -62,10 +64,10 @@ func answerTo(t testing.TB, b *binary, text string) string {
 // TestHangup changes what can be changed, what cannot, and breaks the file.
 func TestHangup(t *testing.T) {
 	t.Parallel()
-	keyFile := writeFile(t, "api.key", testAPIKey)
-	file := writeFile(t, "lectern.toml", "")
+	keyFile := configtest.WriteFile(t, "api.key", configtest.APIKey)
+	file := configtest.WriteFile(t, "lectern.toml", "")
 	write := func(rooms, workers int, createKey, more string) {
-		rewrite(t, file, fmt.Sprintf("max-rooms = %d\nworkers = %d\ncreate-key = '%s'\napi-key-file = '%s'\n%s", rooms, workers, createKey, keyFile, more))
+		configtest.Rewrite(t, file, fmt.Sprintf("max-rooms = %d\nworkers = %d\ncreate-key = '%s'\napi-key-file = '%s'\n%s", rooms, workers, createKey, keyFile, more))
 	}
 	create := func(b *binary, key string) string { return answerTo(t, b, `{"type":"create","key":"`+key+`"}`) }
 	expectError := func(what, got, code string) {
@@ -74,15 +76,15 @@ func TestHangup(t *testing.T) {
 			t.Errorf("%s: %s, want %s", what, got, code)
 		}
 	}
-	write(1, 1, testCreateKey, "")
+	write(1, 1, configtest.CreateKey, "")
 	b := startBinary(t, "--config", file)
-	expectError("the other key", create(b, otherKey), "create_forbidden")
-	if got := create(b, testCreateKey); !strings.Contains(got, `"created"`) {
+	expectError("the other key", create(b, configtest.OtherKey), "create_forbidden")
+	if got := create(b, configtest.CreateKey); !strings.Contains(got, `"created"`) {
 		t.Fatal(got)
 	}
-	expectError("a second room", create(b, testCreateKey), "too_many_rooms")
+	expectError("a second room", create(b, configtest.CreateKey), "too_many_rooms")
 
-	write(3, 2, otherKey, "log-level = 'warn'\nallow-origin = ['http://a']\nmax-head = 4096\n")
+	write(3, 2, configtest.OtherKey, "log-level = 'warn'\nallow-origin = ['http://a']\nmax-head = 4096\n")
 	line := hangup(t, b)
 	for _, want := range []string{"max-rooms: 1 -> 3", "create-key", "log-level: info -> warn", "allow-origin: [] -> [http://a]", "max-head: 8192 -> 4096"} {
 		if !slices.Contains(line.Changed, want) {
@@ -92,33 +94,33 @@ func TestHangup(t *testing.T) {
 	if want := []string{"workers: 1 -> 2"}; len(line.Changed) != 5 || !reflect.DeepEqual(line.NeedRestart, want) {
 		t.Errorf("%+v, want a restart for %q alone", line, want)
 	}
-	expectError("the old key", create(b, testCreateKey), "create_forbidden")
-	if got := create(b, otherKey); !strings.Contains(got, `"created"`) {
+	expectError("the old key", create(b, configtest.CreateKey), "create_forbidden")
+	if got := create(b, configtest.OtherKey); !strings.Contains(got, `"created"`) {
 		t.Errorf("with the new key: %s", got)
 	}
-	if status := apiStatus(t, b, testAPIKey); status != http.StatusOK {
+	if status := apiStatus(t, b, configtest.APIKey); status != http.StatusOK {
 		t.Errorf("the API key: %d", status)
 	}
 
 	// With a mistake nothing changes, not even the correct options beside it.
-	write(9, 1, testCreateKey, "max-veiwers = 1\n")
+	write(9, 1, configtest.CreateKey, "max-veiwers = 1\n")
 	if line = hangup(t, b); line.Level != "ERROR" || !strings.Contains(line.Error, file+":5: max-veiwers: there is no such option; did you mean max-viewers?") {
 		t.Errorf("a broken file: %+v", line)
 	}
-	rewrite(t, file, "max-rooms = ")
+	configtest.Rewrite(t, file, "max-rooms = ")
 	if line = hangup(t, b); line.Level != "ERROR" || !strings.Contains(line.Error, file+":1: ") {
 		t.Errorf("a broken file: %+v", line)
 	}
-	expectError("the old key", create(b, testCreateKey), "create_forbidden")
+	expectError("the old key", create(b, configtest.CreateKey), "create_forbidden")
 
 	// Only the key's file changes, and the option that needs a restart is still listed.
-	write(3, 2, otherKey, "log-level = 'info'\nallow-origin = ['http://a']\nmax-head = 4096\n")
-	rewrite(t, keyFile, otherKey)
+	write(3, 2, configtest.OtherKey, "log-level = 'info'\nallow-origin = ['http://a']\nmax-head = 4096\n")
+	configtest.Rewrite(t, keyFile, configtest.OtherKey)
 	line = hangup(t, b)
 	if want := []string{"log-level: warn -> info", "api-key"}; !reflect.DeepEqual(sorted(line.Changed), sorted(want)) || len(line.NeedRestart) != 1 {
 		t.Errorf("%+v, want %q", line, want)
 	}
-	if old, now := apiStatus(t, b, testAPIKey), apiStatus(t, b, otherKey); old != http.StatusUnauthorized || now != http.StatusOK {
+	if old, now := apiStatus(t, b, configtest.APIKey), apiStatus(t, b, configtest.OtherKey); old != http.StatusUnauthorized || now != http.StatusOK {
 		t.Errorf("the old API key: %d, the new one: %d", old, now)
 	}
 	if line = hangup(t, b); len(line.Changed) != 0 || line.Changed == nil {
@@ -154,10 +156,10 @@ func apiStatus(t testing.TB, b *binary, key string) int {
 // TestDrainTimeoutChanges: a drain uses the timeout of the last reload.
 func TestDrainTimeoutChanges(t *testing.T) {
 	t.Parallel()
-	file := writeFile(t, "lectern.toml", "drain-timeout = '1h'")
+	file := configtest.WriteFile(t, "lectern.toml", "drain-timeout = '1h'")
 	b := startBinary(t, "--config", file)
 	openRoom(t, b) // a host that never reads the goodbye
-	rewrite(t, file, "drain-timeout = '100ms'")
+	configtest.Rewrite(t, file, "drain-timeout = '100ms'")
 	hangup(t, b)
 	b.signal(syscall.SIGTERM)
 	if exit := b.wait(timeToEnd); exit != 0 {
@@ -182,7 +184,7 @@ func TestHostGraceZero(t *testing.T) {
 // TestOpenRelayWarns starts a relay that other machines reach.
 func TestOpenRelayWarns(t *testing.T) {
 	t.Parallel()
-	file := writeFile(t, "lectern.toml", "")
+	file := configtest.WriteFile(t, "lectern.toml", "")
 	cases := map[string]struct {
 		addr, env string
 		warns     bool
@@ -191,7 +193,7 @@ func TestOpenRelayWarns(t *testing.T) {
 		"all IPv4":          {"0.0.0.0:0", "", true},
 		"loopback":          {"127.0.0.2:0", "", false},
 		"localhost":         {"localhost:0", "", false},
-		"with a create key": {":0", "LECTERN_CREATE_KEY=" + testCreateKey, false},
+		"with a create key": {":0", "LECTERN_CREATE_KEY=" + configtest.CreateKey, false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"lectern/cmd/lectern/internal/config/configtest"
 )
 
 // An entrance is the answer to a client that enters a room.
@@ -161,7 +163,7 @@ func TestDataThatCannotBeKept(t *testing.T) {
 	t.Parallel()
 	used := t.TempDir()
 	startBinary(t, "--data", used)
-	file := writeFile(t, "file", "")
+	file := configtest.WriteFile(t, "file", "")
 	for name, c := range map[string]struct{ dir, want string }{
 		"in use":     {used, "another relay, process "},
 		"not a dir":  {file, "not a directory"},
