@@ -45,6 +45,7 @@ func TestHandshakesThatWaitTakeLittle(t *testing.T) {
 // TestADripDoesNotHoldAPlace has clients send a byte now and then, so that no single wait
 // for them is long. Together the waits are, and those who queue get the places.
 func TestADripDoesNotHoldAPlace(t *testing.T) {
+	t.Parallel() // it waits
 	r := serve(t, Config{MaxHandshakes: 8})
 	whole := hello(t, r.client)
 	const rest = "\x14\x03\x03\x00\x01\x01\x17\x03\x03\x00\x35"
@@ -78,6 +79,7 @@ func TestADripDoesNotHoldAPlace(t *testing.T) {
 // TestASlowClientKeepsAPlaceThatNobodyElseCouldHave: an address that has filled its own
 // share, and waits, displaces no client of another one.
 func TestASlowClientKeepsAPlaceThatNobodyElseCouldHave(t *testing.T) {
+	t.Parallel() // it waits
 	r := serve(t, Config{MaxHandshakes: 8})
 	whole := hello(t, r.client)
 	for range 50 {
