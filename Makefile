@@ -68,7 +68,7 @@ soak: ## Try random sequences of the protocol and kill relays, for SOAKTIME (10m
 	go test -race -count=1 -timeout 0 -run 'TestEverybodyHearsWhatTheRulesSay|TestRacesLeaveTheRoomWhole|TestEveryViewerHasTheHostsStream|TestRolesChangeWhileViewersStream' ./hub -soak $(SOAKTIME)
 	go test -race -count=1 -timeout 0 -run 'TestFollowerIsTheRecordInAnotherEncoding|TestReadersAgreeWithTheAppender' ./hub/broadcast -rapid.checks 10000
 	go test -race -count=1 -timeout 0 -v -run 'TestKills' ./cmd/lectern/internal/e2e -soak $(SOAKTIME)
-	go test -v -count=1 -timeout 0 -run 'TestHalfTheViewersStall|TestViewersThatTrickle|TestAThousandAsk|TestAClassAsksAtOnce|TestAHundredThousand' ./cmd/lectern/internal/e2e -full
+	go test -v -count=1 -timeout 0 -run 'TestHalfTheViewersStall|TestViewersThatTrickle|TestAThousandAsk|TestAClassAsksAtOnce|TestAHundredThousand|TestTenThousand' ./cmd/lectern/internal/e2e -full
 	go test -v -count=1 -timeout 0 -run 'TestTheDiskIsFullAtRenewal' ./cmd/lectern/internal/certificates -full
 	$(MAKE) attack
 
