@@ -21,10 +21,11 @@ const (
 
 // A Message is a whole data message, or a control frame.
 type Message struct {
-	Op       ws.OpCode // OpText, OpBinary, OpClose, OpPing or OpPong
-	Payload  []byte    // valid until the loop's next round; text is UTF-8
-	TooLarge bool      // a data message over the limit: its payload was skipped and is nil
-	Owned    bool      // the payload is a buffer of its own, and yours: it stays valid
+	Op         ws.OpCode // OpText, OpBinary, OpClose, OpPing or OpPong
+	Payload    []byte    // valid until the loop's next round; text is UTF-8
+	TooLarge   bool      // a data message over the limit: its payload was skipped and is nil
+	Owned      bool      // the payload is a buffer of its own, and yours: it stays valid
+	Compressed bool      // the payload is compressed, see [Inflater]; nothing is known of its text
 }
 
 // An Assembler makes a client's messages of its bytes. Its zero value is ready.
@@ -38,6 +39,9 @@ type Assembler struct {
 	// fragments so far, is an error with code 1009 at once. A change has effect
 	// from the next message on.
 	Limit int
+	// Deflate lets messages be compressed, as the handshake agreed. They are
+	// handed out as they came. The limit is for their compressed bytes.
+	Deflate bool
 
 	decoder  Decoder
 	err      *Error
@@ -48,6 +52,7 @@ type Assembler struct {
 	op       ws.OpCode // of the message under way, 0 between messages
 	text     validator
 	skip     bool // the message under way is over the limit
+	deflated bool // the message under way is compressed
 	closed   bool // a close frame has come
 }
 
@@ -90,10 +95,10 @@ func (a *Assembler) Idle() bool {
 }
 
 // Reset makes the Assembler idle, whatever it was doing, so that it can serve
-// another connection. It keeps Limit, and a buffer of at most 64 KiB.
+// another connection. It keeps Limit and Deflate, and a buffer of at most 64 KiB.
 func (a *Assembler) Reset() {
 	a.release()
-	*a = Assembler{Limit: a.Limit, buffer: a.buffer, control: a.control}
+	*a = Assembler{Limit: a.Limit, Deflate: a.Deflate, buffer: a.buffer, control: a.control}
 }
 
 func (a *Assembler) drain(chunk []byte, yield func(Message) bool) {
@@ -143,6 +148,7 @@ func (a *Assembler) allow() {
 	if a.op != 0 {
 		return
 	}
+	a.decoder.Deflate = a.Deflate
 	a.limit = int64(a.Limit)
 	if a.limit <= 0 {
 		a.limit = DefaultLimit
@@ -170,7 +176,7 @@ func (a *Assembler) takeData(piece Piece) (message Message, complete bool) {
 	if piece.First {
 		a.beginFrame(piece)
 	}
-	isText := a.op == ws.OpText
+	isText := a.op == ws.OpText && !a.deflated
 	if isText && !a.text.feed(piece.Payload) {
 		a.fail(&Error{ws.StatusInvalidFramePayloadData, "text is not UTF-8"})
 		return Message{}, false
@@ -192,7 +198,7 @@ func (a *Assembler) takeData(piece Piece) (message Message, complete bool) {
 	if !end {
 		return Message{}, false
 	}
-	message = Message{Op: a.op, Payload: payload, TooLarge: a.skip}
+	message = Message{Op: a.op, Payload: payload, TooLarge: a.skip, Compressed: a.deflated}
 	if cap(a.buffer) > maxKeptBuffer {
 		message.Owned = len(payload) > 0
 		a.buffer = nil // given away, or given back
@@ -221,7 +227,7 @@ func (a *Assembler) collect(payload []byte) {
 // it may come now, and that it is not far too large.
 func (a *Assembler) beginFrame(piece Piece) {
 	if piece.Op != ws.OpContinuation {
-		a.op = piece.Op
+		a.op, a.deflated = piece.Op, piece.Compressed
 		a.declared, a.skip = 0, false // text is between characters: no message ends otherwise
 	}
 	a.declared += piece.Length

@@ -20,6 +20,7 @@ import (
 // Parts of a frame's header, RFC 6455 5.2.
 const (
 	bitFin  = 0x80 // first byte: FIN; RSV1-3 and the opcode follow
+	bitRSV1 = 0x40 // first byte: RSV1, which says that a message is compressed (RFC 7692 6)
 	bitMask = 0x80 // second byte: MASK; the 7-bit length follows
 
 	length16 = 126 // 7-bit length that says: two bytes of length follow
@@ -32,6 +33,7 @@ const (
 type Piece struct {
 	Op          ws.OpCode
 	Fin         bool   // FIN of its frame: the last one of its message
+	Compressed  bool   // RSV1 of its frame, the first one of its message
 	First, Last bool   // first and last piece of its frame
 	Length      int64  // payload length that its frame declared, in bytes
 	Payload     []byte // unmasked; a part of the chunk that was fed
@@ -56,7 +58,12 @@ type Decoder struct {
 	kept   uint8 // bytes in header
 	op     ws.OpCode
 	fin    bool
+	rsv1   bool
 	state  ws.State // StateFragmented between the frames of a message
+
+	// Deflate lets messages be compressed: the first frame of a data message may
+	// have RSV1 set (RFC 7692 6). Otherwise that is an error with code 1002.
+	Deflate bool
 }
 
 // Feed returns the pieces that chunk completes, in order; range over it once. A
@@ -101,7 +108,7 @@ func (d *Decoder) drain(chunk []byte, yield func(Piece) bool) {
 		}
 		n := int(min(int64(len(chunk)), d.left))
 		piece := Piece{
-			Op: d.op, Fin: d.fin, First: d.left == d.length, Last: d.left == int64(n),
+			Op: d.op, Fin: d.fin, Compressed: d.rsv1, First: d.left == d.length, Last: d.left == int64(n),
 			Length: d.length, Payload: chunk[:n:n],
 		}
 		ws.Cipher(piece.Payload, d.mask, int(d.length-d.left)&3)
@@ -145,6 +152,10 @@ func (d *Decoder) parse(b []byte) (size int) {
 		OpCode: ws.OpCode(b[0] & 0xf),
 		Masked: true,
 	}
+	compressed := d.Deflate && b[0]&bitRSV1 != 0 && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary)
+	if compressed {
+		h.Rsv &^= bitRSV1 >> 4
+	}
 	if !d.check(h) || len(b) < 2 {
 		return 0
 	}
@@ -187,7 +198,7 @@ func (d *Decoder) parse(b []byte) (size int) {
 	}
 
 	copy(d.mask[:], b[masked:])
-	d.op, d.fin, d.length, d.left = h.OpCode, h.Fin, h.Length, h.Length
+	d.op, d.fin, d.rsv1, d.length, d.left = h.OpCode, h.Fin, compressed, h.Length, h.Length
 	if h.OpCode.IsData() {
 		d.state = d.state.Clear(ws.StateFragmented)
 		if !h.Fin {

@@ -1,5 +1,5 @@
-// Package frame is the WebSocket protocol (RFC 6455), server side, as values:
-// bytes in, pieces, messages, verdicts and bytes out. It does no I/O, starts no
+// Package frame is the WebSocket protocol (RFC 6455) and its compression
+// (RFC 7692), server side, as values: bytes in, pieces, messages, verdicts and bytes out. It does no I/O, starts no
 // goroutine, knows no time and no sockets, and does not log.
 //
 // # Layers
@@ -28,6 +28,15 @@
 // server sends without a mask (RFC 6455 5.1); [AppendMasked] is the client's
 // side, for tests and load generators.
 //
+// # Compression
+//
+// A Handshake agrees to permessage-deflate without context takeover, so neither
+// side keeps anything between messages. The Assembler hands out compressed
+// messages as they are; an [Inflater] makes plain ones of them. A [Deflater] makes
+// the end of a message that any number of messages with other beginnings may
+// share, see [AppendStored].
+//
 // The package stands on github.com/gobwas/ws for headers, opcodes, the mask and
-// the upgrade's reply, and checks what that lets through.
+// the upgrade's reply, and checks what that lets through, and on
+// github.com/klauspost/compress for deflate.
 package frame

@@ -35,6 +35,12 @@ func AppendFrame(dst []byte, op ws.OpCode, payload []byte) []byte {
 	return append(AppendHeader(dst, op, len(payload)), payload...)
 }
 
+// AppendCompressedHeader is [AppendHeader] for a data message whose payload is
+// compressed (RFC 7692 6).
+func AppendCompressedHeader(dst []byte, op ws.OpCode, n int) []byte {
+	return appendHeader(dst, bitFin|bitRSV1|byte(op), 0, n)
+}
+
 // AppendClose appends a close frame, always a valid one: the reason is cut at a
 // character's border to the 123 bytes that a control frame leaves it, and has
 // what is not UTF-8 replaced. 1005 stands for a frame without code and reason;
@@ -86,6 +92,9 @@ func appendHeader(dst []byte, first, mask byte, n int) []byte {
 	}
 	return binary.BigEndian.AppendUint64(append(dst, first, mask|length64), uint64(n))
 }
+
+// IsCompressed reports whether a whole data message in one frame is compressed.
+func IsCompressed(whole []byte) bool { return whole[0]&bitRSV1 != 0 }
 
 // Payload returns the payload of a frame that AppendFrame made.
 func Payload(whole []byte) []byte {

@@ -45,6 +45,8 @@ type Handshake struct {
 	MaxHead int
 	// Subprotocol is agreed to when the client offers it; empty means none.
 	Subprotocol string
+	// NoDeflate declines offers of permessage-deflate.
+	NoDeflate bool
 
 	verdict Verdict
 	blank   uint8  // bytes of blank lines before the request
@@ -54,6 +56,7 @@ type Handshake struct {
 	scanned int    // bytes that were searched for that line's end
 	lines   int    // lines before it, the request line included
 	request Request
+	deflate Deflate
 	reply   []byte
 	rest    []byte
 }
@@ -96,6 +99,9 @@ func (h *Handshake) Feed(chunk []byte) Verdict {
 // Request returns what the request asked for. Valid after Upgrade, and after
 // Plain, when the path may be empty.
 func (h *Handshake) Request() Request { return h.request }
+
+// Deflate returns what was agreed about compression. Valid after Upgrade.
+func (h *Handshake) Deflate() Deflate { return h.deflate }
 
 // Reply returns the bytes to send: after Upgrade the 101 response, after
 // Refused the error response, otherwise nil. They are the caller's.
@@ -192,15 +198,19 @@ func (h *Handshake) judge(head []byte, kept int, chunk []byte) {
 		h.buffer = append(h.buffer[:kept:kept], chunk...)
 		return
 	}
+	agreed := f.deflate.agreed()
+	if h.NoDeflate {
+		agreed = NoDeflate
+	}
 	refused := f.check()
 	if refused == nil {
-		h.reply, refused = f.accept(head, h.Subprotocol)
+		h.reply, refused = f.accept(head, h.Subprotocol, agreed)
 	}
 	if refused != nil {
 		h.refuse(refused)
 		return
 	}
-	h.verdict = Upgrade
+	h.verdict, h.deflate = Upgrade, agreed
 	h.request = f.request()
 	h.rest = chunk[len(head)-kept:]
 	h.buffer = nil

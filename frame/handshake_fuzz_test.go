@@ -108,7 +108,7 @@ func naiveUpgrade(stream []byte) (upgrade *http.Request, sure bool) {
 	if !strings.HasPrefix(req.RequestURI, "/") && (req.URL.Scheme != "http" && req.URL.Scheme != "ws" || req.URL.User != nil) {
 		return nil, false
 	}
-	if req.Header.Values("Sec-WebSocket-Protocol") != nil {
+	if req.Header.Values("Sec-WebSocket-Protocol") != nil || req.Header.Values("Sec-WebSocket-Extensions") != nil {
 		return nil, false
 	}
 	token := func(name, token string) bool {

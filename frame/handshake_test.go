@@ -114,7 +114,7 @@ func TestHandshakeUpgrades(t *testing.T) {
 				}
 			}
 			for cut, chunks := range cuts {
-				var h Handshake
+				h := Handshake{NoDeflate: true}
 				verdict, unfed := shake(&h, chunks...)
 				if verdict != Upgrade {
 					t.Fatalf("%s: %v, %q", cut, verdict, h.Reply())

@@ -29,6 +29,7 @@ type fields struct {
 	host, origin, key, wsVersion single
 	forwardedFor                 []byte
 	protocols                    [][]byte // the Sec-WebSocket-Protocol lines
+	deflate                      offer    // of the Sec-WebSocket-Extensions lines
 	websocket                    bool     // an Upgrade line names websocket
 	upgrade                      bool     // a Connection line names upgrade
 	body                         bool     // one follows, or may
@@ -89,6 +90,8 @@ func (f *fields) set(name, value []byte) {
 		f.wsVersion.set(value)
 	case "sec-websocket-protocol": // may be there several times, RFC 6455 11.3.4
 		f.protocols = append(f.protocols, value)
+	case "sec-websocket-extensions": // may be there several times, RFC 6455 11.3.2
+		f.deflate.read(value)
 	case "upgrade":
 		f.websocket = f.setList(value, "websocket") || f.websocket
 	case "connection":
@@ -178,6 +181,8 @@ func (f *fields) check() *refusal {
 		return badRequest("Sec-WebSocket-Key is not 16 bytes in base64")
 	case !validProtocols(f.protocols):
 		return badRequest("Sec-WebSocket-Protocol is not a list of different names")
+	case f.deflate.malformed: // RFC 6455 9.1
+		return badRequest("Sec-WebSocket-Extensions is not a list of extensions")
 	}
 	return nil
 }
@@ -240,19 +245,26 @@ func validKey(key []byte) bool {
 }
 
 // accept lets gobwas/ws have the final say on a head that passed check, and
-// returns its 101 response. It agrees to the subprotocol if that is offered. Not
-// to answer what else is offered, extensions too, is to decline it (RFC 6455
-// 4.2.2).
-func (f *fields) accept(head []byte, subprotocol string) (reply []byte, refused *refusal) {
+// returns its 101 response. It agrees to the subprotocol if the client offers it,
+// and to compression as the caller says. What else is offered is declined by not
+// answering it (RFC 6455 4.2.2).
+func (f *fields) accept(head []byte, subprotocol string, agreed Deflate) (reply []byte, refused *refusal) {
 	if f.lists != 2 || f.plainLists != 2 {
 		head = f.plainHead(head)
 	}
 	var conn exchange
 	conn.request.Reset(head)
 	conn.response.Grow(responseSize)
-	var upgrader ws.Upgrader
+	var headers string
+	if agreed != NoDeflate {
+		headers = extensionHeaders[f.deflate.window]
+	}
 	if subprotocol != "" && f.offers(subprotocol) {
-		upgrader.Header = ws.HandshakeHeaderString("Sec-WebSocket-Protocol: " + subprotocol + "\r\n")
+		headers += "Sec-WebSocket-Protocol: " + subprotocol + "\r\n"
+	}
+	var upgrader ws.Upgrader
+	if headers != "" {
+		upgrader.Header = ws.HandshakeHeaderString(headers)
 	}
 	if _, err := upgrader.Upgrade(&conn); err != nil {
 		return nil, badRequest("not a WebSocket upgrade: " + err.Error())
@@ -261,7 +273,7 @@ func (f *fields) accept(head []byte, subprotocol string) (reply []byte, refused 
 }
 
 // responseSize is more than a 101 response has without a subprotocol, in bytes.
-const responseSize = 144
+const responseSize = 288
 
 // An exchange is a request that a server reads, and the response that it writes.
 type exchange struct {

@@ -49,7 +49,7 @@ func (s *Session) handshake() *frame.Handshake {
 	if m := s.more; m != nil && m.handshake != nil {
 		return m.handshake
 	}
-	s.shard.handshake = frame.Handshake{MaxHead: s.Config().MaxHead, Subprotocol: subprotocol}
+	s.shard.handshake = frame.Handshake{MaxHead: s.Config().MaxHead, Subprotocol: subprotocol, NoDeflate: true}
 	return &s.shard.handshake
 }
 
