@@ -185,6 +185,7 @@ func (h *Hub) Publish(code string, message []byte) (seq uint64, err error) {
 	if !r.options.relayTells {
 		return 0, ErrHostSpeaks
 	}
+	p := r.streams.prepare(message)
 	r.mu.Lock()
 	switch {
 	case r.closed:
@@ -195,7 +196,7 @@ func (h *Hub) Publish(code string, message []byte) (seq uint64, err error) {
 		return 0, ErrShuttingDown
 	}
 	before := r.streams.end()
-	seq = r.publishLocked(message)
+	seq = r.publishLocked(message, p)
 	host := r.hostSlot.current()
 	r.mu.Unlock()
 	if host != nil {

@@ -57,15 +57,20 @@ func (s *streams) encodePast(st *stream) {
 	}
 	h := r.hub
 	sameDialect := h.encodings[st.encoding].dialect == h.encodings[s.encoding()].dialect
-	past := h.newLog(from.Seq())
+	past, work := h.newLog(from.Seq()), 0
 	for n := 1; from.Position() < until; n++ {
 		whole, isMessage := from.NextFrame()
 		if isMessage {
-			h.write(past, st.encoding, r.broadcastIn(whole, from.Seq()), h.now())
+			b := r.broadcastIn(whole, from.Seq())
+			if b.Prepared = h.prepare(&h.encodings[st.encoding], b.Payload); b.Prepared != nil {
+				work += len(b.Payload)
+			}
+			h.write(past, st.encoding, b, h.now())
 		} else if sameDialect { // a dialect of its own leaves out past events
 			writeNotice(past, whole, h.now())
 		}
-		if n%yieldEvery == 0 {
+		if n%yieldEvery == 0 || work >= prepareInline {
+			work = 0
 			runtime.Gosched() // let workers that have something to do go first
 		}
 	}

@@ -45,7 +45,7 @@ func BenchmarkPublish(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				room.mu.Lock()
-				room.publishLocked(text)
+				room.publishLocked(text, nil)
 				room.mu.Unlock()
 			}
 		})
@@ -138,7 +138,7 @@ func BenchmarkSweep(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		room.broadcast(host.session, text)
+		room.broadcast(host.session, text, nil)
 		r.run()
 	}
 }

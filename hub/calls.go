@@ -77,12 +77,23 @@ func (s *Session) countOfHost(count *int, limit int) *Refusal {
 func (s *Session) Offload(work func(), done func(there bool)) { s.offload(work, done) }
 
 // Broadcast relays a message to all viewers. The session must be a host. The
-// payload is copied.
-func (s *Session) Broadcast(payload []byte) *Refusal {
-	if !s.room.broadcast(s, payload) {
-		return refused(NotHost) // another connection has just become the host
-	}
-	return nil
+// payload is copied, unless it has MinOffload bytes or more: then it must stay as
+// it is. The session may handle no other message until the broadcast is prepared;
+// the tag is for what the client is told after that.
+func (s *Session) Broadcast(payload []byte, tag Tag) (f *Refusal) {
+	room, returned := s.room, false
+	s.prepareThen(payload, func(payload []byte, p prepared) {
+		if room.broadcast(s, payload, p) {
+			return
+		}
+		f = refused(NotHost) // another connection has just become the host
+		if returned {
+			f.Tag = tag
+			s.Report(f)
+		}
+	})
+	returned = true
+	return f
 }
 
 // DirectToHost passes a viewer's message to the host. The data is copied.
@@ -112,8 +123,13 @@ func (s *Session) RequestHistory() *Refusal {
 }
 
 // AnswerHistory passes a host's history to the viewers that wait for it. If
-// none does, it is dropped.
-func (s *Session) AnswerHistory(payload []byte) { s.room.history.answer(s, payload) }
+// none does, it is dropped. The same is true of the payload as for Broadcast.
+func (s *Session) AnswerHistory(payload []byte) {
+	h := &s.room.history
+	if h.expects(s) {
+		s.prepareThen(payload, func(payload []byte, p prepared) { h.answer(s, payload, p) })
+	}
+}
 
 // MaxPage is the largest number of viewers in a page of the list.
 const MaxPage = 1000

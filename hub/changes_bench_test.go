@@ -25,7 +25,7 @@ func BenchmarkMark(b *testing.B) {
 			n := 0
 			for b.Loop() {
 				r.mu.Lock()
-				r.publishLocked(text)
+				r.publishLocked(text, nil)
 				r.mu.Unlock()
 				if n++; every > 0 && n%every == 0 {
 					h.Changed()

@@ -133,7 +133,7 @@ func (d compact) obey(s *Session, kind byte, rest, whole []byte) *Refusal {
 		s.SendUrgent(frame.AppendFrame(nil, ws.OpBinary, append([]byte{answersPing}, r.Data...)))
 		return nil
 	}
-	return s.Broadcast(whole)
+	return s.Broadcast(whole, Tag{})
 }
 
 // A compactJoined is Joined without its room.

@@ -75,6 +75,14 @@ type Config struct {
 	HistoryTake      time.Duration // for a viewer to receive a history; default 60 s
 	MessageTimeout   time.Duration // until a message is complete; default 60 s
 
+	// NoCompression declines to compress (RFC 7692): new connections do not agree
+	// on it, and nothing is compressed for those that did. They may still send
+	// compressed messages.
+	NoCompression bool
+	// CompressMin is how many bytes a broadcast or history must have to be
+	// compressed. Default 256; if negative, all are.
+	CompressMin int
+
 	// HexCodes gives rooms codes of six hexadecimal digits instead of eight
 	// characters. Such codes can be guessed, so after 20 wrong codes a minute
 	// the relay refuses every code from that address that comes without a
@@ -136,6 +144,9 @@ func (c Config) withDefaults() Config {
 	number(&c.MaxHead, 8<<10)
 	number(&c.MaxHostMessage, 1<<20)
 	number(&c.MaxViewerMessage, 16<<10)
+	if c.CompressMin == 0 {
+		c.CompressMin = 256
+	}
 	number(&c.MaxPrivate, 64<<10)
 	number(&c.LagLimit, 4<<20)
 	c.LagLimit = max(c.LagLimit, 2*c.MaxHostMessage)

@@ -11,7 +11,8 @@ import (
 type Dialect interface {
 	// Message handles a complete text or binary message of an open session. The
 	// session's worker calls it. The payload is valid only during the call,
-	// unless m.Owned is set.
+	// unless m.Owned is set, as it is for MinOffload bytes or more. It is never
+	// compressed: the hub has inflated it.
 	Message(s *Session, m frame.Message)
 	// Limit returns the largest size in bytes of the session's next message.
 	// The session's worker calls it.
@@ -35,13 +36,29 @@ type Encoding struct {
 	// covers the broadcasts up to m.Seq.
 	Broadcast func(b []byte, m Broadcast) []byte
 	// Longer is how many bytes a frame may be longer than its broadcast's
-	// payload.
+	// payload, or than m.Prepared if there is one.
 	Longer int
+	// Prepare does the part of the work on a payload that takes long, without the
+	// number of the broadcast and without the room's lock. It is done once for all
+	// encodings of a dialect, which must have the same Prepare or none. Broadcast
+	// finds the result in m.Prepared. Broadcast must also do without it, because
+	// Prepare may return nil, and because nobody may have wanted the encoding
+	// when the broadcast was prepared. Default: nothing is prepared.
+	Prepare func(payload []byte, d *frame.Deflater) []byte
+
+	// HistoryOf is the encoding, an index of Dialect.Encodings, that makes this
+	// encoding's histories. Its frames are made once for all encodings that name
+	// it. The default is the dialect's first encoding.
+	HistoryOf int
 	// History returns the frame of a history that is made from the record
 	// between two places. HistorySize returns an upper bound of its size in
-	// bytes.
+	// bytes. Only encodings that others name in HistoryOf need them.
 	History     func(epoch string, from, end broadcast.Cursor) []byte
 	HistorySize func(from, end broadcast.Cursor) int
+	// Pack returns a shorter frame in place of a History's, or the same one.
+	// Clients must be able to read both. It is done once for all encodings with
+	// the same HistoryOf, which must have the same Pack or none.
+	Pack func(history []byte, d *frame.Deflater) []byte
 	// CountsViewers has the relay send ViewerCount events to viewers that read
 	// this encoding.
 	CountsViewers bool
@@ -49,9 +66,10 @@ type Encoding struct {
 
 // A Broadcast is a host's message to all viewers.
 type Broadcast struct {
-	Epoch   string
-	Seq     uint64 // number of the broadcast in its epoch
-	Payload []byte
+	Epoch    string
+	Seq      uint64 // number of the broadcast in its epoch
+	Payload  []byte
+	Prepared []byte // result of Encoding.Prepare, nil if there is none
 }
 
 // An encoding is the index of an Encoding in Hub.encodings.
@@ -94,5 +112,11 @@ func (h *Hub) appendEvent(b []byte, of encoding, e Event) []byte {
 // broadcastIn returns the broadcast in a frame of the record, or the host's history
 // in a frame of its encoding.
 func (r *Room) broadcastIn(whole []byte, seq uint64) Broadcast {
-	return Broadcast{r.epoch, seq, frame.Payload(whole)}
+	return Broadcast{Epoch: r.epoch, Seq: seq, Payload: frame.Payload(whole)}
+}
+
+// historyOf returns the encoding that makes the histories of another one.
+func (h *Hub) historyOf(e encoding) encoding {
+	of := &h.encodings[e]
+	return h.dialects[of.dialect].first + encoding(of.HistoryOf)
 }

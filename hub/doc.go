@@ -20,8 +20,9 @@
 //
 // # A broadcast
 //
-// The host's worker appends the message to the room's Logs, once in each
-// encoding that viewers read, and posts one task to each worker with viewers.
+// The host's worker prepares what encodings share and takes long, such as
+// compression; a goroutine does it for large messages. Then the worker appends the
+// message to the room's Logs, once in each encoding that viewers read, and posts one task to each worker with viewers.
 // That task, the audience's sweep, has each viewer's connection send what lies
 // between its cursor and the end of its Log.
 //
@@ -35,7 +36,8 @@
 //	changes.mu, the registry's mu, the addresses' mu,
 //	the attempts' mu, the refusals' mu,
 //	a turnstile's mu, a worker's queue,
-//	the store's queue.mu and health.mu          none
+//	the store's queue.mu and health.mu,
+//	a pool's mu                                 none
 //
 // So no goroutine ever holds both Room.mu and Store.mu, nor the locks of two
 // rooms, and no chain is longer than two locks. In particular:
@@ -51,6 +53,7 @@
 //     Room.mu and runs it without any lock. Pages of the list need no turnstile:
 //     pages.get unlocks the room while it encodes.
 //
+// Encoding.Prepare and Encoding.Pack, which take long, run without any lock.
 // Encoding.Broadcast and Dialect.AppendEvent may run under Room.mu, so they must
 // not call methods that lock the room or the hub.
 package hub

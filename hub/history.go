@@ -141,7 +141,7 @@ func (h *history) inLocked(e encoding) (frame *shared, to endOf) {
 	switch {
 	case c.byHost && r.hub.fitsHistory(len(original.frame)):
 		frame = r.hub.newShared(mine.Broadcast(nil, r.broadcastIn(original.frame, seq)))
-	case !c.byHost && mine.dialect == r.hub.encodings[record.encoding].dialect:
+	case !c.byHost && r.hub.historyOf(e) == r.hub.historyOf(record.encoding): // not packed; clients can read both
 		frame = original.hold()
 	default:
 		return nil, endOf{}

@@ -78,9 +78,17 @@ func (h *history) tellHostLocked() {
 	r.tell(host, 0, func() { host.tell(HistoryRequest{}) })
 }
 
+// expects reports whether a request to this host is pending.
+func (h *history) expects(host *Session) bool {
+	r := h.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return h.request.sent && r.hostSlot.current() == host
+}
+
 // answer gives the host's history, as it is, to the viewers that wait
 // for it. If no request is pending, it is dropped. The host's worker calls it.
-func (h *history) answer(host *Session, payload []byte) {
+func (h *history) answer(host *Session, payload []byte, p prepared) {
 	r := h.room
 	r.mu.Lock()
 	if !h.request.sent || r.hostSlot.current() != host {
@@ -102,8 +110,9 @@ func (h *history) answer(host *Session, payload []byte) {
 	// that it covers.
 	frames := make(map[encoding]*shared)
 	for _, to := range upTo {
-		history := Broadcast{r.epoch, to.end.Seq(), payload}
-		frames[to.encoding] = r.hub.newShared(r.hub.encodings[to.encoding].Broadcast(nil, history))
+		e := &r.hub.encodings[to.encoding]
+		history := Broadcast{Epoch: r.epoch, Seq: to.end.Seq(), Payload: payload, Prepared: p.of(e)}
+		frames[to.encoding] = r.hub.newShared(e.Broadcast(nil, history))
 	}
 	r.mu.Lock()
 	h.cacheLocked(true, frames, upTo)

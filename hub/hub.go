@@ -26,6 +26,7 @@ type Hub struct {
 	background func(f func())                  // immutable; runs work that would hold up a worker, in a goroutine
 	checks     *turnstile.Turnstile            // immutable; runs the checks of large messages
 	encoders   *turnstile.Turnstile            // immutable; runs the encoding of histories and backfills
+	inflations *turnstile.Turnstile            // immutable; inflates large messages of clients that are no hosts
 	newLog     func(seq uint64) *broadcast.Log // immutable; makes the rooms' Logs
 	tokens     credentials.ViewerTokens        // immutable once served
 	shards     []*shard                        // immutable; one for each worker
@@ -50,6 +51,9 @@ type Hub struct {
 	addresses address.Table
 	changes   *changes // immutable once served; nil without a store
 
+	compressors compressors
+	compression compressionCounters
+
 	rooms *registry.Registry[Room] // immutable
 }
 
@@ -71,6 +75,8 @@ func New(config Config, workers []Worker) *Hub {
 	offloads := max(1, min(maxOffloads, len(workers)/2))
 	h.checks = turnstile.New(offloads, background)
 	h.encoders = turnstile.New(offloads, background)
+	h.inflations = turnstile.New(1, background)
+	h.compressors.init(&h.budget, len(workers), offloads)
 	h.Configure(config)
 	_, _ = crand.Read(h.tokens.Key[:]) // never fails: crypto/rand ends the program instead
 	for i, w := range workers {
@@ -193,6 +199,7 @@ type Stats struct {
 	Slow        [causes]Slow      // indexed by Cause
 	Sweeps      SweepTimes        // of broadcasts to rooms that had viewers
 	Closes      map[Reason]uint64 // ended connections, by reason
+	Compression Compression
 }
 
 // Stats adds up the figures of all workers and rooms.
@@ -204,6 +211,7 @@ func (h *Hub) Stats() Stats {
 		Rooms:       int(h.rooms.Open()),
 		LogBytes:    h.held.Load(),
 		Closes:      make(map[Reason]uint64, reasons),
+		Compression: h.compression.figures(),
 	}
 	for _, s := range h.shards {
 		c := &s.counters

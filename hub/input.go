@@ -9,6 +9,7 @@ import (
 
 	"lectern/frame"
 	"lectern/hub/budget"
+	"lectern/hub/turnstile"
 )
 
 // The relay looks at input as it arrives, but not always at all of it at once.
@@ -98,8 +99,11 @@ func (s *Session) feed(chunk []byte) (rest []byte, later bool) {
 		m.began = s.shard.Now()
 	}
 	in, dialect := m.in, s.language()
-	in.Limit = dialect.Limit(s)
+	in.Limit, in.Deflate = dialect.Limit(s), s.deflate.Inflates()
 	for message := range in.Feed(chunk) {
+		if message.Compressed && began.IsZero() {
+			began = time.Now()
+		}
 		s.handle(message)
 		if !message.Op.IsControl() {
 			m.began = s.shard.Now()
@@ -111,8 +115,8 @@ func (s *Session) feed(chunk []byte) (rest []byte, later bool) {
 			later = true
 			break
 		}
-		if looked++; looked%visitClock == 0 {
-			if now := time.Now(); looked == visitClock {
+		if looked++; message.Compressed || looked%visitClock == 0 {
+			if now := time.Now(); began.IsZero() {
 				began = now
 			} else if later = now.Sub(began) > visitTime; later {
 				break
@@ -161,7 +165,7 @@ func (s *Session) countInput() {
 	if m == nil {
 		return
 	}
-	held := cap(m.unread)
+	held := cap(m.unread) + m.handled
 	if m.in != nil {
 		held += m.in.Held()
 	}
@@ -180,7 +184,7 @@ func (s *Session) dropInput() {
 		assemblers.Put(m.in)
 		m.in = nil
 	}
-	m.unread = nil
+	m.unread, m.handled = nil, 0
 	s.countInput()
 	s.dropExtra()
 }
@@ -205,7 +209,32 @@ func (s *Session) handle(m frame.Message) {
 			rate.omitted++ // feed closes the connection at the end of the chunk
 			return
 		}
+		if m.Compressed && !m.TooLarge {
+			s.inflate(m)
+			return
+		}
+		if len(m.Payload) >= MinOffload && !m.Owned { // the chunk is larger than a transport's
+			m.Payload, m.Owned = bytes.Clone(m.Payload), true
+		}
+		if m.Owned {
+			s.handled(cap(m.Payload))
+		}
 		s.language().Message(s, m)
+		s.doneHandling()
+	}
+}
+
+// handled has the budget count what is handled, which the assembler no longer
+// holds.
+func (s *Session) handled(bytes int) {
+	s.extra().handled = bytes
+	s.countInput()
+}
+
+// doneHandling has the budget count it no longer, unless a goroutine works on it.
+func (s *Session) doneHandling() {
+	if m := s.more; m != nil && m.handled > 0 && !m.suspended {
+		s.handled(0)
 	}
 }
 
@@ -238,8 +267,12 @@ const MinOffload = 128 << 10
 // offload runs work in a goroutine when the hub's limit allows, and then calls
 // done as wait does.
 func (s *Session) offload(work func(), done func(there bool)) {
+	s.offloadTo(s.shard.hub.checks, work, done)
+}
+
+func (s *Session) offloadTo(t *turnstile.Turnstile, work func(), done func(there bool)) {
 	s.wait(func(finished func()) {
-		s.shard.hub.checks.Do(func() {
+		t.Do(func() {
 			work()
 			finished()
 		})
@@ -266,6 +299,7 @@ func (s *Session) goOn(done func()) {
 		s.more.suspended = false
 	}
 	done()
+	s.doneHandling()
 	s.resumeInput()
 	s.conn.Flush()
 }

@@ -140,6 +140,8 @@ type peer struct {
 	ended    bool       // the relay shut down its sending side, or closed
 	gone     bool       // Closed was called
 	compact  bool       // speaks the compact dialect
+	deflate  bool       // compresses what it says, and agreed on it
+	inflated int        // compressed messages that frames has met
 }
 
 const plenty = 1 << 40
@@ -171,12 +173,26 @@ func (r *testRelay) dialCompact(worker int, from netip.Addr) *peer {
 	return p.opens(from, "/compact")
 }
 
+// dialDeflate is dialFrom for a client that agrees on compression.
+func (r *testRelay) dialDeflate(worker int, from netip.Addr) *peer {
+	p := r.connect(worker)
+	p.deflate = true
+	return p.opens(from, "/")
+}
+
 // opens finishes the handshake.
 func (p *peer) opens(from netip.Addr, path string) *peer {
 	r := p.relay
 	p.from = from
-	p.bytes([]byte(strings.Replace(testHead, " / ", " "+path+" ", 1)))
+	head := strings.Replace(testHead, " / ", " "+path+" ", 1)
+	if p.deflate {
+		head = strings.TrimSuffix(head, "\r\n") + "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
+	}
+	p.bytes([]byte(head))
 	reply := string(p.wire)
+	if strings.Contains(reply, "permessage-deflate") != p.deflate {
+		r.t.Fatalf("compression: %v; handshake answered %q", p.deflate, reply)
+	}
 	if !strings.HasPrefix(reply, "HTTP/1.1 101 ") || !strings.HasSuffix(reply, "\r\n\r\n") {
 		r.t.Fatalf("handshake answered %q", reply)
 	}
@@ -233,7 +249,22 @@ func (p *peer) say(text string) {
 		p.sayCompact(text)
 		return
 	}
-	p.frame(ws.OpText, text)
+	p.bytes(p.masked(text))
+}
+
+// masked returns a text as the peer sends it.
+func (p *peer) masked(text string) []byte {
+	if !p.deflate {
+		return appendMasked(nil, text)
+	}
+	return compressedFrame(deflated(text))
+}
+
+// compressedFrame returns a compressed message as a client sends it.
+func compressedFrame(payload []byte) []byte {
+	b := appendMasked(nil, string(payload))
+	b[0] |= 0x40 // RSV1
+	return b
 }
 
 // reset ends the connection without a word.
@@ -285,7 +316,7 @@ func (p *peer) frames() (all []string) {
 	p.relay.t.Helper()
 	for len(p.wire) >= 2 {
 		op, n, head := p.wire[0], int(p.wire[1]), 2
-		if op&0x70 != 0 || op&0x80 == 0 || n&0x80 != 0 {
+		if op&0x70 != 0 && !(p.deflate && op == 0xC1) || op&0x80 == 0 || n&0x80 != 0 {
 			p.relay.t.Fatalf("garbled frame: % x", p.wire[:min(len(p.wire), 16)])
 		}
 		switch n {
@@ -308,6 +339,10 @@ func (p *peer) frames() (all []string) {
 		}
 		payload := string(p.wire[head : head+n])
 		p.wire = p.wire[head+n:]
+		if op&0x40 != 0 {
+			payload = inflated(p.relay.t, payload)
+			p.inflated++
+		}
 		code := ws.OpCode(op & 0x0f)
 		if code == ws.OpBinary && p.compact {
 			code, payload = ws.OpText, p.hearCompact(payload)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"pgregory.net/rapid"
+
+	"lectern/frame"
 )
 
 const opPong = ws.OpPong
@@ -421,6 +423,10 @@ func (c *client) passes(t *rapid.T) {
 // holds reports whether something of a type waits for the client.
 func (c *client) holds(kind string) bool {
 	return c.session.out != nil && slices.ContainsFunc(c.session.out.items, func(p private) bool {
-		return bytes.Contains(p.frame, fmt.Appendf(nil, `"type":"%s"`, kind))
+		text := p.frame
+		if p.shared != nil && frame.IsCompressed(text) {
+			text = []byte(inflated(c.relay.t, string(frame.Payload(text))))
+		}
+		return bytes.Contains(text, fmt.Appendf(nil, `"type":"%s"`, kind))
 	})
 }

@@ -182,7 +182,7 @@ func (l *hall) checkLogs(t *rapid.T) {
 	}
 	l.room.mu.Lock()
 	defer l.room.mu.Unlock()
-	var wants, counted [encodings]int
+	wants, counted, lately := make(map[encoding]int), make(map[encoding]int), 0
 	for a := range l.room.audiences.each {
 		for _, s := range a.members {
 			wants[s.encoding]++
@@ -191,21 +191,26 @@ func (l *hall) checkLogs(t *rapid.T) {
 	for _, st := range *l.room.streams.all.Load() {
 		counted[st.encoding] = st.wants
 	}
-	kept, keptNumbered, lately := counted[verbatim]-wants[verbatim], counted[numbered]-wants[numbered], 0
 	for _, a := range l.tales {
 		if time.Since(a.at) <= freshFor {
 			lately++
 		}
 	}
-	// A history keeps the Logs that there were when it was told.
-	if kept < 0 || kept > lately || keptNumbered < 0 || keptNumbered > kept || (l.room.streams.in(numbered) != nil) != (counted[numbered] > 0) {
-		t.Fatalf("the room counts %v, there are %v, and %d histories", counted, wants, lately)
-	}
-	if log := l.room.streams.in(numbered); log != nil {
-		record, before := l.room.streams.oldest(), log.Oldest()
-		log.Trim(broadcast.Retention{From: record.Seq() + 1})
+	record := l.room.streams.encoding()
+	for e := range l.room.hub.encodings {
+		e, log := encoding(e), l.room.streams.in(encoding(e))
+		kept := counted[e] - wants[e]
+		// A history keeps the Logs that there were when it was told.
+		if most := counted[record] - wants[record]; kept < 0 || kept > min(most, lately) || e != record && (log != nil) != (counted[e] > 0) {
+			t.Fatalf("the room counts %v, there are %v, and %d histories", counted, wants, lately)
+		}
+		if e == record || log == nil {
+			continue
+		}
+		oldest, before := l.room.streams.oldest(), log.Oldest()
+		log.Trim(broadcast.Retention{From: oldest.Seq() + 1})
 		if after := log.Oldest(); after.Seq() != before.Seq() {
-			t.Fatalf("the numbered Log begins after %d, the record after %d", before.Seq(), record.Seq())
+			t.Fatalf("the Log in encoding %d begins after %d, the record after %d", e, before.Seq(), oldest.Seq())
 		}
 	}
 }

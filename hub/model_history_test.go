@@ -34,8 +34,8 @@ type tale struct {
 	answer        int // the host's, -1 for the record
 	covers, place int
 	at            time.Time
-	numbered      *broadcast.Log // of that time; a viewer of a newer Log continues at the next broadcast
-	newer         *tale          // the same for viewers of a newer Log, from when the first of them asks
+	logs          map[encoding]*broadcast.Log // of that time; a viewer of a newer Log continues at the next broadcast
+	newer         map[encoding]*tale          // the same for viewers of a newer Log, from when the first of them asks
 }
 
 // An answer is a history that the host has said.
@@ -81,7 +81,7 @@ func (l *hall) answer(t *rapid.T) {
 	l.host.say(a.text)
 	l.host.speaks()
 	if put {
-		l.tales = append(l.tales, &tale{n, len(l.broadcasts), len(l.order), time.Now(), l.room.streams.in(numbered), nil})
+		l.tales = append(l.tales, &tale{n, len(l.broadcasts), len(l.order), time.Now(), l.logs(), make(map[encoding]*tale)})
 	}
 	l.questions = 0
 	if put || !open { // else it comes before the host is asked
@@ -99,11 +99,20 @@ func (l *hall) watch(t *rapid.T) {
 		t.Fatalf("the record was encoded %d times, at last at %s; before that %d times, at last at %s", rec.number, at, l.encoded, l.encodedAt)
 	}
 	if n > len(l.tales) && rec.number == l.encoded+1 {
-		l.tales = append(l.tales, &tale{-1, len(l.broadcasts), len(l.order), at, l.room.streams.in(numbered), nil})
+		l.tales = append(l.tales, &tale{-1, len(l.broadcasts), len(l.order), at, l.logs(), make(map[encoding]*tale)})
 	}
 	if l.encoded, l.encodedAt = rec.number, at; n != len(l.tales) {
 		t.Fatalf("%d histories were told, want %d", n, len(l.tales))
 	}
+}
+
+// logs returns the room's Logs by encoding. The caller holds the room's lock.
+func (l *hall) logs() map[encoding]*broadcast.Log {
+	all := make(map[encoding]*broadcast.Log)
+	for _, st := range *l.room.streams.all.Load() {
+		all[st.encoding] = st.log
+	}
+	return all
 }
 
 // question notes that a viewer asks, and what there is then.
@@ -131,17 +140,17 @@ func (c *client) keeps(t *rapid.T, joins bool) {
 	if dropped || time.Since(last.at) >= freshFor {
 		return
 	}
-	if c.numbered && last.numbered != c.session.log() { // its Log is newer, and was filled up from the record
-		if last.newer == nil {
+	if e := c.session.encoding; e != verbatim && last.logs[e] != c.session.log() { // its Log is newer, and was filled up from the record
+		if last.newer[e] == nil {
 			if _, there := c.session.log().At(uint64(last.covers) + 1); !there {
 				return
 			}
 			newer := *last
-			newer.place, newer.numbered = l.before(last.covers+1), c.session.log()
-			last.newer = &newer
+			newer.place, newer.logs = l.before(last.covers+1), map[encoding]*broadcast.Log{e: c.session.log()}
+			last.newer[e] = &newer
 		}
-		last = last.newer
-		if last.numbered != c.session.log() {
+		last = last.newer[e]
+		if last.logs[e] != c.session.log() {
 			t.Fatalf("%s: its Log is not the one that the history keeps", c)
 		}
 	}
@@ -211,7 +220,7 @@ func (c *client) hearRecord(t *rapid.T, e utterance, text string) {
 	switch {
 	case e.Seq > len(l.broadcasts), first < 1:
 		t.Fatalf("%s: heard %.80s of %d to %d", c, text, first, e.Seq)
-	case !l.relayTells && (first > 1 || !c.silent() && !(c.asks.kept != nil && fits(c.asks.kept)) && !(c.numbered && slices.ContainsFunc(l.tales[c.asks.tales:], fits))):
+	case !l.relayTells && (first > 1 || !c.silent() && !(c.asks.kept != nil && fits(c.asks.kept)) && !(c.session.encoding != verbatim && slices.ContainsFunc(l.tales[c.asks.tales:], fits))):
 		t.Fatalf("%s: heard %.80s of %d to %d in a room whose host tells it; %s since the question was open, changed %t, asks %+v", c, text, first, e.Seq, time.Since(c.asks.open), l.replacedHost, c.asks)
 	case text != l.recordText(first, e.Seq):
 		t.Fatalf("%s: heard %s, want %s", c, text, l.recordText(first, e.Seq))

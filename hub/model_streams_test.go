@@ -61,7 +61,7 @@ func (w *world) broadcast(t *rapid.T, l *hall, messages int) {
 		}
 		l.says(e)
 		l.host.speaks()
-		b := appendMasked(nil, e.text)
+		b := l.host.masked(e.text)
 		cut := rapid.IntRange(0, len(b)).Draw(t, "cut")
 		l.host.bytes(b[:cut])
 		l.host.bytes(b[cut:])

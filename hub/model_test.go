@@ -130,11 +130,12 @@ func newWorld(t *testing.T, rt *rapid.T, rules bool) *world {
 		w.grace = rapid.SampledFrom([]time.Duration{time.Minute, time.Minute, -1}).Draw(rt, "grace")
 		w.hex = rapid.Bool().Draw(rt, "hex")
 		w.r = newTestRelay(t, workers, Config{
-			HostGrace: w.grace, MaxRooms: modelRooms, MaxViewers: modelGuests, MaxName: 8, ViewerRate: 1 << 30, RoomIdle: modelIdle, HexCodes: w.hex,
+			CompressMin: -1, HostGrace: w.grace, MaxRooms: modelRooms, MaxViewers: modelGuests, MaxName: 8, ViewerRate: 1 << 30, RoomIdle: modelIdle, HexCodes: w.hex,
 		})
 		return w
 	}
 	w.r = newTestRelay(t, workers, Config{
+		CompressMin:  rapid.SampledFrom([]int{-1, 100, 256}).Draw(rt, "least to compress"),
 		HistoryEvery: time.Millisecond, HostGrace: w.grace, UnjoinedGrace: w.grace, MaxViewers: modelGuests, ViewerRate: 1 << 30, MaxHostMessage: 2000, MaxName: 8,
 		MaxPrivate:     rapid.SampledFrom([]int{1000, modelPrivate, modelPrivate}).Draw(rt, "most private bytes"),
 		HistoryTake:    rapid.SampledFrom([]time.Duration{3 * time.Second, 20 * time.Second, time.Minute}).Draw(rt, "to take a history in"),
@@ -201,9 +202,12 @@ func (w *world) connect(t *rapid.T) *client {
 	dial, from := w.r.dialFrom, clientAddresses[0]
 	if w.rules {
 		from = rapid.SampledFrom(clientAddresses).Draw(t, "address")
-		if rapid.Bool().Draw(t, "compact") {
-			dial = w.r.dialCompact
-		}
+	}
+	switch kind := rapid.SampledFrom([]string{"plain", "compressed", "compact"}).Draw(t, "client"); {
+	case kind == "compressed":
+		dial = w.r.dialDeflate
+	case kind == "compact" && w.rules:
+		dial = w.r.dialCompact
 	}
 	c := &client{w: w, peer: dial(drawWorker(t, w.r), from), stalled: -1, lastSeen: -1, took: time.Now()}
 	if !w.rules {
@@ -350,6 +354,9 @@ func (w *world) end(t *rapid.T) {
 	w.r.sleep(time.Minute)
 	if s := w.r.hub.Stats(); s.Viewers != 0 || s.Rooms != 0 || s.Stalled != 0 || s.Connections != 0 || s.LogBytes != 0 {
 		t.Fatalf("left over: %+v", s)
+	}
+	for range 2 {
+		w.r.hub.Tend()
 	}
 	for k := range budget.Kinds {
 		if n := w.r.hub.budget.Used(k); n != 0 {

@@ -49,7 +49,7 @@ func (s *Session) handshake() *frame.Handshake {
 	if m := s.more; m != nil && m.handshake != nil {
 		return m.handshake
 	}
-	s.shard.handshake = frame.Handshake{MaxHead: s.Config().MaxHead, Subprotocol: subprotocol, NoDeflate: true}
+	s.shard.handshake = frame.Handshake{MaxHead: s.Config().MaxHead, Subprotocol: subprotocol, NoDeflate: s.Config().NoCompression}
 	return &s.shard.handshake
 }
 
@@ -84,6 +84,9 @@ func (s *Session) upgrade(handshake *frame.Handshake) {
 	// a system call.
 	allowed := request.Origin == "" || h.Config().AllowsOrigin(request.Origin, request.Host, s.conn.Peer(), request.ForwardedFor)
 	s.dialect = dialect
+	if s.deflate = handshake.Deflate(); s.deflate != frame.NoDeflate {
+		h.compression.agreed.Add(1)
+	}
 	h.Answered(101)
 	s.push(private{frame: handshake.Reply(), kind: urgent})
 	s.dropHead()

@@ -111,31 +111,58 @@ func (h *history) encodeRecord() {
 }
 
 // encodeHistories encodes the broadcasts between a place in the record and its
-// end, once for each dialect, because all its encodings have the same history.
-// upTo begins with the record's end.
+// end, once for all encodings that share a history, and packs each history at most
+// once. upTo begins with the record's end.
 func (r *Room) encodeHistories(from broadcast.Cursor, upTo ends) map[encoding]*shared {
 	h := r.hub
 	histories := make(map[encoding]*shared, len(upTo))
-	made := make(map[uint8]*shared, 1)
+	plain, packed := make(map[encoding]*shared, 1), make(map[encoding]*shared, 1)
 	for _, to := range upTo {
-		e := &h.encodings[to.encoding]
-		if history, ok := made[e.dialect]; ok {
-			histories[to.encoding] = history.hold()
-			continue
+		e, of := &h.encodings[to.encoding], h.historyOf(to.encoding)
+		if plain[of] == nil {
+			plain[of] = h.newShared(h.encodings[of].History(r.epoch, from, upTo[0].end))
 		}
-		history := h.newShared(e.History(r.epoch, from, upTo[0].end))
-		made[e.dialect], histories[to.encoding] = history, history
+		history := plain[of]
+		if e.Pack != nil {
+			if packed[of] == nil {
+				packed[of] = h.packed(e, history)
+			}
+			history = packed[of]
+		}
+		histories[to.encoding] = history.hold()
+	}
+	for _, made := range []map[encoding]*shared{plain, packed} {
+		for _, history := range made {
+			history.release()
+		}
 	}
 	return histories
 }
 
+// packed returns a packed history, which the caller holds; the same one if it does
+// not become shorter.
+func (h *Hub) packed(e *registered, history *shared) *shared {
+	short := h.pack(e, history.frame)
+	if len(short) >= len(history.frame) {
+		return history.hold()
+	}
+	return h.newShared(short)
+}
+
 // historySize returns an upper bound of the size of these histories in bytes.
 func (h *Hub) historySize(from broadcast.Cursor, upTo ends) (size int) {
-	seen := make(map[uint8]bool, 1)
+	type made struct {
+		of     encoding
+		packed bool
+	}
+	seen := make(map[made]bool, 1)
 	for _, to := range upTo {
-		if e := &h.encodings[to.encoding]; !seen[e.dialect] {
-			seen[e.dialect] = true
-			size += e.HistorySize(from, upTo[0].end)
+		of := h.historyOf(to.encoding)
+		for _, one := range []made{{of, false}, {of, h.encodings[to.encoding].Pack != nil}} {
+			if !seen[one] {
+				seen[one] = true
+				size += h.encodings[of].HistorySize(from, upTo[0].end)
+			}
 		}
 	}
 	return size

@@ -168,6 +168,7 @@ func TestSilenceEndsWhatAloneIsTooMuch(t *testing.T) {
 			host, _ := r.host(0)
 			for _, size := range c.sizes {
 				host.say(`{"type":"command","data":"` + strings.Repeat("x", size) + `"}`)
+				r.run()
 			}
 			r.pass(3*time.Second, host)
 			if first, held := keptBy(host.session.room); first != c.first {

@@ -81,13 +81,13 @@ func (r *Room) Epoch() string { return r.epoch }
 // broadcast appends a host's message to the room's Logs and wakes the workers
 // that have viewers. Only the host's worker calls it. It returns false if the
 // session is no longer the host.
-func (r *Room) broadcast(from *Session, payload []byte) bool {
+func (r *Room) broadcast(from *Session, payload []byte, p prepared) bool {
 	r.mu.Lock()
 	if !r.hostSlot.is(from) {
 		r.mu.Unlock()
 		return false
 	}
-	r.publishLocked(payload)
+	r.publishLocked(payload, p)
 	r.hostSlot.said()
 	r.mu.Unlock()
 
@@ -98,11 +98,11 @@ func (r *Room) broadcast(from *Session, payload []byte) bool {
 
 // publishLocked appends a broadcast and returns its number. The caller wakes
 // the audiences afterwards.
-func (r *Room) publishLocked(payload []byte) (seq uint64) {
+func (r *Room) publishLocked(payload []byte, p prepared) (seq uint64) {
 	entered := r.hub.now()
 	end := r.streams.end()
 	seq = end.Seq() + 1
-	r.streams.append(Broadcast{r.epoch, seq, payload})
+	r.streams.append(Broadcast{Epoch: r.epoch, Seq: seq, Payload: payload}, p)
 	if r.roster.Viewers() > 0 {
 		r.sweeps.enter(r.streams.size(), entered)
 	}

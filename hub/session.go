@@ -67,7 +67,8 @@ type Session struct {
 	lagAllowance bool  // the lag limit is larger until the viewer has caught up
 	dialect      uint8 // index in hub.dialects; 0 until the handshake is complete
 
-	encoding encoding // encoding of the Log that the cursor is in
+	encoding encoding      // encoding of the Log that the cursor is in
+	deflate  frame.Deflate // what was agreed about compression
 }
 
 // more holds the state that few sessions need at a time. It belongs to the
@@ -81,6 +82,7 @@ type more struct {
 	unanswered *unanswered // the request for an event stream whose response has yet to begin
 
 	held      int    // bytes of input that the budget counts
+	handled   int    // bytes of the message that a goroutine works on
 	began     uint32 // when the incomplete message began, in the worker's coarse time
 	suspended bool   // input waits for a goroutine or for other sessions' turn
 	retries   bool   // the current message has waited for its room

@@ -105,10 +105,11 @@ func (s *streams) unwant(e encoding) {
 }
 
 // append appends a broadcast to the Log in each encoding that somebody wants.
-func (s *streams) append(b Broadcast) {
+func (s *streams) append(b Broadcast, p prepared) {
 	h := s.room.hub
 	now := h.now()
 	for _, st := range slices.Backward(*s.all.Load()) { // the record last, because the others follow it
+		b.Prepared = p.of(&h.encodings[st.encoding])
 		h.write(st.log, st.encoding, b, now)
 	}
 	s.trim(now)
@@ -146,8 +147,11 @@ func (s *streams) count(viewers int, now time.Duration) {
 
 // write appends a broadcast to a Log in its encoding.
 func (h *Hub) write(l *broadcast.Log, in encoding, b Broadcast, now time.Duration) {
-	e := &h.encodings[in]
-	frame := e.Broadcast(l.Reserve(len(b.Payload) + e.Longer)[:0], b)
+	e, size := &h.encodings[in], len(b.Payload)
+	if b.Prepared != nil {
+		size = len(b.Prepared)
+	}
+	frame := e.Broadcast(l.Reserve(size + e.Longer)[:0], b)
 	l.Commit(len(frame), now)
 }
 

@@ -6,7 +6,8 @@ import "lectern/hub/budget"
 // thousandth.
 const maxPressure = 10
 
-// Tend adjusts limits to the memory in use, and scans viewers that are behind.
+// Tend adjusts limits to the memory in use, scans viewers that are behind, and frees
+// compressors that nobody needs.
 // One goroutine must call it about once a second. While more memory is used
 // than the budget allows, each call halves the limits of single rooms and
 // connections, so that the viewers furthest behind and the connections with the
@@ -19,6 +20,7 @@ func (h *Hub) Tend() {
 	case pressure > 0 && h.budget.Counted() < budget.Full:
 		h.pressure.Store(pressure - 1)
 	}
+	h.compressors.rest()
 	for _, s := range h.shards {
 		if s.scans.Load() {
 			s.Post(s.scan)

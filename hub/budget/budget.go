@@ -14,17 +14,18 @@ type Kind uint8
 
 // The kinds.
 const (
-	Logs      Kind = iota // rooms' Logs: their records, and what slow viewers have yet to receive
-	Histories             // histories and pages of lists that connections have yet to send
-	Answers               // frames for single connections that wait for their sockets
-	Input                 // incomplete messages, and input that waits
-	Heads                 // incomplete request heads
-	HTTP                  // plain HTTP requests in progress, with their bodies
-	TLS                   // handshakes, and records that are incomplete or wait for their sockets
-	Kinds                 // number of kinds
+	Logs        Kind = iota // rooms' Logs: their records, and what slow viewers have yet to receive
+	Histories               // histories and pages of lists that connections have yet to send
+	Answers                 // frames for single connections that wait for their sockets
+	Input                   // incomplete messages, and input that waits
+	Heads                   // incomplete request heads
+	HTTP                    // plain HTTP requests in progress, with their bodies
+	TLS                     // handshakes, and records that are incomplete or wait for their sockets
+	Compression             // deflaters and inflaters
+	Kinds                   // number of kinds
 )
 
-var names = [Kinds]string{"logs", "histories", "answers", "input", "heads", "http", "tls"}
+var names = [Kinds]string{"logs", "histories", "answers", "input", "heads", "http", "tls", "compression"}
 
 // String returns the kind's name in the metrics.
 func (k Kind) String() string { return names[k] }

@@ -67,14 +67,14 @@ func (r request) lastingTag() hub.Tag { return hub.Tag{Type: r.kind, Ref: bytes.
 
 // join makes the sender a viewer of a room.
 func join(s *hub.Session, r request) *hub.Refusal {
-	e, f := readJoin(r, s.Config())
+	e, f := readJoin(s, r)
 	if f != nil {
 		return f
 	}
 	return s.Join(e)
 }
 
-func readJoin(r request, c *hub.Config) (e hub.JoinRequest, f *hub.Refusal) {
+func readJoin(s *hub.Session, r request) (e hub.JoinRequest, f *hub.Refusal) {
 	e.Tag = r.lastingTag()
 	if e.Code, f = r.str("code"); f != nil {
 		return e, f
@@ -82,7 +82,7 @@ func readJoin(r request, c *hub.Config) (e hub.JoinRequest, f *hub.Refusal) {
 	if e.Secret, e.HasSecret, f = r.optional("secret"); f != nil {
 		return e, f
 	}
-	if e.Name, f = r.label("name", c.MaxName); f != nil {
+	if e.Name, f = r.label("name", s.Config().MaxName); f != nil {
 		return e, f
 	}
 	if e.History, f = r.flag("history"); f != nil {
@@ -106,6 +106,9 @@ func readJoin(r request, c *hub.Config) (e hub.JoinRequest, f *hub.Refusal) {
 	if yes {
 		e.Encoding = numbered
 	}
+	if s.Deflates() {
+		e.Encoding += deflated
+	}
 	return e, f
 }
 
@@ -117,7 +120,7 @@ func relay(s *hub.Session, r request) *hub.Refusal {
 	if r.has("seq") {
 		return seqIsTheRelays()
 	}
-	return s.Broadcast(r.text)
+	return s.Broadcast(r.text, r.tag())
 }
 
 func seqIsTheRelays() *hub.Refusal { return badMessage(`"seq" is for the relay to set`) }
