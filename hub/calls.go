@@ -1,5 +1,7 @@
 package hub
 
+import "bytes"
+
 // This file has the methods of Session that dialects call. Only the session's
 // worker may call them. A method that returns a non-nil Refusal has had no
 // other effect.
@@ -77,23 +79,22 @@ func (s *Session) countOfHost(count *int, limit int) *Refusal {
 func (s *Session) Offload(work func(), done func(there bool)) { s.offload(work, done) }
 
 // Broadcast relays a message to all viewers. The session must be a host. The
-// payload is copied, unless it has MinOffload bytes or more: then it must stay as
-// it is. The session may handle no other message until the broadcast is prepared;
-// the tag is for what the client is told after that.
-func (s *Session) Broadcast(payload []byte, tag Tag) (f *Refusal) {
-	room, returned := s.room, false
-	s.prepareThen(payload, func(payload []byte, p prepared) {
-		if room.broadcast(s, payload, p) {
-			return
-		}
-		f = refused(NotHost) // another connection has just become the host
-		if returned {
+// payload is copied; if it has MinOffload bytes or more, it may be copied later,
+// and must not change. The session handles no other message until then. A Refusal
+// that comes later is reported with the tag.
+func (s *Session) Broadcast(payload []byte, tag Tag) *Refusal {
+	room := s.room
+	if !room.streams.isLarge(payload) {
+		return room.broadcast(s, payload, room.streams.prepare(payload))
+	}
+	tag.Ref = bytes.Clone(tag.Ref)
+	s.prepareLarge(payload, func(payload []byte, p prepared) {
+		if f := room.broadcast(s, payload, p); f != nil {
 			f.Tag = tag
 			s.Report(f)
 		}
 	})
-	returned = true
-	return f
+	return nil
 }
 
 // DirectToHost passes a viewer's message to the host. The data is copied.
@@ -123,11 +124,15 @@ func (s *Session) RequestHistory() *Refusal {
 }
 
 // AnswerHistory passes a host's history to the viewers that wait for it. If
-// none does, it is dropped. The same is true of the payload as for Broadcast.
+// none does, it is dropped. The payload is copied as Broadcast does.
 func (s *Session) AnswerHistory(payload []byte) {
-	h := &s.room.history
-	if h.expects(s) {
-		s.prepareThen(payload, func(payload []byte, p prepared) { h.answer(s, payload, p) })
+	room := s.room
+	switch {
+	case !room.history.expects(s):
+	case room.streams.isLarge(payload):
+		s.prepareLarge(payload, func(payload []byte, p prepared) { room.history.answer(s, payload, p) })
+	default:
+		room.history.answer(s, payload, room.streams.prepare(payload))
 	}
 }
 

@@ -216,6 +216,9 @@ func (s *Session) forget() {
 		s.from = 0
 	}
 	s.shard.counters.closes[s.reason].Add(1)
+	if s.more != nil {
+		s.more.handled = 0
+	}
 	s.dropInput()
 	s.dropHead()
 	s.dropAll()

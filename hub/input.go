@@ -184,7 +184,7 @@ func (s *Session) dropInput() {
 		assemblers.Put(m.in)
 		m.in = nil
 	}
-	m.unread, m.handled = nil, 0
+	m.unread = nil
 	s.countInput()
 	s.dropExtra()
 }

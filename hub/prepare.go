@@ -105,18 +105,19 @@ func (h *Hub) pack(e *registered, history []byte) []byte {
 	return e.Pack(history, d)
 }
 
-// prepareThen prepares a host's message and then calls use on the session's
-// worker, at once or, if the message is large, when a goroutine has prepared it.
-// The host's later messages wait. use is not called if the session has ended.
-func (s *Session) prepareThen(payload []byte, use func(payload []byte, p prepared)) {
-	streams := &s.room.streams
-	if len(payload) <= prepareInline || !streams.prepares(len(payload)) {
-		use(payload, streams.prepare(payload))
-		return
-	}
+// isLarge reports whether a host's message is to be prepared in a goroutine.
+func (s *streams) isLarge(payload []byte) bool {
+	return len(payload) > prepareInline && s.prepares(len(payload))
+}
+
+// prepareLarge prepares a host's large message in a goroutine, and then calls use
+// on the session's worker, unless the session has ended. The host's later messages
+// wait.
+func (s *Session) prepareLarge(payload []byte, use func(payload []byte, p prepared)) {
 	if len(payload) < MinOffload {
 		payload = bytes.Clone(payload) // otherwise it has a buffer of its own
 	}
+	streams := &s.room.streams
 	var p prepared
 	s.offload(func() { p = streams.prepare(payload) }, func(there bool) {
 		if there {
@@ -128,13 +129,15 @@ func (s *Session) prepareThen(payload []byte, use func(payload []byte, p prepare
 // compresses reports whether a message of this size may be compressed.
 func (c *Config) compresses(size int) bool { return !c.NoCompression && size >= c.CompressMin }
 
-// Deflates reports whether messages to this client may be compressed.
+// Deflates reports whether messages to this client may be compressed. It may be
+// called from any goroutine.
 func (s *Session) Deflates() bool { return s.deflate.Deflates() && !s.Config().NoCompression }
 
-// Deflate calls use with a deflater, if the client accepts compressed messages of
-// this size and a deflater is free. It reports whether it did.
-func (s *Session) Deflate(size int, use func(*frame.Deflater)) bool {
-	if !s.Deflates() || !s.Config().compresses(size) {
+// Deflate calls use with a deflater, if messages to this client may be compressed
+// and a deflater is free. It reports whether it did. It may be called from any
+// goroutine.
+func (s *Session) Deflate(use func(*frame.Deflater)) bool {
+	if !s.Deflates() {
 		return false
 	}
 	d := s.shard.hub.compressors.deflaters.take()

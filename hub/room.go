@@ -79,13 +79,13 @@ func (r *Room) AppendViewerToken(b []byte, id uint32) []byte {
 func (r *Room) Epoch() string { return r.epoch }
 
 // broadcast appends a host's message to the room's Logs and wakes the workers
-// that have viewers. Only the host's worker calls it. It returns false if the
-// session is no longer the host.
-func (r *Room) broadcast(from *Session, payload []byte, p prepared) bool {
+// that have viewers. Only the host's worker calls it. It returns a Refusal if
+// another connection has just become the host.
+func (r *Room) broadcast(from *Session, payload []byte, p prepared) *Refusal {
 	r.mu.Lock()
 	if !r.hostSlot.is(from) {
 		r.mu.Unlock()
-		return false
+		return refused(NotHost)
 	}
 	r.publishLocked(payload, p)
 	r.hostSlot.said()
@@ -93,7 +93,7 @@ func (r *Room) broadcast(from *Session, payload []byte, p prepared) bool {
 
 	from.shard.counters.appended.Add(1)
 	r.audiences.wake()
-	return true
+	return nil
 }
 
 // publishLocked appends a broadcast and returns its number. The caller wakes

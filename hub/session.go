@@ -68,7 +68,7 @@ type Session struct {
 	dialect      uint8 // index in hub.dialects; 0 until the handshake is complete
 
 	encoding encoding      // encoding of the Log that the cursor is in
-	deflate  frame.Deflate // what was agreed about compression
+	deflate  frame.Deflate // immutable once the handshake is complete; what was agreed about compression
 }
 
 // more holds the state that few sessions need at a time. It belongs to the
