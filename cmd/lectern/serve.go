@@ -80,6 +80,11 @@ func hubConfig(s *config.Settings) hub.Config {
 		MaxConnectionsPerAddress: s.MaxConnectionsPerAddress,
 		MaxRoomsPerAddress:       s.MaxRoomsPerAddress,
 		HexCodes:                 s.Codes == "hex6",
+		NoCompression:            s.Compress == "off",
+		CompressMin:              s.CompressMin,
+	}
+	if c.CompressMin == 0 {
+		c.CompressMin = -1 // as below
 	}
 	if c.HostGrace == 0 {
 		c.HostGrace = -1 // the hub takes zero for its default

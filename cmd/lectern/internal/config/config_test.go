@@ -103,7 +103,7 @@ func TestZeroMeansTheDefault(t *testing.T) {
 	t.Parallel()
 	own := map[string]bool{
 		"workers": true, "max-connections": true, "host-rate": true, "send-buffer": true,
-		"host-grace": true, "drain-timeout": true, "shutdown-delay": true,
+		"host-grace": true, "drain-timeout": true, "shutdown-delay": true, "compress-min": true,
 	}
 	standard, err := read(t, "", nil)
 	if err != nil {

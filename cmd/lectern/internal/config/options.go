@@ -54,6 +54,9 @@ type Options struct {
 	MaxPrivate       int `default:"65536" bounds:"1024..67108864" group:"limits" help:"Bytes of answers that may wait for a connection before the relay stops reading from it."`
 	LagLimit         int `default:"4194304" bounds:"1024..1073741824" group:"limits" help:"Bytes of broadcasts that a viewer may fall behind; at least twice --max-host-message."`
 
+	Compress    string `enum:"on,off" default:"on" group:"limits" help:"Whether to compress broadcasts for clients that can inflate them (permessage-deflate): on or off."`
+	CompressMin int    `default:"256" zero:"" bounds:"1..67108864" group:"limits" help:"Bytes that a broadcast or a history must have to be compressed; 0 for any number."`
+
 	MaxConnectionsPerAddress int `default:"0" zero:"" bounds:"1..10000000" group:"limits" help:"WebSocket connections at once from one address, or /64 of IPv6; 0 for half of --max-connections, and for 3000 at least."`
 	MaxRoomsPerAddress       int `default:"200" bounds:"1..1000000" group:"limits" help:"Rooms at once that were created from one address, or /64 of IPv6."`
 

@@ -69,6 +69,13 @@ var (
 	answersDesc     = describe("http_responses_total", "HTTP answers of the relay's own port, by status code.", "code")
 	closesDesc      = describe("closes_total", "Ended connections, by reason.", "reason")
 
+	agreedDesc       = describe("compression_agreed_total", "Connections that agreed on compression.")
+	compressedDesc   = describe("broadcasts_compressed_total", "Broadcasts that were compressed, each counted once.")
+	uncompressedDesc = describe("broadcasts_not_compressed_total", "Broadcasts that somebody reads compressed and that were not: they became no shorter, or all deflaters were in use.")
+	bytesDesc        = describe("compression_bytes_total", "Bytes of the broadcasts that were compressed, before and after.", "stage")
+	inflatedDesc     = describe("messages_inflated_total", "Compressed messages from clients.")
+	inflateDesc      = describe("inflate_failures_total", "Compressed messages from clients that were too large or invalid, by cause.", "cause")
+
 	errorsDesc  = describe("errors_total", "Errors that clients were told, by error.", "error")
 	refusedDesc = describe("refusals_total", "What was refused otherwise, by cause.", "cause")
 	budgetDesc  = describe("memory_bytes", "Bytes that peers make the relay hold now, by what they are for.", "kind")
@@ -125,6 +132,14 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	count(skippedDesc, s.Skipped)
 	count(resumesDesc, s.Recovered, "true")
 	count(resumesDesc, s.Unrecovered, "false")
+	count(agreedDesc, s.Compression.Agreed)
+	count(compressedDesc, s.Compression.Broadcasts)
+	count(uncompressedDesc, s.Compression.Kept)
+	count(bytesDesc, s.Compression.Before, "before")
+	count(bytesDesc, s.Compression.After, "after")
+	count(inflatedDesc, s.Compression.Inflated)
+	count(inflateDesc, s.Compression.TooLarge, "too_large")
+	count(inflateDesc, s.Compression.Invalid, "invalid")
 	for cause, slow := range s.Slow {
 		count(slowDesc, slow.Closed, hub.Cause(cause).String(), "closed")
 		count(slowDesc, slow.Skipped, hub.Cause(cause).String(), "skipped")

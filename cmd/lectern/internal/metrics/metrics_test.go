@@ -38,6 +38,7 @@ func TestSamplesAreThereFromTheStart(t *testing.T) {
 		"lectern_data_rooms 3", "lectern_data_failing 1", "lectern_http_connections 4", "lectern_rooms 0", `lectern_sweep_seconds_bucket{le="0.0005"} 0`, "lectern_sweep_seconds_count 0",
 		`lectern_http_responses_total{code="503"} 0`, `lectern_accepted_total{worker="0"} 0`, `lectern_connections{phase="open"} 0`,
 		`lectern_certificate_expiry_seconds{name="missing.test"} 0`,
+		`lectern_compression_agreed_total 0`, `lectern_compression_bytes_total{stage="after"} 0`, `lectern_inflate_failures_total{cause="invalid"} 0`, `lectern_memory_bytes{kind="compression"} 0`,
 	}
 	for _, why := range hub.Reasons() {
 		wanted = append(wanted, `lectern_closes_total{reason="`+why.String()+`"} 0`)
