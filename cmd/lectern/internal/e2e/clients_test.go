@@ -70,7 +70,7 @@ func testClients(t *testing.T, flags []string) {
 				Missing(t, why)
 			}
 			t.Parallel()
-			b := startBinary(t, append([]string{"--host-grace=0", "--retain-messages=1"}, flags...)...) // the host answers, however long that takes
+			b := startBinary(t, append([]string{"--host-grace=0", "--retain-messages=1", "--compress-min=0"}, flags...)...) // the host answers, however long that takes
 			viewers := make(map[string]peer)
 			for j, k := range kinds {
 				beside := j == i || j == (i+1)%len(kinds)
@@ -82,8 +82,20 @@ func testClients(t *testing.T, flags []string) {
 			if late.absent() != "" {
 				late = kinds[0]
 			}
+			clients := len(viewers) + 2
 			host := kind.start(t, b.url("/v1/websocket"))
 			lecture(t, host, viewers, late.start(t, b.url("/")))
+
+			// Each of these libraries offers compression, and all understood it.
+			if agreed := b.metric("lectern_compression_agreed_total"); int(agreed) != clients {
+				t.Errorf("%v of %d clients agreed on compression", agreed, clients)
+			}
+			if b.metric("lectern_broadcasts_compressed_total") < 1 || b.metric(`lectern_compression_bytes_total{stage="after"}`) > b.metric(`lectern_compression_bytes_total{stage="before"}`)/10 {
+				t.Error("nothing was compressed")
+			}
+			if b.metric("lectern_messages_inflated_total") < 1 {
+				t.Error("the host compressed nothing")
+			}
 
 			if end := host.leave(); end.Closed != 1000 && end.Closed != 1005 {
 				t.Errorf("the host that left heard %+v", end)
@@ -221,7 +233,9 @@ type goPeer struct {
 	c *websocket.Conn
 }
 
-func startGo(t *testing.T, url string) peer { return goPeer{t, dial(t, url)} }
+func startGo(t *testing.T, url string) peer {
+	return goPeer{t, dialWith(t, url, &websocket.DialOptions{CompressionMode: websocket.CompressionNoContextTakeover})}
+}
 
 func (p goPeer) say(text string) { say(p.t, p.c, text) }
 

@@ -15,11 +15,13 @@ import (
 )
 
 // dial opens a WebSocket with a client library that the product does not use.
-func dial(t testing.TB, url string) *websocket.Conn {
+func dial(t testing.TB, url string) *websocket.Conn { return dialWith(t, url, nil) }
+
+func dialWith(t testing.TB, url string, options *websocket.DialOptions) *websocket.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	c, _, err := websocket.Dial(ctx, url, nil)
+	c, _, err := websocket.Dial(ctx, url, options)
 	if err != nil {
 		t.Fatal(err)
 	}
