@@ -105,6 +105,9 @@ type fuzzer struct {
 	in    *bufio.Reader
 	held  []byte // encoded, and to be sent before anything else
 	masks uint32
+
+	inflates   bool // compression was agreed on
+	compressed int  // messages that came compressed
 }
 
 // handshakeKey is the example of RFC 6455 1.3.
@@ -263,6 +266,9 @@ func (f *fuzzer) next() wireFrame {
 		}
 		if begun = true; !frame.more {
 			message.more = false
+			if message.rsv == rsv1 {
+				message.rsv, message.payload = 0, f.inflate(message.payload)
+			}
 			return message
 		}
 	}
@@ -305,7 +311,7 @@ func (f *fuzzer) frame() wireFrame {
 	default:
 		f.t.Fatalf("the server sent opcode %d", frame.op)
 	}
-	if frame.rsv != 0 {
+	if isMessage := frame.op == opText || frame.op == opBinary; frame.rsv != 0 && !(f.inflates && isMessage && frame.rsv == rsv1) {
 		f.t.Fatalf("the server set reserved bits %03b", frame.rsv)
 	}
 	frame.payload = read(length)
