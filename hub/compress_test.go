@@ -25,6 +25,7 @@ func (r *testRelay) compressingViewer(worker int, code, more string) *peer {
 }
 
 // countPrepare counts how often something is compressed: broadcasts, and histories.
+// It must be called before there are sessions.
 func (r *testRelay) countPrepare() (broadcasts, histories *int) {
 	broadcasts, histories = new(int), new(int)
 	r.hub.encodings = slices.Clone(r.hub.encodings)
@@ -47,6 +48,7 @@ func longCommand(n int) string {
 // encodings, and however it comes.
 func TestABroadcastIsCompressedOnce(t *testing.T) {
 	r := newTestRelay(t, 2, Config{})
+	broadcasts, _ := r.countPrepare()
 	host, code := r.host(0)
 	host.say(`{"type":"close"}`)
 	host.hears(`{"type":"closed"*`)
@@ -57,7 +59,6 @@ func TestABroadcastIsCompressedOnce(t *testing.T) {
 	for i := range 6 {
 		compressed = append(compressed, r.compressingViewer(i%2, code, []string{"", `,"numbered":true`}[i/3]))
 	}
-	broadcasts, _ := r.countPrepare()
 	host.say(longCommand(2000))
 	r.run()
 	if _, err := testPublish(r.hub, code, []byte(`"`+strings.Repeat("slides ", 100)+`"`)); err != nil {
@@ -119,6 +120,7 @@ func TestWhatIsNotCompressed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newTestRelay(t, 1, test.config)
+			times, _ := r.countPrepare()
 			host, code := r.host(0)
 			v := r.connect(0)
 			v.deflate = strings.HasPrefix(test.offer, "permessage") && !test.config.NoCompression
@@ -130,7 +132,6 @@ func TestWhatIsNotCompressed(t *testing.T) {
 			v.wire = nil
 			v.say(`{"type":"join","code":"` + code + `","numbered":true}`) // compressed, even if the answers are not
 			v.hears(`{"type":"joined"*`)
-			times, _ := r.countPrepare()
 			host.say(test.text)
 			v.hears(withNumber(1, strings.TrimLeft(test.text, " ")))
 			if *times != test.times || v.inflated != test.got {
@@ -146,8 +147,8 @@ func TestWhatIsNotCompressed(t *testing.T) {
 // TestCompressionEndsWithItsLastReader, and begins with the first.
 func TestCompressionEndsWithItsLastReader(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
-	host, code := r.host(0)
 	times, _ := r.countPrepare()
+	host, code := r.host(0)
 	says := func(want int) {
 		t.Helper()
 		host.say(longCommand(400))
@@ -176,6 +177,7 @@ func TestCompressionEndsWithItsLastReader(t *testing.T) {
 // that ask for the history: once for all of them.
 func TestACompressedPast(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
+	times, histories := r.countPrepare()
 	host := r.dial(0)
 	host.say(`{"type":"create","history":"relay"}`)
 	host.hears(`{"type":"created"*`)
@@ -188,7 +190,6 @@ func TestACompressedPast(t *testing.T) {
 		host.say(longCommand(600))
 	}
 	r.run()
-	times, histories := r.countPrepare()
 	v = r.dialDeflate(0, here)
 	v.say(`{"type":"join","code":"` + code + `","numbered":true` + token + `}`)
 	v.hears(`{"type":"joined"*`, withNumber(2, longCommand(600)), withNumber(3, longCommand(600)), withNumber(4, longCommand(600)), withNumber(5, longCommand(600)))
@@ -213,9 +214,9 @@ func TestACompressedPast(t *testing.T) {
 func TestAHostsHistoryIsCompressedOnce(t *testing.T) {
 	for _, size := range []int{1000, 100_000} { // in the worker, and in a goroutine
 		r := newTestRelay(t, 1, Config{})
+		times, histories := r.countPrepare()
 		host, code := r.host(0)
 		a, b, plain := r.compressingViewer(0, code, ""), r.compressingViewer(0, code, `,"numbered":true`), r.viewer(0, code)
-		times, histories := r.countPrepare()
 		all := []*peer{a, b, plain}
 		for _, v := range all {
 			v.say(`{"type":"history_request"}`)
@@ -242,11 +243,11 @@ func TestAHostsHistoryIsCompressedOnce(t *testing.T) {
 func TestALargeBroadcastHoldsNoWorker(t *testing.T) {
 	for _, size := range []int{prepareInline + 100, MinOffload + 100, 1 << 19} {
 		r := newTestRelay(t, 1, Config{})
+		times, _ := r.countPrepare()
 		host, code := r.host(0)
 		v := r.compressingViewer(0, code, "")
 		other, otherCode := r.host(0)
 		w := r.compressingViewer(0, otherCode, "")
-		times, _ := r.countPrepare()
 		var work []func()
 		r.hub.background = func(f func()) { work = append(work, f) }
 		large := longCommand(size)
