@@ -43,6 +43,10 @@ var attacks = map[string]func(*attacker) error{
 	"useless records":          uselessRecords,
 	"slow handshakes":          slowHandshakes,
 	"garbage":                  garbage,
+	"bombs":                    func(a *attacker) error { return bombs(a, (*attacker).plain) },
+	"bombs over TLS":           func(a *attacker) error { return bombs(a, (*attacker).secured) },
+	"host bombs":               hostBombs,
+	"hard to inflate":          hardToInflate,
 }
 
 // emptyFrames are 64 KiB of text frames without payload, each an error.

@@ -88,6 +88,11 @@ var rows = []row{
 	{name: "TLS: 2,000 handshakes a byte a second", plans: attacking("slow handshakes", 2000, usual), prepare: withTLS, act: serves},
 	{name: "TLS: garbage instead of handshakes", plans: attacking("garbage", 64, usual), prepare: withTLS, act: serves},
 
+	{name: "40 viewers send 600 compressed bombs of 64 KB in a chunk", plans: attacking("bombs", 40, usual)},
+	{name: "20 hosts say 1 KB that inflates to 1 MB, 20 times a second", plans: attacking("host bombs", 20, usual)},
+	{name: "100 viewers send 16 KB that is hard to inflate, 9 a second", plans: attacking("hard to inflate", 100, usual)},
+	{name: "TLS: 40 viewers send 600 compressed bombs in a chunk", plans: attacking("bombs over TLS", 40, usual), prepare: withTLS},
+
 	{name: "many at once", slow: 30 * time.Second, prepare: withData, setting: roomsGoSoon, plans: []plan{
 		{Attack: "empty frames, unread", Count: 200, For: 30 * time.Second},
 		{Attack: "empty frames, read", Count: 10, For: 30 * time.Second},
