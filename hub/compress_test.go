@@ -331,3 +331,18 @@ func TestAllDeflatersAreInUse(t *testing.T) {
 		t.Errorf("%d bytes of idle compressors stay", r.hub.budget.Used(budget.Compression))
 	}
 }
+
+// TestCompressionKeepsNothing for a viewer between two messages.
+func TestCompressionKeepsNothing(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	host, code := r.host(0)
+	v := r.compressingViewer(0, code, `,"numbered":true`)
+	host.say(longCommand(1000))
+	v.hears(withNumber(1, longCommand(1000)))
+	v.say(`{"type":"ping","data":"` + strings.Repeat("x", 300) + `"}`)
+	v.hears(`{"type":"pong",*`)
+	r.workers[0].now += 2 * second
+	if v.tick(); v.session.more != nil || v.session.out != nil {
+		t.Errorf("a silent viewer holds %+v, %+v", v.session.more, v.session.out)
+	}
+}
