@@ -44,10 +44,9 @@ func codeBlocks() []byte {
 	return compressedFrame(bytes.TrimSuffix(b.Bytes(), []byte("\x00\x00\xff\xff")))
 }
 
-// compressed has each of Count strangers open a WebSocket, send what it gets again and
-// again, so many times a second, and read. Those that the relay closes come again. dial
-// opens the connection.
-func (a *attacker) compressed(first string, stream []byte, rate float64, dial func(i int) (net.Conn, error)) {
+// compressed has each of Count strangers open a WebSocket, send what it gets so many
+// times, at so many a second, read, and come again. dial opens the connection.
+func (a *attacker) compressed(first string, stream []byte, times int, rate float64, dial func(i int) (net.Conn, error)) {
 	var sent atomic.Int64
 	hello := append([]byte(compressedUpgrade), textFrame(first)...)
 	a.again(a.Count, func(i int) {
@@ -63,7 +62,7 @@ func (a *attacker) compressed(first string, stream []byte, rate float64, dial fu
 		if _, err := c.Write(hello); err != nil {
 			return
 		}
-		for !a.over() {
+		for n := 0; n < times && !a.over(); n++ {
 			if _, err := c.Write(stream); err != nil {
 				return
 			}
@@ -90,12 +89,16 @@ func (a *attacker) secured(i int) (net.Conn, error) {
 	return c, nil
 }
 
-// bombs come 600 in 64 KB, from viewers of the innocent room.
+// many is for those whom the relay does not close.
+const many = 1 << 30
+
+// bombs come 600 in 64 KB, from viewers of the innocent room. The relay then closes the
+// connection.
 func bombs(a *attacker, dial func(*attacker, int) (net.Conn, error)) error {
 	join := `{"type":"join","code":"` + a.Code + `"}`
 	chunk := bytes.Repeat(bomb(64<<10), 600)
 	a.begin()
-	a.compressed(join, chunk, 20, func(i int) (net.Conn, error) { return dial(a, i) })
+	a.compressed(join, chunk, 1, 4, func(i int) (net.Conn, error) { return dial(a, i) })
 	return nil
 }
 
@@ -103,13 +106,13 @@ func bombs(a *attacker, dial func(*attacker, int) (net.Conn, error)) error {
 func hostBombs(a *attacker) error {
 	b := bomb(1 << 20)
 	a.begin()
-	a.compressed(`{"type":"create"}`, b, 20, a.plain)
+	a.compressed(`{"type":"create"}`, b, many, 20, a.plain)
 	return nil
 }
 
 func hardToInflate(a *attacker) error {
 	b := codeBlocks()
 	a.begin()
-	a.compressed(`{"type":"join","code":"`+a.Code+`"}`, b, 9, a.plain)
+	a.compressed(`{"type":"join","code":"`+a.Code+`"}`, b, many, 9, a.plain)
 	return nil
 }
