@@ -2,9 +2,9 @@ package hub
 
 import (
 	"bytes"
+	"time"
 
 	"lectern/frame"
-	"lectern/hub/turnstile"
 )
 
 // Compressed messages are inflated here, before a dialect sees them.
@@ -17,6 +17,9 @@ const (
 	// inflateOutput is how many bytes the worker makes of such a message at most. If
 	// there are more, a goroutine begins again, so that nothing waits half inflated.
 	inflateOutput = 128 << 10
+	// inflateRest is how many times as long as an inflation takes the next one of
+	// Hub.inflations waits, so that they take at most a quarter of a processor.
+	inflateRest = 3
 )
 
 // inflate handles a compressed message.
@@ -44,17 +47,28 @@ func (s *Session) inflate(m frame.Message) {
 	s.handled(cap(m.Payload) + limit)
 	var plain frame.Message
 	var err error
-	s.offloadTo(h.inflationsOf(s), func() {
+	work := func() {
 		in := h.takeInflater()
 		defer h.compressors.inflaters.give(in)
 		if plain, err = in.Message(m, limit); !plain.Owned {
 			plain.Payload, plain.Owned = bytes.Clone(plain.Payload), true
 		}
-	}, func(there bool) {
+	}
+	done := func(there bool) {
 		if there {
 			s.takeInflated(plain, err)
 		}
-	})
+	}
+	if s.has(flagHost) {
+		s.offload(work, done)
+		return
+	}
+	// Clients that are no hosts must not delay the hosts' messages.
+	s.offloadTo(h.inflations, func() {
+		began := time.Now()
+		work()
+		time.Sleep(inflateRest * time.Since(began))
+	}, done)
 }
 
 // takeInflated handles a message that was inflated, or the error.
@@ -89,13 +103,4 @@ func (s *Session) rateSpent() bool {
 	}
 	rate := &s.more.rate
 	return s.shard.Now()-rate.since < second && rate.messages >= limit
-}
-
-// inflationsOf returns where the session's large messages are inflated. Those of
-// clients that are no hosts must not delay the hosts'.
-func (h *Hub) inflationsOf(s *Session) *turnstile.Turnstile {
-	if s.has(flagHost) {
-		return h.checks
-	}
-	return h.inflations
 }
