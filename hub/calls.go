@@ -38,6 +38,9 @@ func (s *Session) Send(frame []byte) { s.push(private{frame: frame, place: s.pla
 // frame, which must not change.
 func (s *Session) SendUrgent(frame []byte) { s.push(private{frame: frame, kind: urgent}) }
 
+// TellUrgent queues an event that may overtake broadcasts.
+func (s *Session) TellUrgent(e Event) { s.sendUrgent(e) }
+
 // CountMessage counts a message of a session that is not a host, and refuses it
 // if there were too many in this second.
 func (s *Session) CountMessage() *Refusal {
@@ -153,7 +156,9 @@ func (s *Session) ListViewers(after uint32, limit int) *Refusal {
 		return f
 	}
 	s.push(private{frame: page.frame, shared: page, place: s.place(), kind: bulky})
-	s.out.since = s.shard.Now()
+	if s.out != nil { // it is when the page goes to the answer of a POST
+		s.out.since = s.shard.Now()
+	}
 	return nil
 }
 

@@ -19,6 +19,7 @@ func (s *Session) end(why Reason) {
 		s.cut()
 	}
 	s.leave()
+	s.answersNoMore()
 	s.tellAt(s.closedEvent(why), 0)
 	s.reason = why
 	if s.isEvents() {
@@ -105,7 +106,7 @@ const maxLingering = 256
 // lingering returns the number of connections that are past their handshake but
 // are not WebSockets, which means that they were refused.
 func (h *Hub) lingering() int64 {
-	return h.connections.Load() - h.handshaking.Load() - h.upgraded.Load()
+	return h.connections.Load() - h.handshaking.Load() - h.upgraded.Load() - h.polls.Load()
 }
 
 // respond ends the opening phase with an HTTP response.
@@ -192,6 +193,8 @@ func (s *Session) Shutdown() {
 	switch s.phase {
 	case opening:
 		s.refuse(ReasonShutdown, 503, "the relay is shutting down")
+	case polling:
+		s.shutdownPoll()
 	case open:
 		s.end(ReasonShutdown)
 	}
@@ -201,6 +204,9 @@ func (s *Session) Shutdown() {
 func (s *Session) Closed(error) {
 	if s.phase == gone {
 		return
+	}
+	if s.phase == polling {
+		s.withdrawPoll()
 	}
 	s.leave()
 	s.forget()

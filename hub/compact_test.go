@@ -42,7 +42,7 @@ const (
 // told are the events, in the order of their kinds. Of a room its code is told.
 var told = []Event{
 	Created{}, Resumed{}, Joined{}, BecameHost{}, HostChanged{}, HostLeft{}, HostBack{}, Closed{}, Left{}, Kicked{},
-	Skipped{}, ViewerCount{}, Presence{}, List{}, HistoryRequest{}, Direct{}, Refused{},
+	Skipped{}, ViewerCount{}, Presence{}, List{}, HistoryRequest{}, Direct{}, Refused{}, Pong{},
 }
 
 // A compactRequest is what the fields of requests are, whichever kind it is.
@@ -198,6 +198,8 @@ func appendValue(b []byte, v reflect.Value) []byte {
 				b = appendValue(b, v.Field(i))
 			}
 		}
+		return b
+	case reflect.Pointer: // of event streams only
 		return b
 	}
 	panic(v.Type().String() + " has no compact form")

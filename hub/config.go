@@ -74,6 +74,7 @@ type Config struct {
 	HistoryEvery     time.Duration // between two history requests on one connection; default 10 s
 	HistoryTake      time.Duration // for a viewer to receive a history; default 60 s
 	MessageTimeout   time.Duration // until a message is complete; default 60 s
+	PollGrace        time.Duration // how long a client that polls may go without a request; default 30 s
 
 	// NoCompression declines to compress (RFC 7692): new connections do not agree
 	// on it, and nothing is compressed for those that did. They may still send
@@ -164,5 +165,6 @@ func (c Config) withDefaults() Config {
 	wait(&c.HistoryEvery, 10*time.Second)
 	wait(&c.HistoryTake, time.Minute)
 	wait(&c.MessageTimeout, time.Minute)
+	wait(&c.PollGrace, 30*time.Second)
 	return c
 }

@@ -8,6 +8,7 @@ import (
 
 func init() {
 	hub.SpeakInTests(
+		func() hub.EventStream { return classroom.NewEvents() },
 		func() hub.Dialect { return classroom.New() },
 		func() hub.Dialect { return echo.Dialect{} },
 		classroom.Publish,

@@ -35,7 +35,7 @@ func (r *Room) directToHost(s *Session, data []byte, tag Tag) *Refusal {
 			r.bounce(s, id, tag, refused(HostBusy))
 			return false
 		}
-		host.Send(whole)
+		host.push(private{frame: whole, place: host.place(), direct: true})
 		host.conn.Flush()
 		return false
 	})
@@ -72,10 +72,10 @@ func (r *Room) directToViewer(host *Session, id uint32, data []byte, tag Tag) *R
 		case !viewer.takesDirect(whole):
 			r.bounce(host, 0, tag, refused(ViewerBusy))
 		case viewer.has(flagHost) || viewer.log() != log: // the viewer has left and come back
-			viewer.Send(whole)
+			viewer.push(private{frame: whole, place: viewer.place(), direct: true})
 			viewer.conn.Flush()
 		default:
-			viewer.push(private{frame: whole, place: end.Position()})
+			viewer.push(private{frame: whole, place: end.Position(), direct: true})
 			viewer.conn.Flush()
 		}
 		return false

@@ -15,6 +15,8 @@ type Resumed struct {
 	Code, Token, Epoch string
 	Seq                uint64 // number of the last broadcast
 	Sent               uint64 // broadcasts that the relay has accepted from hosts
+
+	Begins *Beginning // nil unless the event begins an event stream
 }
 
 // Joined tells a viewer that it is in a room.
@@ -30,7 +32,11 @@ type Joined struct {
 	Parted    bool   // the viewer may have seen broadcasts of an older epoch that the room lost
 	Common    uint64 // if Parted, the last broadcast that the viewer and the room have in common
 
-	// If the event begins an event stream:
+	Begins *Beginning // nil unless the event begins an event stream
+}
+
+// A Beginning is what the response of an event stream begins with.
+type Beginning struct {
 	Origin string        // of the page that reads it, empty for other clients
 	Retry  time.Duration // how long to wait before reconnecting
 }
@@ -102,6 +108,10 @@ type Direct struct {
 	Data []byte // as the sender's dialect understands it
 }
 
+// Pong answers a client's question whether the relay is there, with the question's
+// data.
+type Pong struct{ Data []byte }
+
 // Refused tells a client that a message was not accepted.
 type Refused struct{ *Refusal }
 
@@ -121,4 +131,5 @@ func (Presence) event()       {}
 func (List) event()           {}
 func (HistoryRequest) event() {}
 func (Direct) event()         {}
+func (Pong) event()           {}
 func (Refused) event()        {}

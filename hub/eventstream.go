@@ -22,6 +22,9 @@ type EventStream interface {
 	// a page of this origin, which is empty for other clients. The response ends
 	// the connection.
 	AppendRefusal(b []byte, f *Refusal, origin string) []byte
+	// AppendPollHead appends the head of a response to a poll, whose body has size
+	// bytes. keeps says whether another request may follow on the connection.
+	AppendPollHead(b []byte, origin string, size int, keeps bool) []byte
 }
 
 // An EventRequest is the HTTP request for a room's stream.
@@ -91,6 +94,10 @@ func (s *Session) isEvents() bool { return s.shard.hub.dialects[s.dialect].event
 func (s *Session) openEvents(handshake *frame.Handshake) {
 	h := s.shard.hub
 	request := handshake.Request()
+	if isPoll(request) {
+		s.openPoll(handshake)
+		return
+	}
 	allowed := request.Origin == "" || h.Config().AllowsOrigin(request.Origin, request.Host, s.conn.Peer(), request.ForwardedFor)
 	head := handshake.Head()
 	s.dropHead()
@@ -115,22 +122,15 @@ func (s *Session) openEvents(handshake *frame.Handshake) {
 		s.Report(f)
 		return
 	}
-	code, _ := h.events.code(request.Path)
-	query, err := url.ParseQuery(request.Query)
-	if err != nil {
-		s.Report(&Refusal{Kind: BadMessage, Text: "the query is not valid"})
-		return
-	}
-	e, f := h.dialects[s.dialect].events.ReadRequest(EventRequest{Code: code, Query: query, MaxName: h.Config().MaxName, Header: func(name string) string {
-		value, _ := frame.Field(head, name)
-		return string(value)
-	}})
-	if f == nil {
-		f = s.Join(e)
+	e, f := s.readEvents(request, head)
+	if f == nil && e.Ticket != "" {
+		f = s.redeem(&e)
 	}
 	if f != nil {
 		s.Report(f)
+		return
 	}
+	s.enterBy(e)
 }
 
 // An unanswered is what has to be remembered of a request for an event stream until
@@ -143,14 +143,16 @@ type unanswered struct {
 // to begin.
 func (s *Session) isUnanswered() bool { return s.more != nil && s.more.unanswered != nil }
 
-// answered notes that the response begins with w.
-func (s *Session) answered(w *Joined) {
+// beginning returns what the response to a request for an event stream begins with, nil
+// if it has begun already or there is none.
+func (s *Session) beginning() *Beginning {
 	if !s.isUnanswered() {
-		return
+		return nil
 	}
-	w.Origin, w.Retry = s.more.unanswered.origin, s.shard.hub.retryAfter()
+	b := &Beginning{s.more.unanswered.origin, s.shard.hub.retryAfter()}
 	s.more.unanswered = nil
 	s.shard.hub.Answered(200)
+	return b
 }
 
 // refuseEvents answers a request for an event stream with an HTTP error.

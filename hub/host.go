@@ -75,7 +75,7 @@ func (r *Room) resume(s *Session, token string) (resumption, *Refusal) {
 	if older != nil {
 		r.tell(older, 0, func() {
 			if r.host() != older { // it may have resumed in the meantime
-				older.end(ReasonReplaced)
+				older.replacedBy(s, 0)
 			}
 		})
 	}
@@ -241,12 +241,14 @@ func (r *Room) promote(viewer, host *Session, id uint32) *Refusal {
 	r.streams.unwant(viewer.encoding)
 	r.viewerCount.changedLocked()
 	r.setHostLocked(viewer)
+	r.posts = posts{}
 	r.hostSlot.offer(token)
 	r.mu.Unlock()
 
 	a.remove(viewer)
 	viewer.id = 0
 	viewer.set(flagNewHost)
+	viewer.learn(token.String())
 	viewer.tell(BecameHost{r.code.String(), token.String(), r.epoch})
 	host.shard.Post(func() bool {
 		if host.room == r && host.has(flagHost) && host.phase == open {
@@ -278,5 +280,6 @@ func (r *Room) demote(host *Session) {
 	w := Joined{Room: r, ID: id, Seq: host.cursor.Seq(), Viewers: r.roster.Viewers(), Host: r.hostSlot.current() != nil}
 	r.mu.Unlock()
 	r.audiences.of(host.shard).add(host)
+	host.learn(string(r.AppendViewerToken(nil, id)))
 	host.tellAt(w, host.cursor.Position())
 }

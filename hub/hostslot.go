@@ -54,6 +54,15 @@ func (h *hostSlot) proves(token string) bool {
 	return mine || granted && h.newToken.IsSet()
 }
 
+// isOwn reports whether a token that proves to be the host's is that of the session that
+// is the host now. After a transfer the former host's token is valid as well for a time.
+func (h *hostSlot) isOwn(token string) bool {
+	if h.newToken.IsSet() {
+		return h.newToken.Matches(token)
+	}
+	return h.token.Matches(token)
+}
+
 // choose makes a token that proves to be the host's the only valid one.
 func (h *hostSlot) choose(token string) {
 	if h.newToken.Matches(token) {

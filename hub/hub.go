@@ -35,10 +35,13 @@ type Hub struct {
 	events     eventPaths                      // immutable once served
 	paths      map[string]uint8                // immutable once served; URL path to place in dialects
 
-	connections atomic.Int64 // in any phase
-	handshaking atomic.Int64 // connections in the opening phase
-	upgraded    atomic.Int64 // connections that have become WebSockets
-	draining    atomic.Bool  // the relay is shutting down: no new rooms or connections
+	connections atomic.Int64  // in any phase
+	handshaking atomic.Int64  // connections in the opening phase
+	upgraded    atomic.Int64  // connections that have become WebSockets, and standing sessions
+	polls       atomic.Int64  // connections in the phase polling
+	standing    atomic.Int64  // standing sessions
+	posted      atomic.Uint64 // messages that came by POST
+	draining    atomic.Bool   // the relay is shutting down: no new rooms or connections
 
 	held atomic.Int64 // bytes in all rooms' Logs
 	left atomic.Int64 // bytes of the names of viewers that have left
@@ -48,6 +51,8 @@ type Hub struct {
 	pressure  atomic.Int32 // how often limits are halved, see shrunk
 	answers   answers
 	attempts  attempts.Table
+	tickets   tickets
+	tokensOf  standingTokens
 	addresses address.Table
 	changes   *changes // immutable once served; nil without a store
 
@@ -128,8 +133,14 @@ func (h *Hub) Connections() int64 { return h.connections.Load() }
 
 // Drain begins a shutdown: the hub admits no new connections or rooms, and
 // rooms that lose their host close with ReasonShutdown, or stay open for the
-// store if there is one. To close the sessions, call Shutdown on each.
-func (h *Hub) Drain() { h.draining.Store(true) }
+// store if there is one. It closes the standing sessions. To close the others, call
+// Shutdown on each.
+func (h *Hub) Drain() {
+	h.draining.Store(true)
+	for _, s := range h.shards {
+		s.shutdownStanding()
+	}
+}
 
 // Draining reports whether Drain was called.
 func (h *Hub) Draining() bool { return h.draining.Load() }
@@ -185,12 +196,15 @@ func (h *Hub) Lost(code string) {
 type Stats struct {
 	Connections int64 // in any phase
 	Handshaking int64 // connections that are not WebSockets yet
-	Open        int64 // WebSocket connections; the rest are refused requests
+	Open        int64 // WebSocket connections, event streams and standing sessions
+	Standing    int64 // standing sessions, which are no connections
+	Polls       int64 // connections with a request that polls; the rest are refused requests
 	Rooms       int
 	Viewers     int64
 	Stalled     int64             // viewers whose socket buffers are full
 	LogBytes    int64             // held by the rooms' Logs
 	Received    uint64            // messages from clients
+	Posted      uint64            // of them, those that came by POST
 	Broadcasts  uint64            // broadcasts that hosts sent
 	Delivered   uint64            // broadcasts times the viewers that received them
 	Skipped     uint64            // broadcasts times the viewers that were moved past them
@@ -208,6 +222,9 @@ func (h *Hub) Stats() Stats {
 		Connections: h.connections.Load(),
 		Handshaking: h.handshaking.Load(),
 		Open:        h.upgraded.Load(),
+		Standing:    h.standing.Load(),
+		Polls:       h.polls.Load(),
+		Posted:      h.posted.Load(),
 		Rooms:       int(h.rooms.Open()),
 		LogBytes:    h.held.Load(),
 		Closes:      make(map[Reason]uint64, reasons),

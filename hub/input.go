@@ -284,9 +284,10 @@ func (s *Session) offloadTo(t *turnstile.Turnstile, work func(), done func(there
 // is still open. The session handles no input in the meantime.
 func (s *Session) wait(begin func(finished func()), done func(there bool)) {
 	s.extra().suspended = true
+	a := s.postpone()
 	begin(func() {
 		s.shard.Post(func() bool {
-			s.goOn(func() { done(s.phase == open) }) // done may begin another wait
+			s.goOn(func() { s.answer(a, func() { done(s.phase == open) }) }) // done may begin another wait
 			return false
 		})
 	})

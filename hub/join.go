@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"time"
+
 	"lectern/hub/attempts"
 	"lectern/hub/credentials"
 	"lectern/hub/roomcode"
@@ -29,6 +31,7 @@ func (s *Session) Create(o RoomOptions, key string) *Refusal {
 	}
 	s.room, s.encoding = room, h.dialects[s.dialect].first
 	s.set(flagHost)
+	s.noteToken(token.String())
 	s.tell(Created{room.code.String(), token.String(), room.epoch})
 	return nil
 }
@@ -67,7 +70,8 @@ func (s *Session) resumeHost(e JoinRequest) *Refusal {
 	if f != nil {
 		return s.failedAttempt(f, c)
 	}
-	s.tell(Resumed{room.code.String(), e.Token, room.epoch, back.seq, back.sent})
+	s.noteToken(e.Token)
+	s.tell(Resumed{room.code.String(), e.Token, room.epoch, back.seq, back.sent, s.beginning()})
 	return nil
 }
 
@@ -83,6 +87,10 @@ type JoinRequest struct {
 	Back      bool   // Token is set
 	Last      Place  // last broadcast that the client saw, if it comes back and says so
 	Encoding  int    // index in Dialect.Encodings
+
+	// Of requests for a room's stream over HTTP:
+	Ticket string        // stands for a token, see [Hub.PostViewer]
+	Wait   time.Duration // how long a poll waits for an event; 0 for an event stream
 
 	encoding encoding
 	hosts    bool // the request is to resume as host; only Code and Token are set
@@ -171,7 +179,7 @@ func (s *Session) enterRoom(room *Room, e JoinRequest, id uint32) *Refusal {
 	}
 	// Use the cursor's position, not the Log's current end: the host may have
 	// broadcast since join set the cursor.
-	s.answered(&w)
+	w.Begins = s.beginning()
 	s.tellAt(w, s.cursor.Position())
 	if e.History {
 		if f := s.RequestHistory(); f != nil {

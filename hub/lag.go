@@ -30,7 +30,7 @@ type Slow struct{ Closed, Skipped uint64 }
 // It is false for a host, whose room goes on as long as it sends: what waits
 // for a host is bounded, and the relay does not read from it beyond that.
 func (s *Session) stalls(limit time.Duration) bool {
-	return s.has(flagBlocked) && !s.has(flagHost) && s.past(s.lastSent, limit)
+	return s.has(flagBlocked) && !s.has(flagHost) && s.past(s.lastSent, limit) && !s.isStanding()
 }
 
 // lags reports whether the session is too far behind the live stream, even if

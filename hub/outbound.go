@@ -32,6 +32,7 @@ type private struct {
 	shared   *shared // owner of the frame; nil if the frame is this connection's own
 	messages uint32  // number of broadcasts that end in it
 	ofLog    bool    // the frame is the Log's memory, which the room counts
+	direct   bool    // the frame is a direct message
 	kind     privateKind
 }
 

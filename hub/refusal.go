@@ -13,14 +13,15 @@ import (
 // has had no other effect, and the connection stays open unless End is set. A
 // dialect words it.
 type Refusal struct {
-	Kind  RefusalKind
-	Text  string        // the dialect's own words, for kinds that are about a message's form
-	Limit int           // the limit that was exceeded, if the kind has one; for TooManyErrors the number of messages ignored
-	ID    uint32        // for NoSuchViewer: the viewer
-	Every time.Duration // for HistoryTooSoon: the shortest time between two requests
-	Retry time.Duration // how long to wait before asking again; 0 if unknown
-	End   Reason        // why the relay closes the connection now; ReasonLost if it does not
-	Tag   Tag           // identifies the message that was refused
+	Kind   RefusalKind
+	Text   string        // the dialect's own words, for kinds that are about a message's form
+	Limit  int           // the limit that was exceeded, if the kind has one; for TooManyErrors the number of messages ignored
+	ID     uint32        // for NoSuchViewer: the viewer
+	Number uint64        // for UnexpectedNumber: the number that the message must have
+	Every  time.Duration // for HistoryTooSoon: the shortest time between two requests
+	Retry  time.Duration // how long to wait before asking again; 0 if unknown
+	End    Reason        // why the relay closes the connection now; ReasonLost if it does not
+	Tag    Tag           // identifies the message that was refused
 
 	// History says that the Refusal is about a history that the viewer waits
 	// for.
@@ -77,6 +78,8 @@ const (
 	AddressFull        // the address has its maximum of Limit connections
 	TooManyErrors      // the connection made too many errors; Limit messages were ignored
 	OriginNotAllowed   // the page's origin, which is in Text
+	UnexpectedNumber   // a host's message by POST must have the number Number
+	NumberUsed         // another message had the number
 	refusalKinds
 )
 
@@ -116,6 +119,8 @@ var refusalCodes = [refusalKinds]string{
 	AddressFull:             "server_full",
 	TooManyErrors:           "too_many_errors",
 	OriginNotAllowed:        "origin_not_allowed",
+	UnexpectedNumber:        "unexpected_number",
+	NumberUsed:              "number_used",
 }
 
 // Code returns the kind's name in PROTOCOL.md and in the metrics. Several kinds
@@ -164,6 +169,9 @@ func (s *Session) Report(r *Refusal) {
 		s.shard.hub.Refused(r.Kind.Code(), s.address())
 		s.refuseEvents(r)
 		return
+	}
+	if a := s.answering(); a != nil {
+		a.refuse(r)
 	}
 	if !s.tellsError() {
 		return

@@ -41,6 +41,7 @@ type Room struct {
 	history     history                 // guarded by mu; the histories that viewers ask for
 	pages       pages                   // guarded by mu; the lists of viewers that were encoded
 	returns     returns                 // guarded by mu; who asked for histories lately
+	posts       posts                   // guarded by mu; the host's numbered messages
 }
 
 // roomRules are the choices of whoever creates a room.
@@ -87,9 +88,10 @@ func (r *Room) broadcast(from *Session, payload []byte, p prepared) *Refusal {
 		r.mu.Unlock()
 		return refused(NotHost)
 	}
-	r.publishLocked(payload, p)
+	seq := r.publishLocked(payload, p)
 	r.hostSlot.said()
 	r.mu.Unlock()
+	from.noteSeq(seq)
 
 	from.shard.counters.appended.Add(1)
 	r.audiences.wake()

@@ -11,7 +11,9 @@ import (
 // order, and some may be skipped.
 //
 //	opening    request head complete -> open, or finishing with a refusal;
+//	           a request that polls -> polling;
 //	           no room or no memory for it -> over, with a refusal
+//	polling    response sent -> opening, or finishing if it was the last
 //	open       own close frame -> closing; peer's close frame -> over;
 //	           broken frame -> finishing
 //	closing    peer's close frame or the close timeout -> over
@@ -22,6 +24,7 @@ type phase uint8
 
 const (
 	opening   phase = iota // the handshake is not finished
+	polling                // a request waits for a room's events, or its response is being sent
 	open                   // messages in both directions
 	closing                // our close frame is queued or sent, the peer's has not come yet
 	finishing              // input is discarded; what is queued goes out
@@ -80,6 +83,8 @@ type more struct {
 
 	unread     []byte      // input that has to wait, see input.go
 	unanswered *unanswered // the request for an event stream whose response has yet to begin
+	answering  *answering  // the message that came by POST and is being handled
+	poll       *poll       // the request of a connection in the phase polling
 
 	held      int    // bytes of input that the budget counts
 	handled   int    // bytes of the message that a goroutine works on
@@ -99,7 +104,7 @@ func (s *Session) extra() *more {
 // dropExtra frees the session's more when it holds nothing. A host keeps it
 // because the host will send again.
 func (s *Session) dropExtra() {
-	if m := s.more; m != nil && !s.has(flagHost) && m.handshake == nil && m.in == nil && len(m.unread) == 0 && !m.suspended && !m.retries && m.unanswered == nil && s.silent() {
+	if m := s.more; m != nil && !s.has(flagHost) && m.handshake == nil && m.in == nil && len(m.unread) == 0 && !m.suspended && !m.retries && m.unanswered == nil && m.answering == nil && m.poll == nil && s.silent() {
 		s.more = nil
 	}
 }
@@ -124,6 +129,9 @@ func (s *Session) enter(p phase) {
 		s.shard.begun.remove(s)
 		s.shard.hub.handshaking.Add(-1)
 	}
+	if s.phase == polling {
+		s.shard.hub.polls.Add(-1)
+	}
 	s.phase = p
 	s.since = s.shard.Now()
 }
@@ -136,6 +144,8 @@ func (s *Session) Receive(chunk []byte) {
 	switch s.phase {
 	case opening:
 		s.open(chunk)
+	case polling:
+		s.keepForLater(chunk)
 	case open, closing:
 		if s.isEvents() {
 			return // the request was all that such a client says
@@ -153,6 +163,10 @@ func (s *Session) language() Dialect { return s.shard.hub.dialects[s.dialect] }
 // of Session must flush the connection afterwards.
 func (s *Session) push(p private) {
 	if s.phase > closing {
+		return
+	}
+	if a := s.answering(); a != nil {
+		a.take(p)
 		return
 	}
 	s.outbound().push(p)
@@ -266,6 +280,9 @@ func (s *Session) Sent(n int, full bool) {
 		s.block(full)
 	}
 	s.resumeInput()
+	if s.phase == polling && s.out == nil {
+		s.pollAnswered()
+	}
 }
 
 // block notes whether the socket is full.
@@ -278,13 +295,13 @@ func (s *Session) block(full bool) {
 
 // Established reports whether the session is in a room. The transport serves
 // sessions that are in no room after those that are.
-func (s *Session) Established() bool { return s.room != nil }
+func (s *Session) Established() bool { return s.room != nil || s.phase == polling }
 
 // Wants reports whether the session wants its connection to be read from and
 // written to.
 func (s *Session) Wants() (reading, writing bool) {
 	switch s.phase {
-	case opening, open, closing:
+	case opening, polling, open, closing:
 		return !s.inputWaits() && (s.more == nil || len(s.more.unread) == 0), true
 	case finishing:
 		return true, false
@@ -310,6 +327,8 @@ func (s *Session) Tick() (next time.Duration) {
 		case s.past(s.since, s.safeTime()) && s.shard.hub.overfull():
 			s.displaced()
 		}
+	case polling:
+		s.tickPoll(config)
 	case open:
 		switch {
 		case s.more != nil && s.more.rate.omitted > 0:

@@ -48,6 +48,8 @@ type shard struct {
 
 	behind map[*audience]struct{} // owned by the worker; audiences that may have viewers behind
 	scans  atomic.Bool            // atomic; behind is not empty
+
+	standing standingSessions
 }
 
 // noteBehind records whether an audience has to be scanned once a second.

@@ -5,6 +5,7 @@ package hub
 var (
 	testClassroom func() Dialect
 	testEcho      func() Dialect
+	testEvents    func() EventStream
 	testPublish   func(h *Hub, code string, data []byte) (seq uint64, err error)
 )
 
@@ -19,7 +20,8 @@ const (
 const maxHeader = 10
 
 // SpeakInTests is called by hub_test.
-func SpeakInTests(classroom, echo func() Dialect, publish func(h *Hub, code string, data []byte) (uint64, error)) {
+func SpeakInTests(events func() EventStream, classroom, echo func() Dialect, publish func(h *Hub, code string, data []byte) (uint64, error)) {
+	testEvents = events
 	testClassroom, testEcho, testPublish = classroom, echo, publish
 }
 
@@ -27,9 +29,11 @@ func SpeakInTests(classroom, echo func() Dialect, publish func(h *Hub, code stri
 // /echo.
 func newHub(config Config, workers []Worker) *Hub {
 	h := New(config, workers)
-	h.Serve(testClassroom(), "/", "/v1/websocket")
+	lectures := testClassroom()
+	h.Serve(lectures, "/", "/v1/websocket")
 	h.Serve(testEcho(), "/echo")
 	h.Serve(compact{testClassroom()}, "/compact")
+	h.ServeEvents(testEvents(), "/v1/rooms/", "/events", lectures)
 	return h
 }
 

@@ -25,6 +25,7 @@ func (h *Hub) Tend() {
 		if s.scans.Load() {
 			s.Post(s.scan)
 		}
+		s.tendStanding()
 	}
 }
 

@@ -25,7 +25,7 @@ func (r *Room) join(s *Session, e JoinRequest, id uint32) (Joined, *Refusal) {
 	r.audiences.of(s.shard).add(s)
 	s.allowLag()
 	if older != nil {
-		r.tell(older, id, func() { older.end(ReasonReplaced) })
+		r.tell(older, id, func() { older.replacedBy(s, id) })
 	}
 	return w, nil
 }

@@ -75,6 +75,7 @@ func hubConfig(s *config.Settings) hub.Config {
 		HistoryEvery:     s.HistoryEvery,
 		HistoryTake:      s.HistoryTake,
 		MessageTimeout:   s.MessageTimeout,
+		PollGrace:        s.PollGrace,
 		CreateKey:        s.CreateKey().Reveal(),
 
 		MaxConnectionsPerAddress: s.MaxConnectionsPerAddress,

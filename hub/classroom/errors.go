@@ -26,7 +26,7 @@ func errorText(f *hub.Refusal) []byte {
 		Re      string          `json:"re,omitempty"`
 		Ref     json.RawMessage `json:"ref,omitempty"`
 		Retry   int64           `json:"retry_ms,omitempty"`
-	}{"error", f.Kind.Code(), sentence(f), re, f.Tag.Ref, f.Retry.Milliseconds()})
+	}{"error", f.Kind.Code(), Sentence(f), re, f.Tag.Ref, f.Retry.Milliseconds()})
 }
 
 // sentences has the text of each kind of refusal whose text is constant.
@@ -55,11 +55,12 @@ var sentences = map[hub.RefusalKind]string{
 	hub.HistoryWithoutHost: "the host is not there",
 	hub.HistoryUnanswered:  "the host did not answer in time",
 	hub.HistoryOvertaken:   "the host did not answer before too much else was said",
+	hub.NumberUsed:         "this Idempotency-Key came with another message",
 	hub.ServerFull:         "the relay has all the connections it may have; try again later",
 }
 
-// sentence returns the text of a refusal.
-func sentence(f *hub.Refusal) string {
+// Sentence returns the text of a refusal.
+func Sentence(f *hub.Refusal) string {
 	switch f.Kind {
 	case hub.BadMessage, hub.BadJSON:
 		return f.Text
@@ -77,6 +78,8 @@ func sentence(f *hub.Refusal) string {
 		return fmt.Sprintf("there are %d connections from this address already (--max-connections-per-address); try again later", f.Limit)
 	case hub.TooManyErrors:
 		return fmt.Sprintf("too many mistakes: %d more messages were ignored, and this connection is closed", f.Limit)
+	case hub.UnexpectedNumber:
+		return fmt.Sprintf("the next message of this host has the Idempotency-Key %d", f.Number)
 	case hub.OriginNotAllowed:
 		return "pages of the origin " + f.Text + " may not connect to this relay, unless it is told --allow-origin " + f.Text
 	}

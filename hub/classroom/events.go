@@ -64,6 +64,11 @@ func eventText(e hub.Event) []byte {
 		return []byte(`{"type":"history_request"}`)
 	case hub.Direct:
 		return direct(e)
+	case hub.Pong:
+		if len(e.Data) == 0 {
+			return []byte(`{"type":"pong"}`)
+		}
+		return append(append([]byte(`{"type":"pong","data":`), e.Data...), '}')
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"lectern/frame"
@@ -77,7 +78,9 @@ func (*Events) AppendEvent(b []byte, e hub.Event) []byte {
 	kind, id := eventType(text), ""
 	switch e := e.(type) {
 	case hub.Joined:
-		b, id = appendStreamHead(b, e), place(e.Room.Epoch(), e.Seq)
+		b, id = appendBeginning(b, e.Begins), place(e.Room.Epoch(), e.Seq)
+	case hub.Resumed:
+		b = appendBeginning(b, e.Begins)
 	case hub.Skipped:
 		id = place(e.Epoch, e.Seq)
 	case hub.Closed:
@@ -98,9 +101,13 @@ func eventType(text []byte) string {
 // first 2 KB.
 var padding = ":" + strings.Repeat(" ", 2<<10) + "\n\n"
 
-// appendStreamHead appends the head of the response and what comes before the first
-// event. The end of the connection is the end of the response.
-func appendStreamHead(b []byte, e hub.Joined) []byte {
+// appendBeginning appends the head of the response and what comes before the first
+// event, or nothing if the response has begun already. The end of the connection is
+// the end of the response.
+func appendBeginning(b []byte, e *hub.Beginning) []byte {
+	if e == nil {
+		return b
+	}
 	b = append(b, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"...)
 	b = append(b, "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nX-Content-Type-Options: nosniff\r\n"...)
 	b = append(appendCORS(b, e.Origin), "\r\n"...)
@@ -133,6 +140,30 @@ var statuses = map[hub.RefusalKind]int{
 	hub.NotReady:         503,
 	hub.RelayBusy:        503,
 	hub.TooManyAttempts:  429,
+
+	// Of messages by POST:
+	hub.NotInRoom:        409,
+	hub.AlreadyInRoom:    409,
+	hub.NotHost:          403,
+	hub.IsHost:           403,
+	hub.CreateForbidden:  403,
+	hub.NoSuchViewer:     404,
+	hub.HostAway:         409,
+	hub.UnexpectedNumber: 409,
+	hub.NumberUsed:       422,
+	hub.TooLarge:         413,
+	hub.DirectTooLarge:   413,
+
+	hub.TooManyRooms:            503,
+	hub.TooManyRoomsFromAddress: 503,
+	hub.HistoryWithoutHost:      503,
+	hub.HostBusy:                429,
+	hub.ViewerBusy:              429,
+	hub.HistoryPending:          429,
+	hub.HistoryTooSoon:          429,
+	hub.ListTooSoon:             429,
+	hub.TooManyMessages:         429,
+	hub.TooManyErrors:           429,
 }
 
 // Status returns the HTTP status of a refusal.
@@ -151,13 +182,23 @@ func (*Events) AppendRefusal(b []byte, f *hub.Refusal, origin string) []byte {
 		Code    int    `json:"code"`
 		Error   string `json:"error"`
 		Message string `json:"message"`
-	}{status, f.Kind.Code(), sentence(f)})
+	}{status, f.Kind.Code(), Sentence(f)})
 	b = frame.AppendStatus(b, status)
 	if wait := (f.Retry.Milliseconds() + 999) / 1000; wait > 0 {
 		b = fmt.Appendf(b, "Retry-After: %d\r\n", wait)
 	}
 	b = fmt.Appendf(appendCORS(b, origin), "Content-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", len(body))
 	return append(b, body...)
+}
+
+// AppendPollHead appends the head of a response to a poll.
+func (*Events) AppendPollHead(b []byte, origin string, size int, keeps bool) []byte {
+	b = append(b, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"...)
+	b = fmt.Appendf(appendCORS(b, origin), "Content-Length: %d\r\n", size)
+	if !keeps {
+		b = append(b, "Connection: close\r\n"...)
+	}
+	return append(b, "\r\n"...)
 }
 
 // ReadRequest reads a request for a stream. A client that can set headers gives its
@@ -171,6 +212,16 @@ func (*Events) ReadRequest(r hub.EventRequest) (e hub.JoinRequest, f *hub.Refusa
 		return e, badMessage(fmt.Sprintf("the name must be UTF-8 of at most %d characters", r.MaxName))
 	}
 	e.History = r.Query.Get("history") == "true"
+	if e.Ticket = r.Query.Get("ticket"); e.Ticket != "" && e.Back {
+		return e, badMessage("a request has a ticket or a token, not both")
+	}
+	if r.Query.Has("wait") {
+		var err error
+		e.Wait, err = time.ParseDuration(r.Query.Get("wait"))
+		if err != nil || e.Wait < hub.MinPollWait || e.Wait > hub.MaxPollWait {
+			return e, badMessage("wait must be from 1s to 60s")
+		}
+	}
 	last := r.Header("Last-Event-ID")
 	if last == "" {
 		last = r.Query.Get("last_event_id")

@@ -3,9 +3,6 @@ package classroom
 import (
 	"bytes"
 
-	"github.com/gobwas/ws"
-
-	"lectern/frame"
 	"lectern/hub"
 )
 
@@ -67,14 +64,17 @@ func (r request) lastingTag() hub.Tag { return hub.Tag{Type: r.kind, Ref: bytes.
 
 // join makes the sender a viewer of a room.
 func join(s *hub.Session, r request) *hub.Refusal {
-	e, f := readJoin(s, r)
+	e, f := readJoin(r, s.Config())
 	if f != nil {
 		return f
+	}
+	if s.Deflates() {
+		e.Encoding += deflated
 	}
 	return s.Join(e)
 }
 
-func readJoin(s *hub.Session, r request) (e hub.JoinRequest, f *hub.Refusal) {
+func readJoin(r request, c *hub.Config) (e hub.JoinRequest, f *hub.Refusal) {
 	e.Tag = r.lastingTag()
 	if e.Code, f = r.str("code"); f != nil {
 		return e, f
@@ -82,7 +82,7 @@ func readJoin(s *hub.Session, r request) (e hub.JoinRequest, f *hub.Refusal) {
 	if e.Secret, e.HasSecret, f = r.optional("secret"); f != nil {
 		return e, f
 	}
-	if e.Name, f = r.label("name", s.Config().MaxName); f != nil {
+	if e.Name, f = r.label("name", c.MaxName); f != nil {
 		return e, f
 	}
 	if e.History, f = r.flag("history"); f != nil {
@@ -105,9 +105,6 @@ func readJoin(s *hub.Session, r request) (e hub.JoinRequest, f *hub.Refusal) {
 	yes, f := r.flag("numbered")
 	if yes {
 		e.Encoding = numbered
-	}
-	if s.Deflates() {
-		e.Encoding += deflated
 	}
 	return e, f
 }
@@ -204,15 +201,6 @@ func closeRoom(s *hub.Session, _ request) *hub.Refusal { return s.CloseRoom() }
 
 // ping replies with the same data. The reply may overtake broadcasts.
 func ping(s *hub.Session, r request) *hub.Refusal {
-	text := []byte(`{"type":"pong"}`)
-	if r.has("data") {
-		data, f := r.raw("data")
-		if f != nil {
-			return f
-		}
-		text = append([]byte(`{"type":"pong","data":`), data...)
-		text = append(text, '}')
-	}
-	s.SendUrgent(frame.AppendFrame(nil, ws.OpText, text))
+	s.TellUrgent(hub.Pong{Data: r.value("data")})
 	return nil
 }

@@ -117,3 +117,10 @@ func (h *Hash) UnmarshalText(text []byte) error {
 	_, err := hex.Decode(h[:], text)
 	return err
 }
+
+// DrawTicket returns a random ticket, of 128 bits.
+func DrawTicket() string { return DrawHostToken().String() }
+
+// IsHostToken reports whether a token has the form of a host's, and not that of a
+// viewer's.
+func IsHostToken(token string) bool { return len(token) == hex.EncodedLen(len(HostToken{})) }

@@ -76,6 +76,7 @@ type Options struct {
 	HistoryEvery     time.Duration `default:"10s" bounds:"100ms..24h" group:"times" help:"Least time between two requests for the history on a connection."`
 	HistoryTake      time.Duration `default:"60s" bounds:"1s..1h" group:"times" help:"How long a viewer may take to receive the history that it asked for."`
 	MessageTimeout   time.Duration `default:"60s" bounds:"100ms..1h" group:"times" help:"How long a client may take to send a message."`
+	PollGrace        time.Duration `default:"30s" bounds:"1s..1h" group:"times" help:"How long a client that polls may go without a request before it has left."`
 	DrainTimeout     time.Duration `default:"0s" zero:"" bounds:"1ms..24h" group:"times" help:"How long the relay waits for all connections to close when it ends; 0 for 100us for each connection, but at least 10s; 1ms not to wait."`
 	ShutdownDelay    time.Duration `default:"0s" zero:"" bounds:"1ms..1h" group:"times" help:"How long a relay that is told to end answers 503 on /health/ready before it drains, so that load balancers notice."`
 

@@ -54,6 +54,8 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	connectionsDesc = describe("connections", "Connections now, by phase.", "phase")
+	standingDesc    = describe("standing_sessions", "Clients now that poll and post instead of keeping a connection open.")
+	postedDesc      = describe("messages_posted_total", "Messages from clients that came by POST.")
 	httpDesc        = describe("http_connections", "Plain HTTP connections now, those of the admin address included.")
 	roomsDesc       = describe("rooms", "Rooms now.")
 	viewersDesc     = describe("viewers", "Viewers in rooms now.")
@@ -118,14 +120,17 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	}
 	s := c.Hub.Stats()
 	gauge(connectionsDesc, float64(s.Handshaking), "handshake")
-	gauge(connectionsDesc, float64(s.Open), "open")
-	gauge(connectionsDesc, float64(max(0, s.Connections-s.Handshaking-s.Open)), "refused")
+	gauge(connectionsDesc, float64(max(0, s.Open-s.Standing)), "open")
+	gauge(connectionsDesc, float64(s.Polls), "polling")
+	gauge(connectionsDesc, float64(max(0, s.Connections-s.Handshaking-s.Open-s.Polls)), "refused")
+	gauge(standingDesc, float64(s.Standing))
 	gauge(httpDesc, float64(c.HTTP()))
 	gauge(roomsDesc, float64(s.Rooms))
 	gauge(viewersDesc, float64(s.Viewers))
 	gauge(stalledDesc, float64(s.Stalled))
 	gauge(logBytesDesc, float64(s.LogBytes))
 	count(messagesInDesc, s.Received)
+	count(postedDesc, s.Posted)
 	count(broadcastsDesc, s.Broadcasts)
 	count(messagesOutDesc, s.Delivered)
 	to <- sweepHistogram(s.Sweeps)
