@@ -25,12 +25,13 @@ type api struct {
 	key   func() string        // immutable; returns the key, empty while the API is off
 	bytes func() (sent uint64) // immutable; returns how many bytes the sockets took
 
-	busy chan struct{} // immutable; holds one for each request under way
-	kept keptAnswers
+	busy  chan struct{} // immutable; holds one for each request under way
+	posts chan struct{} // immutable; holds one for each request of a lecture under way
+	kept  keptAnswers
 }
 
 func newAPI(h *hub.Hub, key func() string, sent func() uint64) *api {
-	return &api{hub: h, key: key, bytes: sent, busy: make(chan struct{}, maxRequests)}
+	return &api{hub: h, key: key, bytes: sent, busy: make(chan struct{}, maxRequests), posts: make(chan struct{}, maxPosts)}
 }
 
 // A call is a request that has passed the checks: its key is right, and it has no
@@ -41,6 +42,9 @@ type call struct {
 	query  url.Values
 	body   []byte
 	fields fields // of the body
+
+	writer http.ResponseWriter // of a request that reads its body itself
+	memory *reservation        // for that body
 }
 
 // code returns the room's code in the path, in the form that the relay writes. A
@@ -83,7 +87,7 @@ func (a *api) routes() []route {
 	for _, o := range a.operations() {
 		routes = append(routes, route{o.method, o.path, func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, o) }})
 	}
-	return routes
+	return append(routes, a.lectureRoutes()...)
 }
 
 // serve answers a request to the API.
@@ -108,7 +112,7 @@ func (a *api) call(w http.ResponseWriter, r *http.Request, o operation) (status 
 	if err := a.authorize(r); err != nil {
 		return 0, nil, err
 	}
-	leave, err := a.enter(r.Context())
+	leave, err := enter(r.Context(), a.busy)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -130,13 +134,13 @@ func (a *api) call(w http.ResponseWriter, r *http.Request, o operation) (status 
 	return o.serve(c)
 }
 
-// enter waits for a place among the requests under way.
-func (a *api) enter(ctx context.Context) (leave func(), err error) {
+// enter waits for one of the places for requests under way.
+func enter(ctx context.Context, places chan struct{}) (leave func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestWait)
 	defer cancel()
 	select {
-	case a.busy <- struct{}{}:
-		return func() { <-a.busy }, nil
+	case places <- struct{}{}:
+		return func() { <-places }, nil
 	case <-ctx.Done():
 		return nil, errBusy
 	}

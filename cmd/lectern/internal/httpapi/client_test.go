@@ -20,6 +20,7 @@ type apiServer struct {
 	hub     *hub.Hub
 	api     *api
 	routes  []route
+	workers []*worker
 	handler http.Handler // of the relay's own port
 	admin   http.Handler
 	key     string // that the relay has; requests are sent with apitest.Key
@@ -27,15 +28,18 @@ type apiServer struct {
 
 // newHub returns a hub that speaks the classroom's dialect, and sends messages back at
 // /echo/.
-func newHub(config hub.Config) *hub.Hub {
-	h := hub.New(config, nil)
-	h.Serve(classroom.New(), "/", "/v1/websocket")
+func newHub(config hub.Config, workers ...hub.Worker) *hub.Hub {
+	h := hub.New(config, workers)
+	lectures := classroom.New()
+	h.Serve(lectures, "/", "/v1/websocket")
+	h.ServeEvents(classroom.NewEvents(), "/v1/rooms/", "/events", lectures)
 	h.Serve(echo.Dialect{}, "/echo/")
 	return h
 }
 
 func newAPIServer(t testing.TB, config hub.Config) *apiServer {
-	s := &apiServer{t: t, hub: newHub(config), key: apitest.Key}
+	s := &apiServer{t: t, workers: []*worker{newWorker(t), newWorker(t)}, key: apitest.Key}
+	s.hub = newHub(config, s.workers[0], s.workers[1])
 	site := New(Config{
 		Hub: s.hub, Key: func() string { return s.key }, Sent: func() uint64 { return 4711 },
 		Leaving: func() bool { return false }, IsAdminHost: func(string) bool { return false },

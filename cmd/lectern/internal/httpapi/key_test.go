@@ -133,7 +133,7 @@ func TestOriginsOfPages(t *testing.T) {
 			a := s.do(http.MethodOptions, strings.ReplaceAll(r.path, "{code}", "A1B2C3"), "", apitest.NoKey, apitest.Header("Origin", origin)).Want(t, status)
 			methods := strings.Split(a.Header.Get("Access-Control-Allow-Methods"), ", ")
 			if allowed && origin != "" && r.method != "" && (!slices.Contains(methods, r.method) ||
-				a.Header.Get("Access-Control-Allow-Headers") != "Authorization, Content-Type, Idempotency-Key") {
+				a.Header.Get("Access-Control-Allow-Headers") != "Authorization, Content-Type, Idempotency-Key, Last-Event-ID") {
 				t.Errorf("%s: a page may not send %s: %v", r.path, r.method, a.Header)
 			}
 		}
