@@ -110,7 +110,8 @@ func TestHTTPTable(t *testing.T) {
 	whole := t // to whose end the connections last
 	var made apitest.Room
 	var host, viewer *websocket.Conn
-	var shown []string // tokens and secrets that must not be told again
+	var lecture struct{ Code, Token string } // over HTTP only
+	var shown []string                       // tokens and secrets that must not be told again
 	in := func(path string) string { return strings.ReplaceAll(path, "{code}", made.Code) }
 
 	lines := []struct {
@@ -192,6 +193,19 @@ func TestHTTPTable(t *testing.T) {
 			b.ask("DELETE", in("/v1/api/rooms/{code}"), "").Want(t, 404)
 			b.ask("GET", in("/v1/api/rooms/{code}"), "").Want(t, 404)
 			b.ask("POST", in("/v1/api/rooms/{code}/broadcast"), `{"data":1}`).Want(t, 404)
+		}},
+		{"POST /v1/hosts", func(t *testing.T) {
+			b.ask("POST", "/v1/hosts", `{"type":"create"}`, apitest.NoKey).Want(t, 201).Into(t, &lecture)
+			b.ask("POST", "/v1/hosts", `{"type":"join"}`, apitest.NoKey).Want(t, 400)
+		}},
+		{"POST /v1/rooms/{code}/viewers", func(t *testing.T) {
+			b.ask("POST", "/v1/rooms/"+lecture.Code+"/viewers", `{"name":"Ada"}`, apitest.NoKey).Want(t, 201)
+			b.ask("POST", in("/v1/rooms/{code}/viewers"), `{}`, apitest.NoKey).Want(t, 404)
+		}},
+		{"POST /v1/rooms/{code}/messages", func(t *testing.T) {
+			token := apitest.Header("Authorization", "Bearer "+lecture.Token)
+			b.ask("POST", "/v1/rooms/"+lecture.Code+"/messages", `{"type":"list"}`, token, apitest.Header("Idempotency-Key", "1")).Want(t, 200)
+			b.ask("POST", "/v1/rooms/"+lecture.Code+"/messages", `{"type":"list"}`).Want(t, 403)
 		}},
 		{"GET /v1/api/openapi.json", func(t *testing.T) { b.ask("GET", "/v1/api/openapi.json", "", apitest.NoKey).Want(t, 200) }},
 		{"GET /health/live", func(t *testing.T) { b.ask("GET", "/health/live", "", apitest.NoKey).Want(t, 200) }},
