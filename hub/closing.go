@@ -93,6 +93,11 @@ func (s *Session) Fail(err error) {
 
 // refuse answers a request that does not become a WebSocket with an HTTP error.
 func (s *Session) refuse(why Reason, status int, message string) {
+	if s.phase == opening && s.has(flagSilent) && s.reason == ReasonPlain {
+		s.reason = why // the connection waits for another request, which has not begun
+		s.enter(over)
+		return
+	}
 	s.respond(why, frame.AppendRefusal(nil, status, message))
 }
 

@@ -44,6 +44,9 @@ type standingSessions struct {
 // yet, or a Refusal if there is no place for it. The worker calls it.
 func (s *shard) newStanding(from netip.Addr) (*Session, *Refusal) {
 	h := s.hub
+	if h.draining.Load() {
+		return nil, relayBusy()
+	}
 	if h.budget.LevelWith(standingBytes) >= budget.Full {
 		h.Refused("memory", from)
 		return nil, relayBusy()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lectern/frame"
+	"lectern/hub/budget"
 	"lectern/hub/credentials"
 	"lectern/hub/roomcode"
 )
@@ -74,6 +75,9 @@ func (s *Session) openPoll(handshake *frame.Handshake) {
 	h.polls.Add(1)
 	if p.keeps && size < len(head) {
 		s.keepForLater(slices.Clone(head[size:]))
+		if s.phase != polling {
+			return
+		}
 	}
 	if h.draining.Load() {
 		s.refuse(ReasonShutdown, 503, "the relay is shutting down")
@@ -125,6 +129,11 @@ func (s *Session) keepForLater(chunk []byte) {
 	m := s.extra()
 	m.unread = append(m.unread, chunk...)
 	s.countInput()
+	if m.held > spareInput && s.shard.hub.budget.Counted() >= budget.Over {
+		s.withdrawPoll()
+		s.reason = ReasonMemory
+		s.abandon()
+	}
 }
 
 // sendPoll sends the connection's poll to its client's standing session. If there is none
@@ -225,32 +234,32 @@ func (c *standing) attach(p *poll) {
 	c.asked, p.since = s.shard.Now(), s.shard.Now()
 	s.lastReceived = c.asked
 	if p.last.Epoch != "" {
-		s.rewind(p.last)
+		s.continueAfter(p.last)
 	}
 	c.poll = p
 	s.block(false)
 	c.Flush()
 }
 
-// rewind moves a viewer back to the last event that it has, because a response did not
-// arrive. If the record no longer has what followed, the viewer is told how many
-// broadcasts it has missed.
-func (s *Session) rewind(last Place) {
-	if s.room == nil || s.has(flagHost) || s.cursor.IsZero() || last.Epoch != s.room.epoch || last.Seq >= s.cursor.Seq() {
+// continueAfter moves a viewer to the broadcast after the last one that it has. It has fewer
+// than were sent to it when a response did not arrive. If the record no longer has what
+// followed, the viewer is told how many broadcasts it has missed. It has more when a poll
+// that it had given up has joined for it.
+func (s *Session) continueAfter(last Place) {
+	if s.room == nil || s.has(flagHost) || s.cursor.IsZero() || last.Epoch != s.room.epoch || last.Seq == s.cursor.Seq() {
 		return
 	}
-	log := s.log()
 	s.room.mu.Lock()
-	at, ok := log.At(last.Seq + 1)
+	at, ok := s.log().At(last.Seq + 1)
 	s.room.mu.Unlock()
-	if ok {
+	switch missed := s.cursor.Seq() - last.Seq; {
+	case ok:
 		s.cursor = at
 		s.allowLag()
-		return
+	case last.Seq < s.cursor.Seq():
+		s.shard.counters.skipped.Add(missed)
+		s.tellAt(Skipped{Messages: missed, Epoch: s.room.epoch, Seq: s.cursor.Seq()}, s.cursor.Position())
 	}
-	missed := s.cursor.Seq() - last.Seq
-	s.shard.counters.skipped.Add(missed)
-	s.tellAt(Skipped{Messages: missed, Epoch: s.room.epoch, Seq: s.cursor.Seq()}, s.cursor.Position())
 }
 
 // answerPoll answers the poll with what is due. If nothing is, it goes on waiting.
@@ -316,6 +325,7 @@ func (s *Session) pollAnswered() {
 		return
 	}
 	m.poll = nil
+	s.reason = ReasonPlain
 	s.enter(opening)
 	s.shard.hub.handshaking.Add(1)
 	s.shard.silent.add(s)

@@ -680,3 +680,50 @@ func TestATransferToAndFromTheWeb(t *testing.T) {
 		t.Errorf("the former host polled %q", got)
 	}
 }
+
+// TestAConnectionBetweenTwoPolls is closed without a word when no other request comes, and
+// is counted once however often it has polled.
+func TestAConnectionBetweenTwoPolls(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	host, code := r.host(0)
+	e := r.joins(JoinRequest{Code: code}).told(t)
+	p, other := r.connect(0), r.connect(0)
+	other.bytes([]byte("G"))
+	for i := range 1000 {
+		host.say(`{"type":"command","data":1}`)
+		r.run()
+		p.polls(code, e.Token, "", `{"type":"command","data":1}`)
+		if i > 100 && len(p.session.shard.silent.queue) > 3*minPassed {
+			t.Fatalf("%d connections are in the list of those that sent nothing", len(p.session.shard.silent.queue))
+		}
+	}
+	if n := p.session.shard.silent.count.Load(); n != 1 {
+		t.Errorf("%d connections have sent nothing", n)
+	}
+	r.lets(12*time.Second, p)
+	if !p.gone || len(p.wire) > 0 {
+		t.Errorf("the connection was told %q, gone %v", p.wire, p.gone)
+	}
+}
+
+// TestWhatFollowsAPollIsBounded sends much behind polls.
+func TestWhatFollowsAPollIsBounded(t *testing.T) {
+	r := newTestRelay(t, 1, Config{})
+	_, code := r.host(0)
+	r.hub.budget.SetLimit(1 << 20)
+	e := r.joins(JoinRequest{Code: code}).told(t)
+	for range 100 {
+		p := r.connect(0)
+		p.get(code, "?wait=20s", e.Token, "")
+		r.run()
+		for range 4 {
+			if reading, _ := p.session.Wants(); reading {
+				p.bytes([]byte(strings.Repeat("x", 64<<10)))
+			}
+		}
+		r.run()
+	}
+	if n := r.hub.budget.Used(budget.Input); n > 1<<20 {
+		t.Errorf("%d bytes of input are kept", n)
+	}
+}

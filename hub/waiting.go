@@ -42,12 +42,12 @@ type waitingList struct {
 const minPassed = 64
 
 func (l *waitingList) add(s *Session) {
-	s.set(l.flag)
 	n := l.count.Add(1)
 	if len(l.queue) > 2*int(n)+minPassed {
 		l.queue = slices.DeleteFunc(l.queue, func(s *Session) bool { return !s.has(l.flag) })
 		l.queue = slices.Clip(l.queue)
 	}
+	s.set(l.flag) // after that: a connection that has polled may be in the list from before
 	l.queue = append(l.queue, s)
 }
 
