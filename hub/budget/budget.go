@@ -19,7 +19,7 @@ const (
 	Answers                 // frames for single connections that wait for their sockets
 	Input                   // incomplete messages, and input that waits
 	Heads                   // incomplete request heads
-	HTTP                    // plain HTTP requests in progress, with their bodies
+	HTTP                    // plain HTTP requests in progress, with their bodies; clients that post and poll
 	TLS                     // handshakes, and records that are incomplete or wait for their sockets
 	Compression             // deflaters and inflaters
 	Kinds                   // number of kinds

@@ -322,40 +322,72 @@ func TestALectureOverHTTPSurvivesARestart(t *testing.T) {
 	}
 }
 
-// TestALectureByCurl has a client that is not ours say everything.
-func TestALectureByCurl(t *testing.T) {
+// TestShownLectureByCurl runs the host and the viewer that the page for writers of clients
+// shows.
+func TestShownLectureByCurl(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		Missing(t, "curl")
 	}
 	t.Parallel()
 	b := startBinary(t)
-	curl := func(args ...string) (a asJSON) {
-		t.Helper()
-		out, err := exec.Command("curl", append([]string{"-sS", "--max-time", "20"}, args...)...).Output()
-		if err != nil {
-			t.Fatalf("curl %q: %v", args, err)
-		}
-		if err := json.Unmarshal(out, &a); err != nil {
-			t.Fatalf("curl %q: %s", args, out)
-		}
-		return a
+	run := func(mark, code string) *exampleProgram {
+		text := strings.ReplaceAll(strings.ReplaceAll(example(t, mark), "localhost:8765", b.addr), "K7QM-2XHD", code)
+		return startExample(t, exec.Command("sh", "-c", text))
 	}
-	base, form := "http://"+b.addr, "Content-Type: application/json"
-	host := curl("-H", form, "-d", `{"type":"create"}`, base+"/v1/hosts").Data
-	room := base + "/v1/rooms/" + host.Code
-	viewer := curl("-H", form, "-d", `{"name":"Ada"}`, room+"/viewers").Data
-	for n := 1; n <= 2; n++ {
-		a := curl("-H", form, "-H", "Authorization: Bearer "+host.Token, "-H", fmt.Sprint("Idempotency-Key: ", n), "-d", fmt.Sprintf(`{"type":"command","data":%d}`, n), room+"/messages")
-		if a.Data.Seq != n {
-			t.Errorf("answered %+v", a)
+	host := run("sh host", "")
+	code, ok := strings.CutPrefix(host.line(t), "The code is ")
+	if !ok {
+		t.Fatal("the host shows no code")
+	}
+	viewer := run("sh viewer", code)
+	eventually(t, "the viewer is in", func() bool { return b.metric("lectern_viewers") == 1 })
+	for n := range 20 {
+		if _, err := fmt.Fprintf(host.input, "line %d\n", n); err != nil {
+			t.Fatal(err)
 		}
 	}
-	out, err := exec.Command("curl", "-sS", "--max-time", "20", "-H", "Authorization: Bearer "+viewer.Token, "-H", "Last-Event-ID: "+viewer.Epoch+"-0", room+"/events?wait=10s",
-		"--next", "-sS", "--max-time", "20", "-H", "Authorization: Bearer "+viewer.Token, "-H", "Last-Event-ID: "+viewer.Epoch+"-1", room+"/events?wait=10s").Output()
+	if err := host.input.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range viewer.lines {
+		if strings.HasPrefix(line, `{"type":"command"`) {
+			if line != fmt.Sprintf(`{"type":"command","data":"line %d"}`, n) {
+				t.Errorf("line %d is %s", n, line)
+			}
+			n++
+		}
+	}
+	if n != 20 {
+		t.Errorf("%d lines came", n)
+	}
+}
+
+// TestAStreamByCurl reads a stream with a ticket, and polls twice on one connection.
+func TestAStreamByCurl(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		Missing(t, "curl")
+	}
+	t.Parallel()
+	b := startBinary(t)
+	host, viewer := newHTTPClient(t, b), newHTTPClient(t, b)
+	host.hosts(`{"type":"create"}`)
+	ticket := viewer.joins(host.code, `{}`)
+	epoch, _, _ := strings.Cut(viewer.last, "-")
+	host.says(`{"type":"command","data":1}`)
+	host.says(`{"type":"command","data":2}`)
+	room := viewer.base + "/v1/rooms/" + host.code
+	poll := func(last string) []string {
+		return []string{"-sS", "-v", "--max-time", "20", "-H", "Authorization: Bearer " + viewer.token, "-H", "Last-Event-ID: " + epoch + last, room + "/events?wait=10s"}
+	}
+	out, err := exec.Command("curl", slices.Concat(poll("-0"), []string{"--next"}, poll("-1"))...).CombinedOutput()
 	if err != nil || strings.Count(string(out), `data: {"type":"command","data":2}`) != 2 || strings.Count(string(out), `data: {"type":"command","data":1}`) != 1 {
-		t.Errorf("two polls on one connection had %s, %v", out, err)
+		t.Errorf("two polls had %s, %v", out, err)
 	}
-	out, _ = exec.Command("curl", "-sSN", "--max-time", "1", room+"/events?ticket="+viewer.Ticket).Output()
+	if n := strings.Count(string(out), "* Connected to"); n > 1 {
+		t.Errorf("two polls took %d connections", n)
+	}
+	out, _ = exec.Command("curl", "-sSN", "--max-time", "1", room+"/events?ticket="+ticket).Output() // never ends
 	if !strings.Contains(string(out), "event: joined") || !strings.Contains(string(out), `data: {"type":"command","data":2}`) {
 		t.Errorf("the stream was %q", out)
 	}
