@@ -93,8 +93,7 @@ func (s *Session) Fail(err error) {
 
 // refuse answers a request that does not become a WebSocket with an HTTP error.
 func (s *Session) refuse(why Reason, status int, message string) {
-	if s.phase == opening && s.has(flagSilent) && s.reason == ReasonPlain {
-		s.reason = why // the connection waits for another request, which has not begun
+	if s.isIdle() {
 		s.enter(over)
 		return
 	}

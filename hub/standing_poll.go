@@ -345,6 +345,12 @@ func (s *Session) pollAnswered() {
 	})
 }
 
+// isIdle reports whether the connection has answered a poll, and nothing of another request
+// has come. It may be closed without a word.
+func (s *Session) isIdle() bool {
+	return s.phase == opening && s.has(flagSilent) && s.reason == ReasonPlain
+}
+
 // refusePoll answers a poll with an HTTP error, which ends the connection.
 func (s *Session) refusePoll(f *Refusal) {
 	h := s.shard.hub

@@ -700,9 +700,12 @@ func TestAConnectionBetweenTwoPolls(t *testing.T) {
 	if n := p.session.shard.silent.count.Load(); n != 1 {
 		t.Errorf("%d connections have sent nothing", n)
 	}
-	r.lets(12*time.Second, p)
+	r.lets(12*time.Second, p, other)
 	if !p.gone || len(p.wire) > 0 {
 		t.Errorf("the connection was told %q, gone %v", p.wire, p.gone)
+	}
+	if n := r.hub.Refusals()["handshake_timeout"]; n != 1 { // the other one
+		t.Errorf("%d requests were too slow", n)
 	}
 }
 
@@ -725,5 +728,81 @@ func TestWhatFollowsAPollIsBounded(t *testing.T) {
 	}
 	if n := r.hub.budget.Used(budget.Input); n > 1<<20 {
 		t.Errorf("%d bytes of input are kept", n)
+	}
+}
+
+// TestHistoriesOfThoseWhoPoll asks the relay and the host for histories.
+func TestHistoriesOfThoseWhoPoll(t *testing.T) { synctest.Test(t, testHistoriesOfThoseWhoPoll) }
+
+func testHistoriesOfThoseWhoPoll(t *testing.T) {
+	r := newTestRelay(t, 2, Config{})
+	host := r.hosts(`{"type":"create","history":"host"}`).told(t)
+	r.posts(host.Code, host.Token, `{"type":"command","data":1}`)
+	a := r.joins(JoinRequest{Code: host.Code, History: true})
+	e := a.told(t)
+	if len(a.Answers) != 1 {
+		t.Fatalf("a viewer that asked for the history was answered %q", a.Answers)
+	}
+	desk, viewer := r.connect(0), r.connect(1)
+	desk.get(host.Code, "?wait=20s", host.Token, "")
+	if got, _ := desk.events(); len(got) != 1 || got[0] != `{"type":"history_request"}` {
+		t.Fatalf("the host polled %q", got)
+	}
+	viewer.get(host.Code, "?wait=20s", e.Token, "")
+	if a := r.posts(host.Code, host.Token, `{"type":"history","commands":[1,2]}`); a.Refusal != nil || len(a.Answers) > 0 {
+		t.Fatalf("answered %+v", a)
+	}
+	r.posts(host.Code, host.Token, `{"type":"command","data":2}`)
+	var all []string
+	got, last := viewer.events()
+	all = append(all, got...)
+	for len(all) < 2 {
+		viewer.get(host.Code, "?wait=20s", e.Token, last)
+		r.sleep(time.Second)
+		got, last = viewer.events()
+		all = append(all, got...)
+	}
+	if all[0] != `{"type":"history","commands":[1,2]}` || all[1] != `{"type":"command","data":2}` {
+		t.Errorf("the viewer polled %q", all)
+	}
+	r.posts(host.Code, e.Token, `{"type":"history_request"}`).refused(t, HistoryTooSoon)
+}
+
+// TestWhoPollsIsToldWhyItEnds ends standing sessions while a poll waits.
+func TestWhoPollsIsToldWhyItEnds(t *testing.T) { synctest.Test(t, testWhoPollsIsToldWhyItEnds) }
+
+func testWhoPollsIsToldWhyItEnds(t *testing.T) {
+	for reason, end := range map[string]func(r *testRelay, host *peer, e event){
+		"kicked":      func(_ *testRelay, host *peer, _ event) { host.say(`{"type":"kick","id":1}`) },
+		"host_closed": func(_ *testRelay, host *peer, _ event) { host.say(`{"type":"close"}`) },
+		"deleted":     func(r *testRelay, _ *peer, e event) { r.hub.DeleteRoom(e.Code) },
+		"replaced": func(r *testRelay, _ *peer, e event) {
+			p := r.dial(0)
+			p.say(fmt.Sprintf(`{"type":"join","code":"%s","token":"%s"}`, e.Code, e.Token))
+		},
+		"too_many_errors": func(r *testRelay, _ *peer, e event) {
+			for range errorBurst + 1 {
+				r.posts(e.Code, e.Token, `{"type":"dance"}`)
+			}
+		},
+	} {
+		r := newTestRelay(t, 2, Config{ViewerRate: 100_000})
+		host, code := r.host(0)
+		e := r.joins(JoinRequest{Code: code}).told(t)
+		r.counted(code, e.Token)
+		p := r.connect(1)
+		p.get(code, "?wait=20s", e.Token, "")
+		end(r, host, e)
+		r.run()
+		got, _ := p.events()
+		if len(got) != 1 || got[0] != `{"type":"closed","reason":"`+reason+`"}` {
+			t.Errorf("for %s it polled %q", reason, got)
+		}
+		if n := int(r.hub.standing.Load()) + len(r.hub.tickets.all) + len(r.hub.tokensOf.all); n != 0 {
+			t.Errorf("after %s %d standing sessions, tickets and tokens are left", reason, n)
+		}
+		if s := r.hub.Stats(); s.Stalled != 0 || s.Viewers > 1 {
+			t.Errorf("after %s there are %d viewers, %d stalled", reason, s.Viewers, s.Stalled)
+		}
 	}
 }

@@ -142,7 +142,9 @@ func (s *Session) displaced() {
 
 // turnAway refuses a connection in its handshake and counts it by the cause.
 func (s *Session) turnAway(cause, message string) {
-	s.shard.hub.Refused(cause, s.conn.Peer())
+	if !s.isIdle() {
+		s.shard.hub.Refused(cause, s.conn.Peer())
+	}
 	s.refuseNow(ReasonHandshake, message)
 }
 
