@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -803,6 +804,53 @@ func testWhoPollsIsToldWhyItEnds(t *testing.T) {
 		}
 		if s := r.hub.Stats(); s.Stalled != 0 || s.Viewers > 1 {
 			t.Errorf("after %s there are %d viewers, %d stalled", reason, s.Viewers, s.Stalled)
+		}
+	}
+}
+
+// TestAStandingSessionTakesWhatIsCounted measures what a viewer that polls takes, with its
+// place in the room, its ticket and its token.
+func TestAStandingSessionTakesWhatIsCounted(t *testing.T) {
+	if testing.Short() {
+		t.Skip()
+	}
+	const viewers = 5000
+	r := newTestRelay(t, 1, Config{})
+	_, code := r.host(0)
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	for range viewers {
+		r.joins(JoinRequest{Code: code})
+	}
+	r.lets(2 * time.Second)
+	each := (heap() - before) / viewers
+	t.Logf("%d bytes", each)
+	if each > standingBytes {
+		t.Errorf("%d bytes each", each)
+	}
+}
+
+// TestPagesThatPoll sends the polls of pages of several origins.
+func TestPagesThatPoll(t *testing.T) {
+	r := newTestRelay(t, 1, Config{AllowOrigins: []string{"https://school.example"}})
+	host, code := r.host(0)
+	e := r.joins(JoinRequest{Code: code}).told(t)
+	for origin, want := range map[string]string{"https://school.example": "200 OK", "http://test": "200 OK", "https://elsewhere.example": "403 Forbidden"} {
+		host.say(`{"type":"command","data":1}`)
+		r.run()
+		p := r.connect(0)
+		p.bytes([]byte("GET /v1/rooms/" + code + "/events?wait=5s HTTP/1.1\r\nHost: test\r\nOrigin: " + origin + "\r\nAuthorization: Bearer " + e.Token + "\r\n\r\n"))
+		r.run()
+		answer := string(p.wire)
+		allowed := strings.Contains(answer, "\r\nAccess-Control-Allow-Origin: "+origin+"\r\n")
+		if !strings.HasPrefix(answer, "HTTP/1.1 "+want+"\r\n") || allowed != (want == "200 OK") || !strings.Contains(answer, "\r\nVary: Origin\r\n") {
+			t.Errorf("a page of %s was answered %q", origin, answer)
 		}
 	}
 }

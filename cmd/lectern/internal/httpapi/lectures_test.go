@@ -232,6 +232,17 @@ func TestTheManyWhoPostAreBounded(t *testing.T) {
 	s.do(http.MethodGet, "/v1/api/rooms", "").Want(t, 200) // the API has places of its own
 }
 
+// TestPathsOfEvents asks for a room's events in other ways than by GET, which the reactor
+// serves.
+func TestPathsOfEvents(t *testing.T) {
+	s := newAPIServer(t, hub.Config{AllowOrigins: []string{"https://school.example"}})
+	a := s.do(http.MethodOptions, "/v1/rooms/K7QM-2XHD/events", "", apitest.NoKey, apitest.Header("Origin", "https://school.example")).Want(t, 204)
+	if methods, headers := a.Header.Get("Access-Control-Allow-Methods"), a.Header.Get("Access-Control-Allow-Headers"); methods != "GET, OPTIONS" || !strings.Contains(headers, "Last-Event-ID") {
+		t.Errorf("a page may send %q with %q", methods, headers)
+	}
+	s.do(http.MethodPost, "/v1/rooms/K7QM-2XHD/events", `{}`, apitest.NoKey).Want(t, 405)
+}
+
 // provokeLecture sends a request of a lecture so that its answer has the status. target
 // is its path, of a room with a host and a viewer.
 func provokeLecture(s *apiServer, status int, target, body string) apitest.Reply {
