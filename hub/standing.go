@@ -102,7 +102,7 @@ func (c *standing) close() {
 		return
 	}
 	if c.poll != nil {
-		c.deliver(nil)
+		c.deliver(pollResponse{})
 	}
 	h, all := c.session.shard.hub, &c.session.shard.standing
 	c.session.Closed(nil)
@@ -164,7 +164,7 @@ func (c *standing) tick() {
 	switch {
 	case s.phase != open:
 	case c.poll != nil && s.past(c.poll.since, c.poll.wait):
-		c.deliver(nil)
+		c.deliver(pollResponse{})
 	case c.poll == nil && s.past(c.asked, config.PollGrace):
 		s.reason = ReasonIdle
 		c.close()
@@ -216,11 +216,19 @@ func (s *Session) replacedBy(newer *Session, id uint32) {
 	if direct == nil {
 		return
 	}
-	r.tell(newer, id, func() {
-		for _, whole := range direct {
-			if newer.takesDirect(whole) {
-				newer.push(private{frame: whole, place: newer.place(), direct: true})
-			}
+	r.tell(newer, id, func() { newer.takeBack(direct) })
+}
+
+// takeBack queues direct messages that another session or connection of the client did not
+// take.
+func (s *Session) takeBack(direct [][]byte) {
+	if s.phase != open || s.room == nil {
+		return
+	}
+	for _, whole := range direct {
+		if s.takesDirect(whole) {
+			s.push(private{frame: whole, place: s.place(), direct: true})
 		}
-	})
+	}
+	s.conn.Flush()
 }

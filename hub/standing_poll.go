@@ -229,7 +229,7 @@ func (s *Session) enterBy(e JoinRequest) {
 func (c *standing) attach(p *poll) {
 	s := c.session
 	if c.poll != nil {
-		c.deliver(nil)
+		c.deliver(pollResponse{})
 	}
 	c.asked, p.since = s.shard.Now(), s.shard.Now()
 	s.lastReceived = c.asked
@@ -265,13 +265,16 @@ func (s *Session) continueAfter(last Place) {
 // answerPoll answers the poll with what is due. If nothing is, it goes on waiting.
 func (c *standing) answerPoll() {
 	s, size := c.session, 0
-	var due [][]byte
+	var due pollResponse
 	for size < maxPollAnswer {
 		p := s.Next()
 		if len(p) == 0 || size > 0 && size+len(p) > maxPollAnswer {
 			break
 		}
-		due, size = append(due, p), size+len(p)
+		if s.has(flagFromOut) && s.out.items[0].direct {
+			due.direct = append(due.direct, p)
+		}
+		due.events, size = append(due.events, p), size+len(p)
 		s.Sent(len(p), false)
 	}
 	if size > 0 {
@@ -279,26 +282,40 @@ func (c *standing) answerPoll() {
 	}
 }
 
-// deliver ends the wait of the poll, whose response has these events.
-func (c *standing) deliver(events [][]byte) {
+// A pollResponse is what a poll is answered with.
+type pollResponse struct {
+	events [][]byte // what is due
+	direct [][]byte // of that, the direct messages
+}
+
+// deliver ends the wait of the poll with a response.
+func (c *standing) deliver(r pollResponse) {
 	s, p := c.session, c.poll
 	c.poll, c.asked = nil, s.shard.Now()
 	if !s.has(flagBlocked) {
 		s.block(true)
 	}
 	p.session.shard.Post(func() bool {
-		p.session.pollReturns(p, events)
+		p.session.pollReturns(p, r)
 		return false
 	})
 }
 
 // pollReturns sends the response to a poll.
-func (s *Session) pollReturns(p *poll, events [][]byte) {
+func (s *Session) pollReturns(p *poll, r pollResponse) {
 	if s.phase != polling || s.more == nil || s.more.poll != p || p.answered {
-		return // the connection is gone; the client asks again with what it has
+		// The connection is gone. The client asks again with what it has, but does not
+		// know of direct messages.
+		if to := p.to; to != nil && len(r.direct) > 0 {
+			to.shard.Post(func() bool {
+				to.takeBack(r.direct)
+				return false
+			})
+		}
+		return
 	}
 	h, size := s.shard.hub, 0
-	for _, whole := range events {
+	for _, whole := range r.events {
 		size += len(whole)
 	}
 	p.answered, s.since = true, s.shard.Now()
@@ -306,7 +323,7 @@ func (s *Session) pollReturns(p *poll, events [][]byte) {
 	head := h.dialects[h.events.dialect].events.AppendPollHead(nil, p.origin, size, keeps)
 	h.Answered(200)
 	s.push(private{frame: head, kind: urgent})
-	for _, whole := range events {
+	for _, whole := range r.events {
 		s.push(private{frame: whole, kind: urgent})
 	}
 	if !keeps {
@@ -377,7 +394,7 @@ func (s *Session) shutdownPoll() {
 	s.withdrawPoll()
 	h := s.shard.hub
 	closed := h.dialects[h.events.dialect].AppendEvent(nil, s.closedEvent(ReasonShutdown))
-	s.pollReturns(p, [][]byte{closed})
+	s.pollReturns(p, pollResponse{events: [][]byte{closed}})
 	s.reason = ReasonShutdown
 }
 
