@@ -6,6 +6,7 @@ import (
 
 	"lectern/hub/budget"
 	"lectern/hub/credentials"
+	"lectern/hub/roomcode"
 )
 
 // A client that cannot keep a connection open says what it has to say by POST, and polls
@@ -29,6 +30,7 @@ type standing struct {
 	poll    *poll      // nil while none waits
 	ticket  string     // the ticket that was given for the session, empty for none
 
+	room   roomcode.Code       // of the room that it entered
 	tokens [2]credentials.Hash // of the latest tokens that were given in the session
 }
 
@@ -86,14 +88,22 @@ func (s *Session) isStanding() bool {
 func (c *standing) Peer() netip.Addr { return c.from }
 
 // Flush answers the poll that waits, if something is due. A session that has ended is
-// closed, because a later poll would not find it.
+// closed when everything has been taken. Until then, but for Config.CloseTimeout at most, a
+// poll finds it by its token. A session that was replaced is closed at once: the client's
+// polls are for the newer one.
 func (c *standing) Flush() {
 	if c.poll != nil {
 		c.answerPoll()
 	}
-	if s := c.session; s.phase > open && s.phase != gone {
+	if s := c.session; s.phase > open && s.phase != gone && (s.out == nil || s.reason == ReasonReplaced) {
 		c.close()
 	}
+}
+
+// takesPoll reports whether a poll for the room gets the session's events.
+func (c *standing) takesPoll(room roomcode.Code) bool {
+	s := c.session
+	return c.room == room && (s.phase == open || s.phase == finishing && s.out != nil)
 }
 
 // close ends the session. A poll that waits is answered.

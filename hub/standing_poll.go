@@ -148,8 +148,8 @@ func (s *Session) sendPoll(e JoinRequest) {
 	code, _ := roomcode.Parse(e.Code)
 	p.to = target
 	target.shard.Post(func() bool {
-		if target.phase == open && target.room != nil && target.room.code == code {
-			target.conn.(*standing).attach(p)
+		if c := target.conn.(*standing); c.takesPoll(code) {
+			c.attach(p)
 			return false
 		}
 		s.shard.Post(func() bool { // it has just ended, or is in another room

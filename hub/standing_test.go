@@ -501,6 +501,11 @@ func TestWhoDoesNotPollIsBounded(t *testing.T) {
 			want := `{"type":"skipped"`
 			if slow == "close" {
 				want = `{"type":"joined"`
+				if len(got) != 1 || got[0] != `{"type":"closed","reason":"too_slow"}` {
+					t.Errorf("polled %.200q", got)
+				}
+				p.get(code, "?wait=20s", joined.Token, joined.Epoch+"-0")
+				got, _ = p.events()
 			}
 			if len(got) == 0 || !strings.HasPrefix(got[0], want) {
 				t.Errorf("polled %.200q", got)
@@ -856,6 +861,42 @@ func TestPagesThatPoll(t *testing.T) {
 		allowed := strings.Contains(answer, "\r\nAccess-Control-Allow-Origin: "+origin+"\r\n")
 		if !strings.HasPrefix(answer, "HTTP/1.1 "+want+"\r\n") || allowed != (want == "200 OK") || !strings.Contains(answer, "\r\nVary: Origin\r\n") {
 			t.Errorf("a page of %s was answered %q", origin, answer)
+		}
+	}
+}
+
+// TestTheLastWordsReachWhoPolls closes a room between two polls.
+func TestTheLastWordsReachWhoPolls(t *testing.T) {
+	synctest.Test(t, testTheLastWordsReachWhoPolls)
+}
+
+func testTheLastWordsReachWhoPolls(t *testing.T) {
+	r := newTestRelay(t, 2, Config{})
+	host, code := r.host(0)
+	first, second := r.joins(JoinRequest{Code: code}).told(t), r.joins(JoinRequest{Code: code}).told(t)
+	r.counted(code, first.Token)
+	host.say(`{"type":"command","data":"the end"}`)
+	host.say(`{"type":"close"}`)
+	r.lets(2 * time.Second)
+	p := r.connect(1)
+	p.polls(code, first.Token, "", `{"type":"command","data":"the end"}`, `{"type":"closed","reason":"host_closed"}`)
+	p.get(code, "?wait=5s", first.Token, "")
+	if status, body, _ := p.response(); status != 404 {
+		t.Errorf("after the end a poll was answered %d %s", status, body)
+	}
+	r.lets(5 * time.Second)
+	p = r.connect(1)
+	p.get(code, "?wait=5s", second.Token, "")
+	if status, body, _ := p.response(); status != 404 {
+		t.Errorf("long after the end a poll was answered %d %s", status, body)
+	}
+	if n := int(r.hub.standing.Load()) + len(r.hub.tickets.all) + len(r.hub.tokensOf.all); n != 0 {
+		t.Errorf("%d standing sessions, tickets and tokens are left", n)
+	}
+	r.sleep(r.hub.Config().CloseTimeout + 2*time.Second) // for which the room's Logs are counted
+	for kind := range budget.Kinds {
+		if n := r.hub.budget.Used(kind); n != 0 {
+			t.Errorf("%d bytes of %s are counted", n, kind)
 		}
 	}
 }

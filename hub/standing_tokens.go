@@ -77,6 +77,7 @@ func (c *standing) enters(hostToken string) (token string) {
 	if token = hostToken; !s.has(flagHost) {
 		token = string(s.room.AppendViewerToken(nil, s.id))
 	}
+	c.room = s.room.code
 	c.learn(token)
 	return token
 }

@@ -268,8 +268,8 @@ func TestALectureOverHTTPOnly(t *testing.T) {
 			if n := b.metric("lectern_broadcasts_total"); n != said {
 				t.Errorf("%v broadcasts", n)
 			}
-			if a := host.says(`{"type":"close"}`); len(a.Data.Answers) != 1 {
-				t.Errorf("close was answered %+v", a)
+			if a, status := host.post("/v1/rooms/"+host.code+"/messages", `{"type":"close"}`, false); status != 200 || len(a.Data.Answers) != 1 {
+				t.Errorf("close was answered %d %+v", status, a)
 			}
 			eventually(t, "all standing sessions have ended", func() bool { return b.metric("lectern_standing_sessions") == 0 })
 		})
@@ -320,7 +320,7 @@ func TestALectureOverHTTPSurvivesARestart(t *testing.T) {
 	host.says(`{"type":"command","data":2}`)
 	viewer.last = last
 	events, err := viewer.poll(ctx)
-	if err != nil || len(events) != 2 || !strings.Contains(events[0].data, `"recovered":true`) || events[1].data != `{"type":"command","data":2}` {
+	if err != nil || len(events) < 2 || !strings.Contains(events[0].data, `"recovered":true`) || events[1].data != `{"type":"command","data":2}` {
 		t.Errorf("the viewer came back to %+v, %v", events, err)
 	}
 }
