@@ -106,8 +106,11 @@ func TestALectureByPost(t *testing.T) {
 	if answers, _ := s.say(host, large); len(answers) != 1 || len(answers[0]) != len(large) {
 		t.Errorf("a large ping had %d answers", len(answers))
 	}
+	if answers, seq := s.say(host, strings.Replace(large, "ping", "command", 1), number(3)); len(answers) != 0 || seq != 2 {
+		t.Errorf("a large broadcast was answered %q, %d", answers, seq)
+	}
 	again := s.enter("/v1/hosts", fmt.Sprintf(`{"type":"resume","code":"%s","token":"%s"}`, host.Code, host.Token))
-	if again.Seq != 1 {
+	if again.Seq != 2 {
 		t.Errorf("the host resumed as %+v", again)
 	}
 	if answers, _ := s.say(host, `{"type":"close"}`, number(1)); len(answers) != 1 || answers[0] != `{"type":"closed","reason":"host_closed"}` {
