@@ -188,6 +188,7 @@ func (s *Session) Leave() {
 	s.cut()
 	s.leave()
 	s.tell(Left{})
+	s.finishEvents()
 }
 
 // CloseRoom closes a host's room. The connection stays open, and may create or
@@ -199,5 +200,6 @@ func (s *Session) CloseRoom() *Refusal {
 	s.room = nil
 	s.clear(flagHost | flagNewHost)
 	s.tell(Closed{Why: ReasonHostClosed})
+	s.finishEvents()
 	return nil
 }

@@ -19,6 +19,7 @@ func (s *Session) end(why Reason) {
 		s.cut()
 	}
 	s.leave()
+	s.answer()
 	s.tellAt(s.closedEvent(why), 0)
 	s.reason = why
 	if s.isEvents() {
@@ -210,11 +211,10 @@ func (s *Session) Closed(error) {
 func (s *Session) forget() {
 	h := s.shard.hub
 	h.connections.Add(-1)
-	if s.dialect != 0 {
-		h.upgraded.Add(-1)
-		h.addresses.Disconnect(s.from)
-		s.from = 0
+	if s.isEvents() && !s.isUnanswered() {
+		h.streaming.Add(-1)
 	}
+	s.uncount()
 	s.shard.counters.closes[s.reason].Add(1)
 	if s.more != nil {
 		s.more.handled = 0
@@ -225,4 +225,13 @@ func (s *Session) forget() {
 	s.more = nil
 	s.cursor = broadcast.Cursor{}
 	s.enter(gone)
+}
+
+// uncount no longer counts the session as a WebSocket or event stream of its address.
+func (s *Session) uncount() {
+	if s.dialect != 0 {
+		s.shard.hub.upgraded.Add(-1)
+		s.shard.hub.addresses.Disconnect(s.from)
+		s.from = 0
+	}
 }

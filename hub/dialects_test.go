@@ -9,6 +9,7 @@ import (
 func init() {
 	hub.SpeakInTests(
 		func() hub.Dialect { return classroom.New() },
+		func() hub.EventStream { return classroom.NewEvents() },
 		func() hub.Dialect { return echo.Dialect{} },
 		classroom.Publish,
 	)

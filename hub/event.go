@@ -29,10 +29,6 @@ type Joined struct {
 	Recovered bool   // the viewer receives all that it has missed
 	Parted    bool   // the viewer may have seen broadcasts of an older epoch that the room lost
 	Common    uint64 // if Parted, the last broadcast that the viewer and the room have in common
-
-	// If the event begins an event stream:
-	Origin string        // of the page that reads it, empty for other clients
-	Retry  time.Duration // how long to wait before reconnecting
 }
 
 // BecameHost tells a viewer that it is now the host.

@@ -37,7 +37,8 @@ type Hub struct {
 
 	connections atomic.Int64 // in any phase
 	handshaking atomic.Int64 // connections in the opening phase
-	upgraded    atomic.Int64 // connections that have become WebSockets
+	upgraded    atomic.Int64 // connections that have become WebSockets or event streams
+	streaming   atomic.Int64 // event streams
 	draining    atomic.Bool  // the relay is shutting down: no new rooms or connections
 
 	held atomic.Int64 // bytes in all rooms' Logs
@@ -184,8 +185,9 @@ func (h *Hub) Lost(code string) {
 // Stats are the hub's figures. Counters start at zero when the hub is created.
 type Stats struct {
 	Connections int64 // in any phase
-	Handshaking int64 // connections that are not WebSockets yet
-	Open        int64 // WebSocket connections; the rest are refused requests
+	Handshaking int64 // connections whose request is not complete
+	Open        int64 // WebSockets and event streams; the rest are refused requests
+	Streams     int64 // event streams among them
 	Rooms       int
 	Viewers     int64
 	Stalled     int64             // viewers whose socket buffers are full
@@ -208,6 +210,7 @@ func (h *Hub) Stats() Stats {
 		Connections: h.connections.Load(),
 		Handshaking: h.handshaking.Load(),
 		Open:        h.upgraded.Load(),
+		Streams:     h.streaming.Load(),
 		Rooms:       int(h.rooms.Open()),
 		LogBytes:    h.held.Load(),
 		Closes:      make(map[Reason]uint64, reasons),

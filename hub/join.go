@@ -171,9 +171,9 @@ func (s *Session) enterRoom(room *Room, e JoinRequest, id uint32) *Refusal {
 	}
 	// Use the cursor's position, not the Log's current end: the host may have
 	// broadcast since join set the cursor.
-	s.answered(&w)
+	s.answer()
 	s.tellAt(w, s.cursor.Position())
-	if e.History {
+	if e.History && !(w.Recovered && s.isEvents()) { // browsers reconnect with the same query
 		if f := s.RequestHistory(); f != nil {
 			f.History = true
 			s.Report(f) // the viewer has joined all the same

@@ -23,9 +23,7 @@ func (c *Config) pingEvery() time.Duration {
 // lowered.
 func (s *Session) keepAlive(config *Config) {
 	if s.isEvents() {
-		if s.room != nil && !s.has(flagBlocked) && s.past(s.lastSent, commentEvery) {
-			s.push(private{frame: comment, kind: urgent})
-		}
+		s.keepAwake(config)
 		return
 	}
 	unanswered := s.has(flagPinged) && s.past(s.since, config.pingEvery())

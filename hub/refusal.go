@@ -77,6 +77,7 @@ const (
 	AddressFull        // the address has its maximum of Limit connections
 	TooManyErrors      // the connection made too many errors; Limit messages were ignored
 	OriginNotAllowed   // the page's origin, which is in Text
+	StreamEnded        // the request is for an event stream that the relay has ended for good
 	refusalKinds
 )
 
@@ -116,6 +117,7 @@ var refusalCodes = [refusalKinds]string{
 	AddressFull:             "server_full",
 	TooManyErrors:           "too_many_errors",
 	OriginNotAllowed:        "origin_not_allowed",
+	StreamEnded:             "stream_ended",
 }
 
 // Code returns the kind's name in PROTOCOL.md and in the metrics. Several kinds

@@ -138,7 +138,8 @@ func (s *Session) Receive(chunk []byte) {
 		s.open(chunk)
 	case open, closing:
 		if s.isEvents() {
-			return // the request was all that such a client says
+			s.ignore() // the request was all that such a client says
+			return
 		}
 		if s.more != nil || !isPong(chunk) {
 			s.decode(chunk)
@@ -271,6 +272,9 @@ func (s *Session) Sent(n int, full bool) {
 // block notes whether the socket is full.
 func (s *Session) block(full bool) {
 	s.flags ^= flagBlocked
+	if full && s.isEvents() {
+		s.lastReceived = s.lastSent // its peer sends nothing, and was not expected to
+	}
 	if s.room != nil && !s.has(flagHost) {
 		s.room.audiences.of(s.shard).block(s, full)
 	}

@@ -4,6 +4,7 @@ package hub
 // imports this package; one in hub_test can, and fills these in.
 var (
 	testClassroom func() Dialect
+	testEvents    func() EventStream
 	testEcho      func() Dialect
 	testPublish   func(h *Hub, code string, data []byte) (seq uint64, err error)
 )
@@ -12,6 +13,7 @@ var (
 const (
 	verbatim encoding = iota
 	numbered
+	streamed
 	encodings
 )
 
@@ -19,15 +21,17 @@ const (
 const maxHeader = 10
 
 // SpeakInTests is called by hub_test.
-func SpeakInTests(classroom, echo func() Dialect, publish func(h *Hub, code string, data []byte) (uint64, error)) {
-	testClassroom, testEcho, testPublish = classroom, echo, publish
+func SpeakInTests(classroom func() Dialect, events func() EventStream, echo func() Dialect, publish func(h *Hub, code string, data []byte) (uint64, error)) {
+	testClassroom, testEvents, testEcho, testPublish = classroom, events, echo, publish
 }
 
 // newHub returns a hub that speaks the classroom's dialect, and sends messages back at
 // /echo.
 func newHub(config Config, workers []Worker) *Hub {
 	h := New(config, workers)
-	h.Serve(testClassroom(), "/", "/v1/websocket")
+	classroom := testClassroom()
+	h.Serve(classroom, "/", "/v1/websocket")
+	h.ServeEvents(testEvents(), "/v1/rooms/", "/events", classroom)
 	h.Serve(testEcho(), "/echo")
 	h.Serve(compact{testClassroom()}, "/compact")
 	return h

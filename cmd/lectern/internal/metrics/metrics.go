@@ -54,6 +54,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	connectionsDesc = describe("connections", "Connections now, by phase.", "phase")
+	streamsDesc     = describe("event_streams", "Event streams now, which are among the open connections.")
 	httpDesc        = describe("http_connections", "Plain HTTP connections now, those of the admin address included.")
 	roomsDesc       = describe("rooms", "Rooms now.")
 	viewersDesc     = describe("viewers", "Viewers in rooms now.")
@@ -120,6 +121,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	gauge(connectionsDesc, float64(s.Handshaking), "handshake")
 	gauge(connectionsDesc, float64(s.Open), "open")
 	gauge(connectionsDesc, float64(max(0, s.Connections-s.Handshaking-s.Open)), "refused")
+	gauge(streamsDesc, float64(s.Streams))
 	gauge(httpDesc, float64(c.HTTP()))
 	gauge(roomsDesc, float64(s.Rooms))
 	gauge(viewersDesc, float64(s.Viewers))
