@@ -13,8 +13,9 @@ var (
 const (
 	verbatim encoding = iota
 	numbered
+	_ // both compressed
+	_
 	streamed
-	encodings
 )
 
 // maxHeader is the length of the longest header of a frame, unmasked.
