@@ -192,9 +192,24 @@ func (s *Session) settle(closed bool) {
 func (s *Session) Shutdown() {
 	switch s.phase {
 	case opening:
-		s.refuse(ReasonShutdown, 503, "the relay is shutting down")
+		s.shutdownOpening()
 	case open:
 		s.end(ReasonShutdown)
+	}
+}
+
+// shutdownOpening ends the opening phase because the relay is shutting down. A newcomer
+// has a moment for its request, which may be unread. A connection without a request is
+// closed without a response: browsers open some in advance, and would take it for the
+// response to the next request that they send there. They do not come back for an event
+// stream after an HTTP error.
+func (s *Session) shutdownOpening() {
+	switch begun := s.more != nil && s.more.handshake != nil; {
+	case begun:
+		s.refuse(ReasonShutdown, 503, "the relay is shutting down")
+	case s.past(s.since, silentTime):
+		s.reason = ReasonShutdown
+		s.enter(over)
 	}
 }
 

@@ -308,6 +308,8 @@ func (s *Session) Tick() (next time.Duration) {
 	switch s.phase {
 	case opening:
 		switch {
+		case s.shard.hub.draining.Load():
+			s.shutdownOpening()
 		case s.past(s.since, config.HandshakeTimeout):
 			s.shard.hub.Refused("handshake_timeout", s.conn.Peer())
 			s.refuse(ReasonHandshakeSlow, 408, "the request's head took longer than "+config.HandshakeTimeout.String())
