@@ -193,6 +193,7 @@ func TestHTTPTable(t *testing.T) {
 			b.ask("GET", in("/v1/api/rooms/{code}"), "").Want(t, 404)
 			b.ask("POST", in("/v1/api/rooms/{code}/broadcast"), `{"data":1}`).Want(t, 404)
 		}},
+		{"GET /v1/rooms/{code}/events", func(t *testing.T) { b.ask("GET", "/v1/rooms/ZZZZ-ZZZZ/events", "", apitest.NoKey).Want(t, 404) }},
 		{"GET /v1/api/openapi.json", func(t *testing.T) { b.ask("GET", "/v1/api/openapi.json", "", apitest.NoKey).Want(t, 200) }},
 		{"GET /health/live", func(t *testing.T) { b.ask("GET", "/health/live", "", apitest.NoKey).Want(t, 200) }},
 		{"GET /health/ready", func(t *testing.T) { b.ask("GET", "/health/ready", "", apitest.NoKey).Want(t, 200) }},
