@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"io"
 	"net/http"
 	"os/exec"
@@ -276,6 +277,36 @@ func TestEventStreamsCountForTheirAddresses(t *testing.T) {
 				t.Errorf("%s's request %d is answered with %d, want %d", client, i+1, got, want)
 			}
 		}
+	}
+}
+
+// TestEventStreamsThroughAProxysHeader has the PROXY protocol say for whom it asks, with
+// the request in the same chunk, and after another request.
+func TestEventStreamsThroughAProxysHeader(t *testing.T) {
+	t.Parallel()
+	b := startBinary(t, "--proxy-protocol", "--trusted-proxy", "127.0.0.1", "--max-connections-per-address", "1")
+	c, err := dialAfter(t, b.addr, headerFor(t, "192.0.2.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	say(t, c, `{"type":"create","history":"relay"}`)
+	var room struct{ Code string }
+	if err := json.Unmarshal([]byte(hear(t, c)), &room); err != nil {
+		t.Fatal(err)
+	}
+	request := "GET /v1/rooms/" + room.Code + "/events HTTP/1.1\r\nHost: x\r\n\r\n"
+	for _, turn := range []struct{ client, before, want string }{
+		{"192.0.2.2", "", "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream"},
+		{"192.0.2.2", "", "HTTP/1.1 503 "},
+		{"192.0.2.3", liveRequest, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream"},
+		{"192.0.2.3", liveRequest, "HTTP/1.1 503 "},
+	} {
+		f := connectFuzzer(t, b.addr)
+		f.write([]byte(headerFor(t, turn.client) + turn.before + request))
+		if turn.before != "" {
+			f.response()
+		}
+		f.readTo(turn.want)
 	}
 }
 
