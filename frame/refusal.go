@@ -45,7 +45,14 @@ var statusHeaders = map[int]string{
 
 // AppendStatus appends the status line of a response (RFC 9112 4).
 func AppendStatus(dst []byte, status int) []byte {
-	return fmt.Appendf(dst, "HTTP/1.1 %d %s\r\n", status, statusTexts[status])
+	text := statusTexts[status]
+	switch status {
+	case 200:
+		text = "OK"
+	case 204:
+		text = "No Content"
+	}
+	return fmt.Appendf(dst, "HTTP/1.1 %d %s\r\n", status, text)
 }
 
 // AppendRefusal appends a whole HTTP response that refuses a request and says

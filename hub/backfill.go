@@ -56,7 +56,7 @@ func (s *streams) encodePast(st *stream) {
 		return
 	}
 	h := r.hub
-	sameDialect := h.encodings[st.encoding].dialect == h.encodings[s.encoding()].dialect
+	notices := h.noticesIn(st.encoding, s.encoding())
 	past, work := h.newLog(from.Seq()), 0
 	for n := 1; from.Position() < until; n++ {
 		whole, isMessage := from.NextFrame()
@@ -66,8 +66,8 @@ func (s *streams) encodePast(st *stream) {
 				work += len(b.Payload)
 			}
 			h.write(past, st.encoding, b, h.now())
-		} else if sameDialect { // a dialect of its own leaves out past events
-			writeNotice(past, whole, h.now())
+		} else if notices != nil { // a dialect of its own leaves out past events
+			writeNotice(past, notices(whole), h.now())
 		}
 		if n%yieldEvery == 0 || work >= prepareInline {
 			work = 0

@@ -192,7 +192,7 @@ func (s *Session) TransferHost(id uint32, tag Tag) *Refusal { return s.room.tran
 func (s *Session) Leave() {
 	s.cut()
 	s.leave()
-	s.tell(Left{})
+	s.finish(Left{})
 }
 
 // CloseRoom closes a host's room. The connection stays open, and may create or
@@ -203,6 +203,6 @@ func (s *Session) CloseRoom() *Refusal {
 	}
 	s.room = nil
 	s.clear(flagHost | flagNewHost)
-	s.tell(Closed{Why: ReasonHostClosed})
+	s.finish(Closed{Why: ReasonHostClosed})
 	return nil
 }

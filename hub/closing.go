@@ -20,6 +20,7 @@ func (s *Session) end(why Reason) {
 	}
 	s.leave()
 	s.answersNoMore()
+	s.beginResponse()
 	s.tellAt(s.closedEvent(why), 0)
 	s.reason = why
 	if s.isEvents() {
@@ -196,11 +197,26 @@ func (s *Session) settle(closed bool) {
 func (s *Session) Shutdown() {
 	switch s.phase {
 	case opening:
-		s.refuse(ReasonShutdown, 503, "the relay is shutting down")
+		s.shutdownOpening()
 	case polling:
 		s.shutdownPoll()
 	case open:
 		s.end(ReasonShutdown)
+	}
+}
+
+// shutdownOpening ends the opening phase because the relay is shutting down. A newcomer
+// has a moment for its request, which may be unread. A connection without a request is
+// closed without a response: browsers open some in advance, and would take it for the
+// response to the next request that they send there. They do not come back for an event
+// stream after an HTTP error.
+func (s *Session) shutdownOpening() {
+	switch begun := s.more != nil && s.more.handshake != nil; {
+	case begun:
+		s.refuse(ReasonShutdown, 503, "the relay is shutting down")
+	case s.past(s.since, silentTime):
+		s.reason = ReasonShutdown
+		s.enter(over)
 	}
 }
 
@@ -220,11 +236,10 @@ func (s *Session) Closed(error) {
 func (s *Session) forget() {
 	h := s.shard.hub
 	h.connections.Add(-1)
-	if s.dialect != 0 {
-		h.upgraded.Add(-1)
-		h.addresses.Disconnect(s.from)
-		s.from = 0
+	if s.isEvents() && !s.isUnanswered() && !s.isStanding() {
+		h.streaming.Add(-1)
 	}
+	s.uncount()
 	s.shard.counters.closes[s.reason].Add(1)
 	if s.more != nil {
 		s.more.handled = 0
@@ -235,4 +250,13 @@ func (s *Session) forget() {
 	s.more = nil
 	s.cursor = broadcast.Cursor{}
 	s.enter(gone)
+}
+
+// uncount no longer counts the session as a WebSocket or event stream of its address.
+func (s *Session) uncount() {
+	if s.dialect != 0 {
+		s.shard.hub.upgraded.Add(-1)
+		s.shard.hub.addresses.Disconnect(s.from)
+		s.from = 0
+	}
 }

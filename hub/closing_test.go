@@ -215,6 +215,7 @@ func TestShutdownTellsWhenToComeBack(t *testing.T) {
 	r := newTestRelay(t, 1, Config{})
 	host, code := r.host(0)
 	v, early := r.viewer(0, code), r.connect(0)
+	early.bytes([]byte(testHead[:60]))
 	host.say(`{"type":"command","data":"last"}`)
 	r.hub.Drain()
 	for _, p := range []*peer{host, v, early} {

@@ -59,6 +59,9 @@ type Encoding struct {
 	// Clients must be able to read both. It is done once for all encodings with
 	// the same HistoryOf, which must have the same Pack or none.
 	Pack func(history []byte, d *frame.Deflater) []byte
+	// Notice returns the frame of an event that a Log of the dialect's record has.
+	// It is nil if the frames are the same.
+	Notice func(recorded []byte) []byte
 	// CountsViewers has the relay send ViewerCount events to viewers that read
 	// this encoding.
 	CountsViewers bool
@@ -102,6 +105,30 @@ type served struct {
 	first  encoding    // index of the dialect's first encoding
 	record encoding    // encoding of the record of rooms that its hosts create
 	events EventStream // the dialect, if it is one of event streams
+}
+
+// related reports whether clients that read an encoding are told the same messages
+// as those that read a record.
+func (h *Hub) related(e, record encoding) bool {
+	of := h.encodings[e].dialect
+	return h.encodings[h.dialects[of].record].dialect == h.encodings[record].dialect
+}
+
+// translates reports whether an encoding has the messages of a record in another dialect.
+func (h *Hub) translates(e, record encoding) bool {
+	return h.encodings[e].dialect != h.encodings[record].dialect && h.related(e, record)
+}
+
+// noticesIn returns how to turn the events of a record into those of an encoding, nil
+// if that cannot be done.
+func (h *Hub) noticesIn(e, record encoding) func([]byte) []byte {
+	switch notice := h.encodings[e].Notice; {
+	case !h.related(e, record):
+		return nil
+	case notice != nil:
+		return notice
+	}
+	return func(recorded []byte) []byte { return recorded }
 }
 
 // appendEvent appends an event in the dialect of an encoding.

@@ -8,8 +8,8 @@ import (
 
 func init() {
 	hub.SpeakInTests(
-		func() hub.EventStream { return classroom.NewEvents() },
 		func() hub.Dialect { return classroom.New() },
+		func() hub.EventStream { return classroom.NewEvents() },
 		func() hub.Dialect { return echo.Dialect{} },
 		classroom.Publish,
 	)

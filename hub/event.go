@@ -16,7 +16,6 @@ type Resumed struct {
 	Seq                uint64 // number of the last broadcast
 	Sent               uint64 // broadcasts that the relay has accepted from hosts
 
-	Begins *Beginning // nil unless the event begins an event stream
 }
 
 // Joined tells a viewer that it is in a room.
@@ -31,14 +30,6 @@ type Joined struct {
 	Recovered bool   // the viewer receives all that it has missed
 	Parted    bool   // the viewer may have seen broadcasts of an older epoch that the room lost
 	Common    uint64 // if Parted, the last broadcast that the viewer and the room have in common
-
-	Begins *Beginning // nil unless the event begins an event stream
-}
-
-// A Beginning is what the response of an event stream begins with.
-type Beginning struct {
-	Origin string        // of the page that reads it, empty for other clients
-	Retry  time.Duration // how long to wait before reconnecting
 }
 
 // BecameHost tells a viewer that it is now the host.

@@ -18,9 +18,12 @@ type EventStream interface {
 	Dialect
 	// ReadRequest reads a request for a room's stream.
 	ReadRequest(r EventRequest) (JoinRequest, *Refusal)
+	// AppendHead appends what precedes the first event: the head of the
+	// response, and how long a client should wait before it reconnects. The
+	// response is for a page of this origin, which is empty for other clients.
+	AppendHead(b []byte, origin string, retry time.Duration) []byte
 	// AppendRefusal appends the HTTP response to a request that is refused, for
-	// a page of this origin, which is empty for other clients. The response ends
-	// the connection.
+	// a page of this origin. The response ends the connection.
 	AppendRefusal(b []byte, f *Refusal, origin string) []byte
 	// AppendPollHead appends the head of a response to a poll, whose body has size
 	// bytes. keeps says whether another request may follow on the connection.
@@ -80,8 +83,8 @@ func (e *eventPaths) code(path string) (code string, ok bool) {
 	return code, err == nil
 }
 
-// IsEventRequest reports whether a request is for an event stream, which net/http
-// does not serve.
+// IsEventRequest reports whether a request is for an event stream. The reactor
+// serves these, and net/http all other plain requests.
 func (h *Hub) IsEventRequest(r frame.Request) bool {
 	_, ok := h.events.code(r.Path)
 	return ok && r.Method == "GET"
@@ -93,44 +96,89 @@ func (s *Session) isEvents() bool { return s.shard.hub.dialects[s.dialect].event
 // openEvents handles a request for an event stream.
 func (s *Session) openEvents(handshake *frame.Handshake) {
 	h := s.shard.hub
-	request := handshake.Request()
+	request, head := handshake.Request(), handshake.Head()
 	if isPoll(request) {
 		s.openPoll(handshake)
 		return
 	}
-	allowed := request.Origin == "" || h.Config().AllowsOrigin(request.Origin, request.Host, s.conn.Peer(), request.ForwardedFor)
-	head := handshake.Head()
+	f := checkEventRequest(handshake)
 	s.dropHead()
+	s.extra().unanswered = &unanswered{}
 	s.dialect = h.events.dialect
-	f := s.enterAddress(request.ForwardedFor)
+	full := s.enterAddress(request.ForwardedFor)
 	s.enter(open)
 	n := h.upgraded.Add(1)
-	s.extra().unanswered = &unanswered{origin: request.Origin}
+	if f == nil {
+		f = s.checkPage(request)
+	}
 	switch {
+	case f != nil:
 	case h.draining.Load():
-		s.refuse(ReasonShutdown, 503, "the relay is shutting down")
-		return
-	case !allowed:
-		h.Refused("origin", s.address())
-		s.extra().unanswered.origin = ""
-		s.Report(&Refusal{Kind: OriginNotAllowed, Text: request.Origin[:min(len(request.Origin), maxOrigin)]})
+		s.end(ReasonShutdown) // with an event: browsers do not come back after an error
 		return
 	case n > int64(h.Config().MaxConnections):
 		f = refused(ServerFull)
+	case full != nil:
+		f = full
+	default:
+		f = s.joinByRequest(request, head)
 	}
 	if f != nil {
 		s.Report(f)
-		return
 	}
+}
+
+// onceOnly are the fields that decide about a request for an event stream. A request
+// that repeats one is refused, because two servers could each pick another one.
+var onceOnly = []string{"Host", "Origin", "Authorization", "Last-Event-ID"}
+
+// maxEventQuery is the longest query of a request for an event stream, in bytes. To
+// split a longer one would take a worker too long.
+const maxEventQuery = 2 << 10
+
+// checkEventRequest returns what is wrong with the form of a request.
+func checkEventRequest(handshake *frame.Handshake) *Refusal {
+	bad := func(text string) *Refusal { return &Refusal{Kind: BadMessage, Text: text} }
+	if _, body := handshake.Framing(); body != 0 {
+		return bad("a request for an event stream must have no body")
+	}
+	if len(handshake.Request().Query) > maxEventQuery {
+		return bad("the query is too long")
+	}
+	head := handshake.Head()
+	for _, name := range onceOnly {
+		if _, n := frame.Field(head, name); n > 1 {
+			return bad(name + " is given more than once")
+		}
+	}
+	return nil
+}
+
+// checkPage returns a Refusal if pages of the request's origin may not connect, and
+// otherwise remembers the origin for the response.
+func (s *Session) checkPage(request frame.Request) *Refusal {
+	h, page := s.shard.hub, request.Origin
+	// Only a request with an Origin needs the peer's address here, which takes
+	// a system call.
+	if page == "" || h.Config().AllowsOrigin(page, request.Host, s.conn.Peer(), request.ForwardedFor) {
+		s.more.unanswered.origin = page
+		return nil
+	}
+	h.Refused("origin", s.address())
+	return &Refusal{Kind: OriginNotAllowed, Text: page[:min(len(page), maxOrigin)]}
+}
+
+// joinByRequest joins the room that a request names, or resumes it as its host.
+func (s *Session) joinByRequest(request frame.Request, head []byte) *Refusal {
 	e, f := s.readEvents(request, head)
 	if f == nil && e.Ticket != "" {
 		f = s.redeem(&e)
 	}
 	if f != nil {
-		s.Report(f)
-		return
+		return f
 	}
 	s.enterBy(e)
+	return nil
 }
 
 // An unanswered is what has to be remembered of a request for an event stream until
@@ -143,20 +191,64 @@ type unanswered struct {
 // to begin.
 func (s *Session) isUnanswered() bool { return s.more != nil && s.more.unanswered != nil }
 
-// beginning returns what the response to a request for an event stream begins with, nil
-// if it has begun already or there is none.
-func (s *Session) beginning() *Beginning {
+// beginResponse begins the response to a request for an event stream, if it has not
+// begun. Nothing overtakes it.
+func (s *Session) beginResponse() {
 	if !s.isUnanswered() {
-		return nil
+		return
 	}
-	b := &Beginning{s.more.unanswered.origin, s.shard.hub.retryAfter()}
+	h := s.shard.hub
+	origin := s.more.unanswered.origin
 	s.more.unanswered = nil
-	s.shard.hub.Answered(200)
-	return b
+	h.streaming.Add(1)
+	h.Answered(200)
+	s.push(private{frame: h.dialects[s.dialect].events.AppendHead(nil, origin, h.retryAfter()), kind: urgent})
 }
 
-// refuseEvents answers a request for an event stream with an HTTP error.
+// refuseEvents answers a request for an event stream with an HTTP error. The
+// connection then counts as any other refused request.
 func (s *Session) refuseEvents(f *Refusal) {
-	events, origin := s.shard.hub.dialects[s.dialect].events, s.more.unanswered.origin
-	s.respond(ReasonHandshake, events.AppendRefusal(nil, f, origin))
+	response := s.shard.hub.dialects[s.dialect].events.AppendRefusal(nil, f, s.more.unanswered.origin)
+	s.uncount()
+	s.dialect = 0 // it was in no room, and nobody tells it anything more
+	s.respond(ReasonHandshake, response)
+}
+
+// ignore takes what the client of an event stream sends after its request. A client
+// that goes on sending wastes the worker's time.
+func (s *Session) ignore() {
+	rate := &s.extra().rate
+	if s.phase == open && !s.isUnanswered() && s.isOver(&rate.messages, s.Config().ViewerRate) {
+		rate.omitted = rate.messages
+		s.tooManyErrors()
+	}
+}
+
+// keepAwake sends a comment to a silent event stream, and closes a stream whose peer
+// accepts nothing.
+func (s *Session) keepAwake(config *Config) {
+	switch {
+	case s.has(flagBlocked):
+		if s.past(s.lastReceived, config.IdleTimeout) {
+			s.end(ReasonIdle)
+		}
+	case s.room != nil && s.past(s.lastSent, commentEvery):
+		s.push(private{frame: comment, kind: urgent})
+	}
+}
+
+// finish tells a session that it has left its room, which ends the response of an event
+// stream. When the message that had it leave came by POST, the answer and the stream both
+// say so: browsers reconnect to a stream that ends without a word.
+func (s *Session) finish(last Event) {
+	s.tell(last)
+	if !s.isEvents() || s.isStanding() {
+		return
+	}
+	if s.answering() != nil {
+		s.answersNoMore()
+		s.tell(last)
+	}
+	s.reason = ReasonClient
+	s.enter(finishing)
 }

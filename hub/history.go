@@ -139,10 +139,10 @@ func (h *history) inLocked(e encoding) (frame *shared, to endOf) {
 	}
 	mine := &r.hub.encodings[e]
 	switch {
-	case c.byHost && r.hub.fitsHistory(len(original.frame)):
-		frame = r.hub.newShared(mine.Broadcast(nil, r.broadcastIn(original.frame, seq)))
 	case !c.byHost && r.hub.historyOf(e) == r.hub.historyOf(record.encoding): // not packed; clients can read both
 		frame = original.hold()
+	case (c.byHost || r.hub.translates(e, record.encoding)) && r.hub.fitsHistory(len(original.frame)):
+		frame = r.hub.newShared(mine.Broadcast(nil, r.broadcastIn(original.frame, seq)))
 	default:
 		return nil, endOf{}
 	}

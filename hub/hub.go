@@ -37,7 +37,8 @@ type Hub struct {
 
 	connections atomic.Int64  // in any phase
 	handshaking atomic.Int64  // connections in the opening phase
-	upgraded    atomic.Int64  // connections that have become WebSockets, and standing sessions
+	upgraded    atomic.Int64  // connections that have become WebSockets or event streams, and standing sessions
+	streaming   atomic.Int64  // event streams
 	polls       atomic.Int64  // connections in the phase polling
 	standing    atomic.Int64  // standing sessions
 	posted      atomic.Uint64 // messages that came by POST
@@ -195,9 +196,10 @@ func (h *Hub) Lost(code string) {
 // Stats are the hub's figures. Counters start at zero when the hub is created.
 type Stats struct {
 	Connections int64 // in any phase
-	Handshaking int64 // connections that are not WebSockets yet
-	Open        int64 // WebSocket connections, event streams and standing sessions
-	Standing    int64 // standing sessions, which are no connections
+	Handshaking int64 // connections whose request is not complete
+	Open        int64 // WebSockets, event streams and standing sessions
+	Streams     int64 // event streams among them
+	Standing    int64 // standing sessions among them, which are no connections
 	Polls       int64 // connections with a request that polls; the rest are refused requests
 	Rooms       int
 	Viewers     int64
@@ -225,6 +227,7 @@ func (h *Hub) Stats() Stats {
 		Standing:    h.standing.Load(),
 		Polls:       h.polls.Load(),
 		Posted:      h.posted.Load(),
+		Streams:     h.streaming.Load(),
 		Rooms:       int(h.rooms.Open()),
 		LogBytes:    h.held.Load(),
 		Closes:      make(map[Reason]uint64, reasons),

@@ -71,7 +71,8 @@ func (s *Session) resumeHost(e JoinRequest) *Refusal {
 		return s.failedAttempt(f, c)
 	}
 	s.noteToken(e.Token)
-	s.tell(Resumed{room.code.String(), e.Token, room.epoch, back.seq, back.sent, s.beginning()})
+	s.beginResponse()
+	s.tell(Resumed{room.code.String(), e.Token, room.epoch, back.seq, back.sent})
 	return nil
 }
 
@@ -179,9 +180,9 @@ func (s *Session) enterRoom(room *Room, e JoinRequest, id uint32) *Refusal {
 	}
 	// Use the cursor's position, not the Log's current end: the host may have
 	// broadcast since join set the cursor.
-	w.Begins = s.beginning()
+	s.beginResponse()
 	s.tellAt(w, s.cursor.Position())
-	if e.History {
+	if e.History && !(w.Recovered && s.isEvents()) { // browsers reconnect with the same query
 		if f := s.RequestHistory(); f != nil {
 			f.History = true
 			s.Report(f) // the viewer has joined all the same

@@ -23,8 +23,8 @@ func (c *Config) pingEvery() time.Duration {
 // lowered.
 func (s *Session) keepAlive(config *Config) {
 	if s.isEvents() {
-		if s.room != nil && !s.has(flagBlocked) && s.past(s.lastSent, commentEvery) && !s.isStanding() {
-			s.push(private{frame: comment, kind: urgent})
+		if !s.isStanding() {
+			s.keepAwake(config)
 		}
 		return
 	}

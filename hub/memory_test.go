@@ -142,6 +142,9 @@ type peer struct {
 	compact  bool       // speaks the compact dialect
 	deflate  bool       // compresses what it says, and agreed on it
 	inflated int        // compressed messages that frames has met
+
+	stream    *eventReader // reads an event stream; nil for other peers
+	closeCode int          // that ends a WebSocket for the reason that ends the stream
 }
 
 const plenty = 1 << 40
@@ -240,12 +243,19 @@ func (p *peer) bytes(b []byte) {
 
 // frame sends one frame.
 func (p *peer) frame(op ws.OpCode, payload string) {
+	if p.stream != nil {
+		return // it has no frames
+	}
 	p.bytes(frame.AppendMasked(nil, op, true, [4]byte{1, 2, 3, 4}, []byte(payload)))
 }
 
 // say sends a text message.
 func (p *peer) say(text string) {
-	if p.compact {
+	switch {
+	case p.stream != nil:
+		p.requestStream(text)
+		return
+	case p.compact:
 		p.sayCompact(text)
 		return
 	}
@@ -314,6 +324,9 @@ var hostTokens = regexp.MustCompile(`"token":"([0-9a-f]{32})"`)
 // its code, others by their opcode. Presence and counts are put aside. It fails on anything a client would.
 func (p *peer) frames() (all []string) {
 	p.relay.t.Helper()
+	if p.stream != nil {
+		return p.streamed()
+	}
 	for len(p.wire) >= 2 {
 		op, n, head := p.wire[0], int(p.wire[1]), 2
 		if op&0x70 != 0 && !(p.deflate && op == 0xC1) || op&0x80 == 0 || n&0x80 != 0 {

@@ -25,6 +25,7 @@ func (w *world) rulesActions() map[string]func(*rapid.T) {
 		"close frame": func(t *rapid.T) {
 			rare(t, 3)
 			c := w.client(t, anywhere)
+			c.mustSpeak()
 			w.reads(t, c)
 			w.goes(c)
 			c.frame(ws.OpClose, "\x03\xe8")
@@ -113,6 +114,10 @@ func (w *world) reads(t *rapid.T, c *client) {
 // says has a client say something, and reports whether the rules go on: it may say
 // so where it is.
 func (w *world) says(c *client, by requiredRole, kind, fields string) bool {
+	if kind != "join" || c.requested {
+		c.mustSpeak()
+	}
+	c.requested = true
 	c.say(`{"type":"` + kind + `"` + fields + `}`)
 	switch {
 	case by == anywhere:
@@ -128,6 +133,14 @@ func (w *world) says(c *client, by requiredRole, kind, fields string) bool {
 	}
 	c.speaks()
 	return true
+}
+
+// mustSpeak skips an action of a client that reads an event stream: its request is all
+// that it says.
+func (c *client) mustSpeak() {
+	if c.peer.stream != nil {
+		panic(idle{})
+	}
 }
 
 // speaks voids the older token with a new host's first message.
@@ -244,6 +257,9 @@ func (w *world) kick(t *rapid.T, c *client) {
 
 func (w *world) transferHost(t *rapid.T, c *client) {
 	id := w.id(t, c)
+	if c.hall != nil && c.hall.viewers[id] != nil && !w.rules {
+		c.hall.viewers[id].mustSpeak() // as a host, it does in this mix
+	}
 	if c.peer.room < modelPrivate {
 		w.reads(t, c) // or something due to it as a viewer would be dropped
 	}
@@ -310,6 +326,7 @@ func (w *world) ping(_ *rapid.T, c *client) {
 // nonsense is not the first message that a new host is waited for.
 func (w *world) nonsense(t *rapid.T, c *client) {
 	text := rapid.SampledFrom([]string{`{`, `[]`, `{"type":"dance"}`, `{"type":null}`}).Draw(t, "text")
+	c.mustSpeak()
 	c.say(text)
 	switch text {
 	case `{`:

@@ -41,14 +41,16 @@ type client struct {
 	ahead  int   // a letter came from there: a jump over this place must follow
 	mark   int   // it had everything, or joined; what was said since counts as its lag
 
-	numbered bool
-	token    string // "" before it has one
-	started  bool   // has heard joined
-	known    int    // number, as its client knows it
-	knows    bool
-	back     bool // comes back,
-	lastSeen int  // with this number, -1 for none
-	recovers bool
+	numbered  bool
+	requested bool   // an event stream
+	refused   bool   // was not given one
+	token     string // "" before it has one
+	started   bool   // has heard joined
+	known     int    // number, as its client knows it
+	knows     bool
+	back      bool // comes back,
+	lastSeen  int  // with this number, -1 for none
+	recovers  bool
 
 	asked   bool // for the history, and has not been told
 	asks    question
@@ -75,7 +77,7 @@ type ending struct {
 
 // String tells where the client is.
 func (c *client) String() string {
-	s := fmt.Sprintf("client %d (compact %v, numbered %v, asked %v, loose %v, ends %+v)", c.id, c.compact, c.numbered, c.asked, c.loose, c.ends)
+	s := fmt.Sprintf("client %d (compact %v, event stream %v, numbered %v, asked %v, loose %v, ends %+v)", c.id, c.compact, c.peer.stream != nil, c.numbered, c.asked, c.loose, c.ends)
 	if c.stream != nil {
 		s += fmt.Sprintf(" at %d of %d, broadcast %d of %d", c.place, len(c.stream.order), c.number, len(c.stream.broadcasts))
 	}
@@ -153,6 +155,8 @@ func (c *client) listen(t *rapid.T) {
 		switch {
 		case c.over:
 			t.Fatalf("%s: after the close frame comes %.80s", c, text)
+		case text == "refused" && c.refused && len(c.urgent) == 0:
+			c.over = true
 		case strings.HasPrefix(text, "close "):
 			if text != fmt.Sprintf("close %d", c.ends.code) || !c.ends.heard {
 				t.Fatalf("%s: %s", c, text)
@@ -212,7 +216,26 @@ func (c *client) reaches(place int) bool {
 }
 
 // lag returns how many bytes it is at most that were said from a place on.
-func (c *client) lag(from int) int { return c.stream.lag(from, c.numbered) }
+func (c *client) lag(from int) int { return c.stream.lag(from, c.encoding()) }
+
+// encoding returns the encoding that the client reads.
+func (c *client) encoding() encoding {
+	switch {
+	case c.peer.stream != nil:
+		return streamed
+	case c.numbered:
+		return numbered
+	}
+	return verbatim
+}
+
+// received returns a text as the client receives it: an event has no line breaks.
+func (c *client) received(text string) string {
+	if c.peer.stream != nil {
+		text = strings.ReplaceAll(text, "\n", " ")
+	}
+	return text
+}
 
 // checkSettled checks that a client that reads has heard everything.
 func (c *client) checkSettled(t *rapid.T) {
@@ -354,7 +377,7 @@ func (c *client) hearClosed(t *rapid.T, e utterance, text string) {
 	switch {
 	case c.w.rules:
 		allowed = len(c.private) == 0 && c.complete() && is(text, `{"type":"closed","reason":"`+c.ends.reason+`"}`)
-	case e.Reason == "too_slow":
+	case e.Reason == "too_slow", e.Reason == "idle":
 		allowed = c.slow
 	case e.Reason == "replaced" && c.stream != nil:
 		tooMuch := c.lag(max(0, c.place-1)) > c.session.Config().MaxPrivate
@@ -377,6 +400,7 @@ func (c *client) judge(t *rapid.T) {
 		c.asks.queued, c.queued = true, time.Now()
 	}
 	if c.slow || c.session.reason != ReasonTooSlow {
+		c.judgeIdle(t)
 		return
 	}
 	stalled := time.Since(c.took) > config.StallTimeout
@@ -384,12 +408,29 @@ func (c *client) judge(t *rapid.T) {
 	if c.slow = holds || !l.skips && (stalled || c.lag(c.mark) > config.LagLimit); !c.slow {
 		t.Fatalf("%s: closed as too slow, %d bytes behind, took some %s ago", c, c.lag(c.mark), time.Since(c.took))
 	}
+	c.sentAway("too_slow", 4100)
+}
+
+// judgeIdle checks that an event stream that has just been closed as idle was: its
+// client answers no pings.
+func (c *client) judgeIdle(t *rapid.T) {
+	if c.slow || c.peer.stream == nil || c.session.reason != ReasonIdle {
+		return
+	}
+	if c.slow = time.Since(c.took) > c.session.Config().IdleTimeout; !c.slow {
+		t.Fatalf("%s: closed as idle, took some %s ago", c, time.Since(c.took))
+	}
+	c.sentAway("idle", 4102)
+}
+
+// sentAway notes that the relay has closed the connection for a reason of its own.
+func (c *client) sentAway(why string, code int) {
 	if c.isHost() {
 		c.w.loses(c.hall)
 	} else if c.hall != nil {
 		c.hall.exits(c)
 	}
-	c.dead, c.ends = true, ending{reason: "too_slow", code: 4100, place: c.end()}
+	c.dead, c.ends = true, ending{reason: why, code: code, place: c.end()}
 }
 
 // passes has the relay look at the client's time limits.
@@ -424,7 +465,7 @@ func (c *client) passes(t *rapid.T) {
 func (c *client) holds(kind string) bool {
 	return c.session.out != nil && slices.ContainsFunc(c.session.out.items, func(p private) bool {
 		text := p.frame
-		if p.shared != nil && frame.IsCompressed(text) {
+		if p.shared != nil && c.peer.stream == nil && frame.IsCompressed(text) {
 			text = []byte(inflated(c.relay.t, string(frame.Payload(text))))
 		}
 		return bytes.Contains(text, fmt.Appendf(nil, `"type":"%s"`, kind))

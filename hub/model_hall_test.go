@@ -73,15 +73,19 @@ func (l *hall) before(number int) int {
 }
 
 // lag returns how many bytes of a Log it is at most that were said from a place on.
-func (l *hall) lag(from int, numbered bool) (bytes int) {
-	for _, e := range l.order[from:] {
-		bytes += maxHeader + len(e.text)
-		if numbered {
-			bytes += len(`{"seq":,`) + 20
-		}
+func (l *hall) lag(from int, in encoding) (bytes int) {
+	longer := maxHeader
+	switch in {
+	case numbered:
+		longer += len(`{"seq":,`) + 20
+	case streamed:
+		longer = len("id: 0123456789ab-\nevent: host_changed\ndata: \n\n") + 20
 	}
-	if numbered {
-		bytes += l.crowd * len(`xx{"type":"viewers","viewers":100}`) * 2
+	for _, e := range l.order[from:] {
+		bytes += longer + len(e.text)
+	}
+	if in != verbatim {
+		bytes += l.crowd * (longer + len(`{"type":"viewers","viewers":100}`)) * 2
 	}
 	return bytes
 }

@@ -136,7 +136,7 @@ func (c *client) keeps(t *rapid.T, joins bool) {
 	// It is dropped when more has been said since than may be held for it.
 	told := &l.room.history.cached
 	gone := told.frames[verbatim] == nil
-	dropped := gone && l.lag(last.place, c.numbered) > c.session.Config().LagLimit
+	dropped := gone && l.lag(last.place, c.encoding()) > c.session.Config().LagLimit
 	if dropped || time.Since(last.at) >= freshFor {
 		return
 	}
@@ -222,7 +222,7 @@ func (c *client) hearRecord(t *rapid.T, e utterance, text string) {
 		t.Fatalf("%s: heard %.80s of %d to %d", c, text, first, e.Seq)
 	case !l.relayTells && (first > 1 || !c.silent() && !(c.asks.kept != nil && fits(c.asks.kept)) && !(c.session.encoding != verbatim && slices.ContainsFunc(l.tales[c.asks.tales:], fits))):
 		t.Fatalf("%s: heard %.80s of %d to %d in a room whose host tells it; %s since the question was open, changed %t, asks %+v", c, text, first, e.Seq, time.Since(c.asks.open), l.replacedHost, c.asks)
-	case text != l.recordText(first, e.Seq):
+	case text != c.received(l.recordText(first, e.Seq)):
 		t.Fatalf("%s: heard %s, want %s", c, text, l.recordText(first, e.Seq))
 	}
 	c.takes(t, text, fits)

@@ -110,7 +110,11 @@ type proofs struct {
 	numbered, history bool
 	known             int    // the last broadcast that it says it had, -1 for none
 	epoch             string // of that broadcast, if it is not the room's
+	anew              bool   // it comes back as a new viewer, which only event streams can do
 }
+
+// isBack reports whether the relay takes the client for one that comes back.
+func (p proofs) isBack() bool { return p.token != nil || p.anew }
 
 func (p proofs) fields(l *hall) (text string) {
 	add := func(format string, args ...any) { text += fmt.Sprintf(format, args...) }
@@ -120,7 +124,7 @@ func (p proofs) fields(l *hall) (text string) {
 	if p.token != nil {
 		add(`,"token":"%s"`, *p.token)
 	}
-	if p.token != nil && p.known >= 0 && l != nil {
+	if p.isBack() && p.known >= 0 && l != nil {
 		add(`,"epoch":"%s","seq":%d`, cmp.Or(p.epoch, l.epoch), p.known)
 	}
 	if p.name != "" {
@@ -142,7 +146,7 @@ func (w *world) joinOne(t *rapid.T, c *client) {
 		secret := rapid.SampledFrom([]string{"right", "right", "right", "wrong"}).Draw(t, "secret")
 		p.secret = &secret
 	}
-	p.numbered = !c.compact && rapid.Bool().Draw(t, "numbered")
+	p.numbered = !c.compact && (c.peer.stream != nil || rapid.Bool().Draw(t, "numbered"))
 	code := l.code
 	if rapid.Bool().Draw(t, "lower case") {
 		code = strings.ToLower(code)
@@ -155,7 +159,10 @@ func (w *world) returns(t *rapid.T, c *client) {
 	l, other := w.hall(t), w.hall(t)
 	tokens := slices.Sorted(maps.Values(l.tokens))
 	if rapid.IntRange(0, 5).Draw(t, "dice") == 0 {
-		tokens = append(slices.Sorted(maps.Values(other.tokens)), l.token, "")
+		tokens = append(slices.Sorted(maps.Values(other.tokens)), "")
+		if c.peer.stream == nil { // a host's token makes an event stream the host's
+			tokens = append(tokens, l.token)
+		}
 	}
 	if len(tokens) == 0 {
 		panic(idle{})
@@ -163,12 +170,19 @@ func (w *world) returns(t *rapid.T, c *client) {
 	token := rapid.SampledFrom(tokens).Draw(t, "token")
 	w.join(t, c, l.code, proofs{
 		token: &token, name: rapid.SampledFrom([]string{"", "Eve"}).Draw(t, "name"),
-		numbered: !c.compact && rapid.Bool().Draw(t, "numbered"), known: -1,
+		numbered: !c.compact && (c.peer.stream != nil || rapid.Bool().Draw(t, "numbered")), known: -1,
 	})
 }
 
-// join has a client join, and notes what the rules say about it.
+// join has a client join, and notes what the rules say about it. A refused request for
+// an event stream ends the connection.
 func (w *world) join(t *rapid.T, c *client, code string, p proofs) {
+	if w.tryJoin(t, c, code, p); c.peer.stream != nil && c.hall == nil {
+		c.refused, c.dead = true, true
+	}
+}
+
+func (w *world) tryJoin(t *rapid.T, c *client, code string, p proofs) {
 	var l *hall
 	for _, other := range w.halls {
 		if other.code == code {
@@ -238,7 +252,7 @@ func (w *world) join(t *rapid.T, c *client, code string, p proofs) {
 	default:
 		l.enters(c, id, p.name)
 	}
-	c.numbered, c.back, c.lastSeen = p.numbered, p.token != nil, -1
+	c.numbered, c.back, c.lastSeen = p.numbered, p.isBack(), -1
 	if c.back && p.epoch == "" {
 		c.lastSeen = p.known
 	}
@@ -260,6 +274,9 @@ func (c *client) findsItsPlace(t *rapid.T) {
 	}
 	if c.recovers = c.lastSeen >= int(oldest.Seq()); c.recovers {
 		c.number, c.place = c.lastSeen, l.before(c.lastSeen+1)
+	}
+	if c.recovers && c.peer.stream != nil {
+		c.asked = false // it needs none
 	}
 	if c.asked {
 		c.keeps(t, !c.recovers)

@@ -86,7 +86,7 @@ func (w *world) hostResumes(t *rapid.T) {
 	if older != nil {
 		rare(t, 5)
 	}
-	w.resume(w.connect(t), l, l.token)
+	w.resume(w.connectHost(t), l, l.token)
 	if older != nil {
 		older.say(`{"type":"command","data":"from an older host"}`)
 		older.reset()
@@ -109,6 +109,7 @@ func (w *world) write(t *rapid.T) {
 // ask has a viewer ask for the history.
 func (w *world) ask(t *rapid.T) {
 	c := w.client(t, asViewer)
+	c.mustSpeak()
 	if !c.started || c.asked {
 		return
 	}
@@ -149,6 +150,7 @@ func (w *world) comeBack(t *rapid.T) {
 	p := proofs{token: &old.token, known: -1}
 	if old.knows {
 		p.known = old.known
+		p.anew = old.gone && rapid.Bool().Draw(t, "without its token")
 		p.epoch = rapid.SampledFrom([]string{"", "", "", "", "0123456789ab"}).Draw(t, "another epoch")
 	}
 	w.joinStream(t, l, p)
@@ -157,7 +159,10 @@ func (w *world) comeBack(t *rapid.T) {
 // joinStream has a viewer join, in whatever way it wants to hear.
 func (w *world) joinStream(t *rapid.T, l *hall, p proofs) {
 	c := w.connect(t)
-	p.numbered, p.history = rapid.Bool().Draw(t, "numbered"), rapid.Bool().Draw(t, "history")
+	p.numbered, p.history = c.peer.stream != nil || rapid.Bool().Draw(t, "numbered"), rapid.Bool().Draw(t, "history")
+	if p.anew = p.anew && c.peer.stream != nil; p.anew { // as browsers do
+		p.token = nil
+	}
 	c.peer.room = rapid.SampledFrom([]int{0, 50, 1000, plenty, plenty, plenty}).Draw(t, "bytes")
 	if p.known >= 0 {
 		c.known, c.knows = p.known, true
@@ -168,7 +173,8 @@ func (w *world) joinStream(t *rapid.T, l *hall, p proofs) {
 		c.reset()
 		c.wire = nil
 		if p.token != nil {
-			c.token, c.stream, c.ends = *p.token, l, ending{}
+			c.token, c.hall, c.stream, c.ends = *p.token, nil, l, ending{}
+			c.dead, c.over, c.refused = false, false, false
 		}
 	}
 }

@@ -31,7 +31,7 @@ var soakTime = flag.Duration("soak", 2*time.Second, "how long each model test of
 func TestEverybodyHearsWhatTheRulesSay(t *testing.T) {
 	soak(t, func(t *testing.T, rt *rapid.T) {
 		w := newWorld(t, rt, true)
-		w.create(rt, w.connect(rt)) // otherwise most actions would affect no client
+		w.create(rt, w.connectHost(rt)) // otherwise most actions would affect no client
 		w.settle(rt)
 		for range 4 {
 			w.idly(func(rt *rapid.T) { w.joinOne(rt, w.connect(rt)) })(rt)
@@ -50,7 +50,7 @@ func TestEveryViewerHasTheHostsStream(t *testing.T) {
 	soak(t, func(t *testing.T, rt *rapid.T) {
 		w := newWorld(t, rt, false)
 		for range rapid.IntRange(1, 2).Draw(rt, "rooms") {
-			w.create(rt, w.connect(rt))
+			w.create(rt, w.connectHost(rt))
 		}
 		rt.Repeat(w.mix(w.waitAndListen, w.streamActions()))
 		w.end(rt)
@@ -62,7 +62,7 @@ func TestEveryViewerHasTheHostsStream(t *testing.T) {
 func TestRolesChangeWhileViewersStream(t *testing.T) {
 	soak(t, func(t *testing.T, rt *rapid.T) {
 		w := newWorld(t, rt, false)
-		w.create(rt, w.connect(rt))
+		w.create(rt, w.connectHost(rt))
 		actions := w.streamActions()
 		for name, act := range w.rolesActions() {
 			if w.r.hub.Config().MaxPrivate < modelPrivate {
@@ -194,20 +194,32 @@ func rare(t *rapid.T, times int) {
 // clientAddresses are where clients come from; few, so that they share their guesses.
 var clientAddresses = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::1")}
 
-// connect returns a new client.
+// connect returns a new client of some kind.
 func (w *world) connect(t *rapid.T) *client {
+	if rapid.IntRange(0, 3).Draw(t, "event stream") == 0 {
+		return w.connectBy(t, w.r.dialStream)
+	}
+	return w.connectHost(t)
+}
+
+// connectHost returns a new client that can speak.
+func (w *world) connectHost(t *rapid.T) *client {
+	switch kind := rapid.SampledFrom([]string{"plain", "compressed", "compact"}).Draw(t, "client"); {
+	case kind == "compressed":
+		return w.connectBy(t, w.r.dialDeflate)
+	case kind == "compact" && w.rules:
+		return w.connectBy(t, w.r.dialCompact)
+	}
+	return w.connectBy(t, w.r.dialFrom)
+}
+
+func (w *world) connectBy(t *rapid.T, dial func(worker int, from netip.Addr) *peer) *client {
 	if len(w.clients) >= 14 {
 		panic(idle{})
 	}
-	dial, from := w.r.dialFrom, clientAddresses[0]
+	from := clientAddresses[0]
 	if w.rules {
 		from = rapid.SampledFrom(clientAddresses).Draw(t, "address")
-	}
-	switch kind := rapid.SampledFrom([]string{"plain", "compressed", "compact"}).Draw(t, "client"); {
-	case kind == "compressed":
-		dial = w.r.dialDeflate
-	case kind == "compact" && w.rules:
-		dial = w.r.dialCompact
 	}
 	c := &client{w: w, peer: dial(drawWorker(t, w.r), from), stalled: -1, lastSeen: -1, took: time.Now()}
 	if !w.rules {
@@ -242,7 +254,7 @@ func (w *world) client(t *rapid.T, by requiredRole) *client {
 		}
 	}
 	if len(some) == 0 && by == outside {
-		return w.connect(t)
+		return w.connectHost(t)
 	}
 	if len(some) == 0 {
 		panic(idle{})
@@ -352,7 +364,7 @@ func (w *world) end(t *rapid.T) {
 	}
 	w.r.run()
 	w.r.sleep(time.Minute)
-	if s := w.r.hub.Stats(); s.Viewers != 0 || s.Rooms != 0 || s.Stalled != 0 || s.Connections != 0 || s.LogBytes != 0 {
+	if s := w.r.hub.Stats(); s.Viewers != 0 || s.Rooms != 0 || s.Stalled != 0 || s.Connections != 0 || s.Streams != 0 || s.LogBytes != 0 {
 		t.Fatalf("left over: %+v", s)
 	}
 	for range 2 {

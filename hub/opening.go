@@ -32,9 +32,12 @@ func (s *Session) open(chunk []byte) {
 	case frame.Refused:
 		s.respond(ReasonHandshake, handshake.Reply())
 	case frame.Plain:
-		if s.shard.hub.IsEventRequest(handshake.Request()) {
+		switch {
+		case s.shard.hub.IsEventRequest(handshake.Request()):
 			s.openEvents(handshake)
-		} else {
+		case h.draining.Load():
+			s.refuse(ReasonShutdown, 503, "the relay is shutting down")
+		default:
 			s.plain(handshake)
 		}
 	case frame.Upgrade:

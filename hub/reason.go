@@ -67,6 +67,16 @@ var endings = [reasons]struct {
 // String returns the reason's name on the wire and in the metrics.
 func (r Reason) String() string { return endings[r].name }
 
+// Final reports whether a client should not come back by itself: its room is closed, or
+// it was sent away.
+func (r Reason) Final() bool {
+	switch r {
+	case ReasonHostClosed, ReasonHostGone, ReasonDeleted, ReasonRoomIdle, ReasonKicked, ReasonReplaced:
+		return true
+	}
+	return false
+}
+
 // Reasons returns all reasons, so that each can have a counter from the start.
 func Reasons() []Reason {
 	all := make([]Reason, reasons)

@@ -80,6 +80,7 @@ const (
 	OriginNotAllowed   // the page's origin, which is in Text
 	UnexpectedNumber   // a host's message by POST must have the number Number
 	NumberUsed         // another message had the number
+	StreamEnded        // the request is for an event stream that the relay has ended for good
 	refusalKinds
 )
 
@@ -121,6 +122,7 @@ var refusalCodes = [refusalKinds]string{
 	OriginNotAllowed:        "origin_not_allowed",
 	UnexpectedNumber:        "unexpected_number",
 	NumberUsed:              "number_used",
+	StreamEnded:             "stream_ended",
 }
 
 // Code returns the kind's name in PROTOCOL.md and in the metrics. Several kinds

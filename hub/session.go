@@ -148,7 +148,8 @@ func (s *Session) Receive(chunk []byte) {
 		s.keepForLater(chunk)
 	case open, closing:
 		if s.isEvents() {
-			return // the request was all that such a client says
+			s.ignore() // the request was all that such a client says
+			return
 		}
 		if s.more != nil || !isPong(chunk) {
 			s.decode(chunk)
@@ -288,6 +289,9 @@ func (s *Session) Sent(n int, full bool) {
 // block notes whether the socket is full.
 func (s *Session) block(full bool) {
 	s.flags ^= flagBlocked
+	if full && s.isEvents() {
+		s.lastReceived = s.lastSent // its peer sends nothing, and was not expected to
+	}
 	if s.room != nil && !s.has(flagHost) {
 		s.room.audiences.of(s.shard).block(s, full)
 	}
@@ -321,6 +325,8 @@ func (s *Session) Tick() (next time.Duration) {
 	switch s.phase {
 	case opening:
 		switch {
+		case s.shard.hub.draining.Load():
+			s.shutdownOpening()
 		case s.isIdle() && s.past(s.since, config.HandshakeTimeout):
 			s.enter(over)
 		case s.past(s.since, config.HandshakeTimeout):

@@ -4,8 +4,8 @@ package hub
 // imports this package; one in hub_test can, and fills these in.
 var (
 	testClassroom func() Dialect
-	testEcho      func() Dialect
 	testEvents    func() EventStream
+	testEcho      func() Dialect
 	testPublish   func(h *Hub, code string, data []byte) (seq uint64, err error)
 )
 
@@ -13,27 +13,28 @@ var (
 const (
 	verbatim encoding = iota
 	numbered
-	encodings
+	_ // both compressed
+	_
+	streamed
 )
 
 // maxHeader is the length of the longest header of a frame, unmasked.
 const maxHeader = 10
 
 // SpeakInTests is called by hub_test.
-func SpeakInTests(events func() EventStream, classroom, echo func() Dialect, publish func(h *Hub, code string, data []byte) (uint64, error)) {
-	testEvents = events
-	testClassroom, testEcho, testPublish = classroom, echo, publish
+func SpeakInTests(classroom func() Dialect, events func() EventStream, echo func() Dialect, publish func(h *Hub, code string, data []byte) (uint64, error)) {
+	testClassroom, testEvents, testEcho, testPublish = classroom, events, echo, publish
 }
 
 // newHub returns a hub that speaks the classroom's dialect, and sends messages back at
 // /echo.
 func newHub(config Config, workers []Worker) *Hub {
 	h := New(config, workers)
-	lectures := testClassroom()
-	h.Serve(lectures, "/", "/v1/websocket")
+	classroom := testClassroom()
+	h.Serve(classroom, "/", "/v1/websocket")
+	h.ServeEvents(testEvents(), "/v1/rooms/", "/events", classroom)
 	h.Serve(testEcho(), "/echo")
 	h.Serve(compact{testClassroom()}, "/compact")
-	h.ServeEvents(testEvents(), "/v1/rooms/", "/events", lectures)
 	return h
 }
 

@@ -200,10 +200,10 @@ func (s *shard) shutdownStanding() {
 	})
 }
 
-// endOutside ends a session over HTTP that has left its room by POST: nothing brings it
-// into another one.
+// endOutside ends a standing session that has left its room: nothing brings it into
+// another one.
 func (s *Session) endOutside() {
-	if s.room == nil && s.phase == open && s.isEvents() {
+	if s.room == nil && s.phase == open && s.isStanding() {
 		s.reason = ReasonClient
 		s.enter(finishing)
 	}

@@ -89,7 +89,11 @@ func (s *Session) openPoll(handshake *frame.Handshake) {
 		s.refusePoll(&Refusal{Kind: OriginNotAllowed, Text: request.Origin[:min(len(request.Origin), maxOrigin)]})
 		return
 	}
-	e, f := s.readEvents(request, head[:size])
+	var e JoinRequest
+	f := checkEventRequest(handshake)
+	if f == nil {
+		e, f = s.readEvents(request, head[:size])
+	}
 	if f == nil && e.Ticket != "" {
 		f = h.visitor(s.shard, p.from).redeem(&e)
 	}

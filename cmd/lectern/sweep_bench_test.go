@@ -31,18 +31,18 @@ import (
 // and the reactor with the bare loop of send calls that nobody can do without,
 // in turns: the same payload, as many sockets, and the loop and all receivers in
 // processes of their own, which have a limit of descriptors each. A second hall
-// has its viewers behind TLS 1.3; 19,000 in each would be more descriptors than
-// one process may have. The figures are processor time of the sending process,
+// has viewers that read event streams, and a third has its viewers behind TLS 1.3;
+// 19,000 in each would be more descriptors than one process may have. The figures are processor time of the sending process,
 // user and system, for each delivery. The next message is not published before
 // the last viewer's socket has taken the one before, so that no send carries two.
 func BenchmarkSweep(b *testing.B) {
 	message := fmt.Appendf(nil, `{"type":"command","data":"%s"}`, strings.Repeat("x", 220))
-	for viewers, secure := range map[int]bool{1000: true, 3000: true, 19000: false} {
+	for viewers, others := range map[int]bool{1000: true, 3000: true, 19000: false} {
 		b.Run(fmt.Sprint(viewers), func(b *testing.B) {
 			raw := newRawLoop(b, viewers, len(frame.AppendFrame(nil, ws.OpText, message)))
 			ways := []func() time.Duration{func() time.Duration { return raw.send(b) }, newHall(b, viewers, string(message), overPlain).publish}
-			if secure {
-				ways = append(ways, newHall(b, viewers, string(message), overTLS).publish)
+			if others {
+				ways = append(ways, newHall(b, viewers, string(message), overEvents).publish, newHall(b, viewers, string(message), overTLS).publish)
 			}
 			spent := make([]time.Duration, len(ways))
 			b.ResetTimer()
@@ -56,9 +56,11 @@ func BenchmarkSweep(b *testing.B) {
 			b.ReportMetric(float64(spent[0])/deliveries, "raw-ns/delivery")
 			b.ReportMetric(float64(spent[1])/deliveries, "sweep-ns/delivery")
 			b.ReportMetric(float64(spent[1])/float64(spent[0]), "sweep/raw")
-			if secure {
-				b.ReportMetric(float64(spent[2])/deliveries, "tls-ns/delivery")
-				b.ReportMetric(float64(spent[2])/float64(spent[1]), "tls/sweep")
+			if others {
+				b.ReportMetric(float64(spent[2])/deliveries, "events-ns/delivery")
+				b.ReportMetric(float64(spent[2])/float64(spent[1]), "events/sweep")
+				b.ReportMetric(float64(spent[3])/deliveries, "tls-ns/delivery")
+				b.ReportMetric(float64(spent[3])/float64(spent[1]), "tls/sweep")
 			}
 		})
 	}
@@ -283,8 +285,9 @@ func processorTime() time.Duration {
 type way string
 
 const (
-	overPlain way = "tcp"
-	overTLS   way = "tls"
+	overPlain  way = "tcp"
+	overTLS    way = "tls"
+	overEvents way = "events"
 )
 
 // startReceivers starts a process with connections that read and throw away.
@@ -325,7 +328,10 @@ func receive(arguments string) error {
 		return err
 	}
 	hello := "x"
-	if code != "" {
+	switch {
+	case over == overEvents:
+		hello = "GET /v1/rooms/" + code + "/events HTTP/1.1\r\nHost: x\r\n\r\n"
+	case code != "":
 		hello = upgradeRequest("/") + string(masked(`{"type":"join","code":"`+code+`"}`))
 	}
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)

@@ -56,6 +56,7 @@ var sentences = map[hub.RefusalKind]string{
 	hub.HistoryUnanswered:  "the host did not answer in time",
 	hub.HistoryOvertaken:   "the host did not answer before too much else was said",
 	hub.NumberUsed:         "this Idempotency-Key came with another message",
+	hub.StreamEnded:        "this stream has ended for good",
 	hub.ServerFull:         "the relay has all the connections it may have; try again later",
 }
 

@@ -12,6 +12,7 @@ import (
 	"lectern/frame"
 	"lectern/hub"
 	"lectern/hub/broadcast"
+	"lectern/hub/strictjson"
 )
 
 // Events is the dialect of event streams: the same messages as over a WebSocket, each
@@ -25,17 +26,40 @@ func NewEvents() *Events { return &Events{*New()} }
 // maxPlace is the length of the longest id.
 const maxPlace = len("0123456789ab") + 1 + 20
 
+// ended is the id of the event that ends a stream for good. Browsers reconnect by
+// themselves, with the last id: they are told then to stop.
+const ended = "ended"
+
 // Encodings returns the encoding of event streams.
 func (*Events) Encodings() []hub.Encoding {
 	return []hub.Encoding{{
-		Broadcast: appendEvent, Longer: frame.EventOverhead + maxPlace + len("history"),
-		History: eventHistory, HistorySize: eventHistorySize, CountsViewers: true,
+		Broadcast: appendEvent, Longer: frame.EventOverhead + maxPlace + len("broadcast"),
+		History: eventHistory, HistorySize: eventHistorySize, Notice: eventNotice, CountsViewers: true,
 	}}
 }
 
 func appendEvent(b []byte, m hub.Broadcast) []byte {
-	kind, _ := kindAndData(m.Payload)
-	return frame.AppendEvent(b, place(m.Epoch, m.Seq), typeName(kind), m.Payload)
+	return frame.AppendEvent(b, place(m.Epoch, m.Seq), typeName(kindOf(m.Payload)), m.Payload)
+}
+
+// kindOf returns the field type of a broadcast or history, as it was sent. It looks no
+// further, because the rest may be long and the room's lock is held.
+func kindOf(text []byte) (kind json.RawMessage) {
+	object, _ := strictjson.NewObject(text)
+	var err error // stays nil: the message was checked when it arrived
+	for m := range object.Members(&err) {
+		if indexOf(m.Name) == 0 {
+			return m.Value
+		}
+	}
+	return nil
+}
+
+// eventNotice returns the event for a message of the relay's that was recorded in a
+// WebSocket's frame.
+func eventNotice(recorded []byte) []byte {
+	text := frame.Payload(recorded)
+	return frame.AppendEvent(nil, "", eventType(text), text)
 }
 
 // typeName returns the type of a broadcast or history, which is valid JSON.
@@ -68,27 +92,29 @@ func eventHistorySize(from, end broadcast.Cursor) int {
 	return 2*historySize(from, end) + frame.EventOverhead + maxPlace
 }
 
-// AppendEvent appends an event. The first one of a stream has the head of the
-// response before it.
+// AppendEvent appends an event. Those after which the client has a place in the stream
+// have an id.
 func (*Events) AppendEvent(b []byte, e hub.Event) []byte {
 	text := eventText(e)
 	if text == nil {
 		return b
 	}
-	kind, id := eventType(text), ""
+	id := ""
 	switch e := e.(type) {
 	case hub.Joined:
-		b, id = appendBeginning(b, e.Begins), place(e.Room.Epoch(), e.Seq)
-	case hub.Resumed:
-		b = appendBeginning(b, e.Begins)
+		id = place(e.Room.Epoch(), e.Seq)
 	case hub.Skipped:
 		id = place(e.Epoch, e.Seq)
+	case hub.Left:
+		id = ended
 	case hub.Closed:
-		if e.Retry > 0 {
-			b = appendRetry(b, e.Retry.Milliseconds())
+		if e.Why.Final() {
+			id = ended
+		} else if e.Retry > 0 {
+			b = appendRetry(b, e.Retry)
 		}
 	}
-	return frame.AppendEvent(b, id, kind, text)
+	return frame.AppendEvent(b, id, eventType(text), text)
 }
 
 // eventType returns the type of a message that the relay has made.
@@ -101,17 +127,13 @@ func eventType(text []byte) string {
 // first 2 KB.
 var padding = ":" + strings.Repeat(" ", 2<<10) + "\n\n"
 
-// appendBeginning appends the head of the response and what comes before the first
-// event, or nothing if the response has begun already. The end of the connection is
-// the end of the response.
-func appendBeginning(b []byte, e *hub.Beginning) []byte {
-	if e == nil {
-		return b
-	}
-	b = append(b, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"...)
-	b = append(b, "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nX-Content-Type-Options: nosniff\r\n"...)
-	b = append(appendCORS(b, e.Origin), "\r\n"...)
-	return appendRetry(append(b, padding...), e.Retry.Milliseconds())
+// AppendHead appends the head of the response and what comes before the first event.
+// The end of the connection is the end of the response.
+func (*Events) AppendHead(b []byte, origin string, retry time.Duration) []byte {
+	b = append(frame.AppendStatus(b, 200), "Content-Type: text/event-stream\r\nConnection: close\r\n"...)
+	b = append(b, "Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nX-Content-Type-Options: nosniff\r\n"...)
+	b = append(appendCORS(b, origin), "\r\n"...)
+	return appendRetry(append(b, padding...), retry)
 }
 
 // appendCORS appends the header fields for a page that reads the response (Fetch
@@ -125,7 +147,9 @@ func appendCORS(b []byte, origin string) []byte {
 }
 
 // appendRetry appends how long a client should wait before it reconnects.
-func appendRetry(b []byte, ms int64) []byte { return fmt.Appendf(b, "retry: %d\n\n", ms) }
+func appendRetry(b []byte, wait time.Duration) []byte {
+	return fmt.Appendf(b, "retry: %d\n\n", wait.Milliseconds())
+}
 
 // statuses has the HTTP status of refusals. The rest have 400.
 var statuses = map[hub.RefusalKind]int{
@@ -140,6 +164,7 @@ var statuses = map[hub.RefusalKind]int{
 	hub.NotReady:         503,
 	hub.RelayBusy:        503,
 	hub.TooManyAttempts:  429,
+	hub.StreamEnded:      204,
 
 	// Of messages by POST:
 	hub.NotInRoom:        409,
@@ -178,22 +203,32 @@ func Status(f *hub.Refusal) int {
 // body is the API's envelope, with the error's name.
 func (*Events) AppendRefusal(b []byte, f *hub.Refusal, origin string) []byte {
 	status := Status(f)
-	body := encode(struct {
+	b = append(appendCORS(frame.AppendStatus(b, status), origin), "Cache-Control: no-store\r\nConnection: close\r\n"...)
+	if status == 204 {
+		return append(b, "\r\n"...)
+	}
+	body := append(encode(struct {
 		Code    int    `json:"code"`
 		Error   string `json:"error"`
 		Message string `json:"message"`
-	}{status, f.Kind.Code(), Sentence(f)})
-	b = frame.AppendStatus(b, status)
-	if wait := (f.Retry.Milliseconds() + 999) / 1000; wait > 0 {
-		b = fmt.Appendf(b, "Retry-After: %d\r\n", wait)
+	}{status, f.Kind.Code(), Sentence(f)}), '\n')
+	wait := f.Retry
+	if status == 503 && wait == 0 {
+		wait = refusedRetry
 	}
-	b = fmt.Appendf(appendCORS(b, origin), "Content-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", len(body))
+	if wait > 0 {
+		b = fmt.Appendf(b, "Retry-After: %d\r\n", int64((wait+time.Second-1)/time.Second))
+	}
+	b = fmt.Appendf(b, "Content-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\nX-Content-Type-Options: nosniff\r\n\r\n", len(body))
 	return append(b, body...)
 }
 
+// refusedRetry is how long a client should wait after a refusal that passes by itself.
+const refusedRetry = 5 * time.Second
+
 // AppendPollHead appends the head of a response to a poll.
 func (*Events) AppendPollHead(b []byte, origin string, size int, keeps bool) []byte {
-	b = append(b, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"...)
+	b = append(frame.AppendStatus(b, 200), "Content-Type: text/event-stream\r\nCache-Control: no-store, no-transform\r\nX-Content-Type-Options: nosniff\r\n"...)
 	b = fmt.Appendf(appendCORS(b, origin), "Content-Length: %d\r\n", size)
 	if !keeps {
 		b = append(b, "Connection: close\r\n"...)
@@ -204,14 +239,22 @@ func (*Events) AppendPollHead(b []byte, origin string, size int, keeps bool) []b
 // ReadRequest reads a request for a stream. A client that can set headers gives its
 // token and its place in Authorization and Last-Event-ID.
 func (*Events) ReadRequest(r hub.EventRequest) (e hub.JoinRequest, f *hub.Refusal) {
-	e.Code, e.Name = r.Code, r.Query.Get("name")
-	if scheme, token, ok := strings.Cut(r.Header("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		e.Token, e.Back = strings.TrimSpace(token), true
+	for name, values := range r.Query {
+		if len(values) > 1 {
+			return e, badMessage(fmt.Sprintf("%q is given more than once", name[:min(len(name), maxRe)]))
+		}
 	}
+	e.Code, e.Name = r.Code, r.Query.Get("name")
 	if !utf8.ValidString(e.Name) || utf8.RuneCountInString(e.Name) > r.MaxName {
 		return e, badMessage(fmt.Sprintf("the name must be UTF-8 of at most %d characters", r.MaxName))
 	}
-	e.History = r.Query.Get("history") == "true"
+	if given := r.Header("Authorization"); given != "" {
+		scheme, token, _ := strings.Cut(given, " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			return e, badMessage("Authorization must have the scheme Bearer")
+		}
+		e.Token, e.Back = strings.TrimSpace(token), true
+	}
 	if e.Ticket = r.Query.Get("ticket"); e.Ticket != "" && e.Back {
 		return e, badMessage("a request has a ticket or a token, not both")
 	}
@@ -222,16 +265,33 @@ func (*Events) ReadRequest(r hub.EventRequest) (e hub.JoinRequest, f *hub.Refusa
 			return e, badMessage("wait must be from 1s to 60s")
 		}
 	}
+	switch r.Query.Get("history") {
+	case "", "false":
+	case "true":
+		e.History = true
+	default:
+		return e, badMessage(`"history" must be true or false`)
+	}
 	last := r.Header("Last-Event-ID")
 	if last == "" {
 		last = r.Query.Get("last_event_id")
 	}
-	if epoch, seq, ok := strings.Cut(last, "-"); ok {
-		n, err := strconv.ParseUint(seq, 10, 64)
-		if err != nil {
-			return e, badMessage("the last event's id is not one of this relay's")
-		}
-		e.Last = hub.Place{Epoch: epoch, Seq: n}
+	return e, readPlace(&e.Last, last)
+}
+
+// readPlace reads the id of the last event that a client has, which is empty for none.
+func readPlace(to *hub.Place, id string) *hub.Refusal {
+	switch {
+	case id == "":
+		return nil
+	case id == ended:
+		return &hub.Refusal{Kind: hub.StreamEnded}
 	}
-	return e, nil
+	epoch, number, _ := strings.Cut(id, "-")
+	seq, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || epoch == "" || len(id) > maxPlace {
+		return badMessage("the last event's id is not one of this relay's")
+	}
+	*to = hub.Place{Epoch: epoch, Seq: seq}
+	return nil
 }

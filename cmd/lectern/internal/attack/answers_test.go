@@ -26,6 +26,7 @@ var attacks = map[string]func(*attacker) error{
 	"histories":                histories,
 	"histories, unread":        historiesUnread,
 	"GETs, unread":             getsUnread,
+	"event streams, unread":    streamsUnread,
 	"silent connections":       silentConnections,
 	"half messages, strangers": func(a *attacker) error { return halfMessages(a, "", 16<<10, 16<<10-1) },
 	"half messages, hosts":     func(a *attacker) error { return halfMessages(a, `{"type":"create"}`, 1<<20, 1<<19) },

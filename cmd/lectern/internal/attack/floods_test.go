@@ -241,6 +241,32 @@ func getsUnread(a *attacker) error {
 	return nil
 }
 
+// streamsUnread has Count connections ask for event streams and not read them, while
+// their room's host says more than any socket takes. Every fourth asks for a room that
+// does not exist.
+func streamsUnread(a *attacker) error {
+	host, room := a.peer(0, false, `{"type":"create"}`)
+	a.begin()
+	if host == nil {
+		return nil
+	}
+	go host.drain()
+	a.each(a.Count, func(i int) {
+		p := a.bare(i)
+		if p == nil {
+			return
+		}
+		code := room.Code
+		if i%4 == 0 {
+			code = fmt.Sprintf("ZZZZ-%04d", i%10_000)
+		}
+		_, _ = p.conn.Write([]byte("GET /v1/rooms/" + code + "/events?history=true&name=" + strings.Repeat("x", 64) + " HTTP/1.1\r\nHost: lectern\r\n\r\n"))
+	})
+	frame := textFrame(`{"type":"command","data":"` + strings.Repeat("x", 60<<10) + `"}`)
+	a.pace(10, func(int) { a.write(host, frame) })
+	return nil
+}
+
 // silentConnections keeps Count connections that say nothing.
 func silentConnections(a *attacker) error {
 	a.begin()

@@ -56,6 +56,7 @@ var rows = []row{
 	{name: "960 silent connections at 1,000 descriptors", plans: attacking("silent connections", 960, usual), setting: setting{files: 1000},
 		prepare: withData, act: serves, check: writesRooms},
 	{name: "15,000 unread GETs", plans: attacking("GETs, unread", 15_000, usual), slow: 30 * time.Second, act: serves},
+	{name: "2,000 event streams, unread", plans: attacking("event streams, unread", 2000, usual), act: serves},
 	{name: "silent connections fill --max-handshaking", plans: attacking("silent connections", 2000, usual),
 		setting: setting{flags: []string{"--max-handshaking", "600"}}, act: serves},
 

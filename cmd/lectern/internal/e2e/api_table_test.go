@@ -207,6 +207,7 @@ func TestHTTPTable(t *testing.T) {
 			b.ask("POST", "/v1/rooms/"+lecture.Code+"/messages", `{"type":"list"}`, token, apitest.Header("Idempotency-Key", "1")).Want(t, 200)
 			b.ask("POST", "/v1/rooms/"+lecture.Code+"/messages", `{"type":"list"}`).Want(t, 403)
 		}},
+		{"GET /v1/rooms/{code}/events", func(t *testing.T) { b.ask("GET", "/v1/rooms/ZZZZ-ZZZZ/events", "", apitest.NoKey).Want(t, 404) }},
 		{"GET /v1/api/openapi.json", func(t *testing.T) { b.ask("GET", "/v1/api/openapi.json", "", apitest.NoKey).Want(t, 200) }},
 		{"GET /health/live", func(t *testing.T) { b.ask("GET", "/health/live", "", apitest.NoKey).Want(t, 200) }},
 		{"GET /health/ready", func(t *testing.T) { b.ask("GET", "/health/ready", "", apitest.NoKey).Want(t, 200) }},

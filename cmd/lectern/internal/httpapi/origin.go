@@ -44,7 +44,7 @@ func preflight(w http.ResponseWriter, request *http.Request, allow string) {
 	h.Set("Allow", allow)
 	if request.Header.Get("Origin") != "" {
 		h.Set("Access-Control-Allow-Methods", allow)
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, Last-Event-ID")
+		h.Add("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, Last-Event-ID")
 		h.Set("Access-Control-Max-Age", corsTime)
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -108,6 +108,7 @@ func New(c Config) *Site { return &Site{Config: c, api: newAPI(c.Hub, c.Key, c.S
 func (s *Site) Public() http.Handler {
 	mux := http.NewServeMux()
 	register(mux, s.routes())
+	mux.HandleFunc(eventsPath, events)
 	mux.HandleFunc("/", s.otherwise)
 	return s.origins(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		if request.Method == http.MethodOptions && request.URL.Path == "*" { // RFC 9110 9.3.7
@@ -130,6 +131,24 @@ func (s *Site) Public() http.Handler {
 
 // routes returns the routes of the relay's own port.
 func (s *Site) routes() []route { return append(s.health(), s.api.routes()...) }
+
+// eventsPath is the path of event streams. The reactor serves their requests.
+const eventsPath = "/v1/rooms/{code}/events"
+
+// events answers requests that are not for an event stream.
+func events(w http.ResponseWriter, request *http.Request) {
+	const allow = "GET, OPTIONS"
+	switch request.Method {
+	case http.MethodOptions:
+		w.Header().Set("Access-Control-Allow-Headers", "Last-Event-ID, Cache-Control") // besides the API's
+		preflight(w, request, allow)
+	case http.MethodGet: // the path is escaped in a way that the reactor does not know
+		notFound(w, request)
+	default:
+		w.Header().Set("Allow", allow)
+		answer(w, http.StatusMethodNotAllowed, "only "+allow+" are allowed here", nil)
+	}
+}
 
 // webSocketMethods are the methods that the paths of WebSockets allow.
 const webSocketMethods = "GET, HEAD, OPTIONS"

@@ -49,3 +49,18 @@ function viewer(url, code, numbered) {
   }
   watch();
 }
+
+// streamViewer reads an event stream. The browser reconnects by itself.
+function streamViewer(url) {
+  const source = new EventSource(url);
+  for (const type of ["joined", "command", "activate", "broadcast", "viewers", "history", "skipped"]) {
+    source.addEventListener(type, ({ data }) => tell({ text: data }));
+  }
+  source.addEventListener("closed", ({ data }) => {
+    const { reason } = JSON.parse(data);
+    if (reason === "shutdown") return;
+    tell({ text: data });
+    tell({ closed: 4000, reason });
+  });
+  source.onerror = () => source.readyState === EventSource.CLOSED && tell({ closed: 1, reason: "the browser gives up" });
+}

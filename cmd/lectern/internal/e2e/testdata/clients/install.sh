@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fetches the WebSocket clients that the tests run against the relay: Python's
-# websockets and Chromium as Debian packages, Node's ws by npm into this folder. The
+# Fetches the clients that the tests run against the relay: Python's websockets and
+# Chromium as Debian packages, Node's ws and eventsource by npm into this folder. The
 # proxies that the tests put in front of the relay are Debian packages, too, and so is
 # promtool. It says what it may or can not install here, and the tests then skip what
 # needs it. With CI=true that is an error.
@@ -29,7 +29,7 @@ apt_install() { # PACKAGE...
 
 have_chromium() { command -v chromium >/dev/null; }
 
-# The proxies of docs/proxies.md. nginx may be where only root looks for programs.
+# The proxies of docs/proxies.md. Some are where only root looks for programs.
 have_proxy() { # PROGRAM
 	command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ]
 }
@@ -63,6 +63,7 @@ missing_packages() {
 	have_chromium || echo chromium
 	have_proxy nginx || echo nginx-light
 	have_proxy caddy || echo caddy
+	have_proxy squid || echo squid
 }
 
 # npm leaves its own copy of the lock in node_modules when it has finished.
