@@ -70,9 +70,6 @@ func newCrowd(o workload.Options, clock *clock.Clock, cl *Classroom) (*crowd, er
 	return c, nil
 }
 
-// numbers reports whether some viewers ask for numbered messages.
-func (c *crowd) numbers() bool { return c.classroom != nil && c.classroom.Numbered > 0 }
-
 // arrived gives back the token of a connection that has joined or failed.
 func (c *crowd) arrived() {
 	select {

@@ -30,7 +30,7 @@ type sharedFrame struct{ bytes []byte }
 func (v *viewer) parse(chunk []byte, now int64) (rest []byte) {
 	parse := v.crowd.transport.Parse
 	if v.frame == nil {
-		f, used, _, err := parse(chunk)
+		f, used, err := parse(chunk)
 		switch {
 		case err != nil:
 			v.end(explain(err))
@@ -41,33 +41,33 @@ func (v *viewer) parse(chunk []byte, now int64) (rest []byte) {
 		}
 		v.frame = v.lane.like(nil, chunk)
 	}
+	rest = chunk
 	for {
 		known := v.frame.bytes[v.matched:]
-		n := min(len(known), len(chunk))
-		if !bytes.Equal(known[:n], chunk[:n]) {
-			v.frame = v.lane.like(v.frame.bytes[:v.matched], chunk)
+		n := min(len(known), len(rest))
+		if !bytes.Equal(known[:n], rest[:n]) {
+			v.frame = v.lane.like(v.frame.bytes[:v.matched], rest)
 			continue
 		}
 		v.matched += uint32(n)
-		chunk = chunk[n:]
+		rest = rest[n:]
 		if n < len(known) {
 			return nil
 		}
-		f, used, need, err := parse(v.frame.bytes)
+		f, used, err := parse(v.frame.bytes)
 		switch {
 		case err != nil:
 			v.end(explain(err))
 			return nil
 		case used > 0:
-			whole := v.frame.bytes
-			v.frame, v.matched = nil, 0
+			whole, next := v.frame.bytes[:used], len(v.frame.bytes)-used // the chunk went beyond the frame
+			v.frame.bytes, v.frame, v.matched = whole, nil, 0
 			v.take(f, whole, now)
-			return chunk
-		case len(chunk) == 0:
+			return chunk[len(chunk)-len(rest)-next:]
+		case len(rest) == 0:
 			return nil
 		}
-		more := min(need-len(v.frame.bytes), len(chunk))
-		v.frame.bytes = append(v.frame.bytes, chunk[:more]...)
+		v.frame.bytes = append(v.frame.bytes, rest...)
 	}
 }
 
@@ -110,7 +110,7 @@ func (v *viewer) take(f wire.Frame, raw []byte, now int64) {
 		if f.Fin {
 			whole := *v.message
 			v.message = nil
-			v.text(whole, len(whole), now)
+			v.text(whole, nil, now)
 		}
 	default:
 		if !f.Fin {
@@ -118,7 +118,7 @@ func (v *viewer) take(f wire.Frame, raw []byte, now int64) {
 			v.message = &part
 			return
 		}
-		v.text(f.Payload, len(raw), now)
+		v.text(f.Payload, raw, now)
 	}
 }
 
@@ -136,13 +136,14 @@ func (v *viewer) closed(payload []byte) {
 }
 
 // text acts on a message: published ones that it holds are counted, one or
-// many; otherwise it is an answer to the join, a ping, or something else.
-func (v *viewer) text(b []byte, size int, now int64) {
+// many; otherwise it is an answer to the join, a ping, or something else. raw is its
+// frame, nil if it came in several.
+func (v *viewer) text(b, raw []byte, now int64) {
 	if v.membership != nil && isHistory(b) {
 		v.history(b, now)
 		return
 	}
-	if v.stamps(b, now) {
+	if v.stamps(b, raw, now) {
 		return
 	}
 	t := &v.crowd.options.Template
@@ -163,7 +164,10 @@ func (v *viewer) text(b []byte, size int, now int64) {
 	}
 	// A frame just as long as a message, but without a stamp, is one whose
 	// stamp was damaged.
-	if e := v.room.record.at(v.next); e != nil && len(e.as(v.numbered)) == size {
+	if _, rest, ok := cutNumber(b); ok {
+		b = b[len(b)-len(rest)-1:] // a comma stands where the brace was
+	}
+	if e := v.room.record.at(v.next); e != nil && len(e.text) == len(b) {
 		v.damagedAll()
 		return
 	}
@@ -172,7 +176,7 @@ func (v *viewer) text(b []byte, size int, now int64) {
 
 // stamps counts the published messages that b holds and says whether there was
 // any.
-func (v *viewer) stamps(b []byte, now int64) (any bool) {
+func (v *viewer) stamps(b, raw []byte, now int64) (any bool) {
 	message := b
 	for {
 		i := bytes.Index(b, []byte(stamp.Marker))
@@ -182,6 +186,7 @@ func (v *viewer) stamps(b []byte, now int64) (any bool) {
 		any = true
 		b = b[i:]
 		s, verdict := stamp.Parse(b)
+		whole := verdict == stamp.Intact
 		switch {
 		case verdict == stamp.AllDamaged:
 			v.damagedAll()
@@ -191,7 +196,11 @@ func (v *viewer) stamps(b []byte, now int64) (any bool) {
 			if v.room.remote && s.Kind == stamp.Measured && v.lane.first == 0 {
 				v.lane.first = s.Due
 			}
-			v.accept(s, v.verbatim(s, message) && verdict == stamp.Intact, now)
+			same, right := v.verbatim(s, message)
+			if whole = whole && same; whole && right && raw != nil {
+				v.room.record.keep(s.Seq, v.numbered, raw)
+			}
+			v.accept(s, whole, now)
 		}
 		b = b[min(max(s.Size, stamp.Len), len(b)):]
 	}
@@ -205,11 +214,16 @@ func (v *viewer) damagedAll() {
 }
 
 // verbatim reports whether a message is what was published, as far as the
-// record knows: the checksum does not cover the envelope.
-func (v *viewer) verbatim(s stamp.Stamp, message []byte) bool {
+// record knows, and has the right number: the checksum does not cover the envelope.
+func (v *viewer) verbatim(s stamp.Stamp, message []byte) (same, right bool) {
 	number, same := v.room.published(s.Seq, message)
-	if v.numbered && number != int64(s.Seq) && s.Kind == stamp.Measured && v.phase == v.lane.phase {
+	if !v.numbered {
+		right = number == unnumbered
+		return same && (right || v.room.record == nil), right
+	}
+	right = number == int64(s.Seq)
+	if !right && s.Kind == stamp.Measured && v.phase == v.lane.phase {
 		v.trouble().misnumbered++
 	}
-	return same && (v.numbered || v.room.record == nil || number == unnumbered)
+	return same, right
 }

@@ -22,7 +22,7 @@ const (
 func (r *Runner) openRooms(ctx context.Context) error {
 	r.crowd.rooms = nil
 	for i := range r.Options.Rooms {
-		rm := &room{index: i, name: fmt.Sprintf("room-%d", i), tag: rand.Uint32N(1 << 24), remote: len(r.Options.RoomNames) > 0, numbers: r.crowd.numbers()}
+		rm := &room{index: i, name: fmt.Sprintf("room-%d", i), tag: rand.Uint32N(1 << 24), remote: len(r.Options.RoomNames) > 0}
 		if rm.remote {
 			rm.name = r.Options.RoomNames[i]
 		} else if r.Options.Template.Verbatim {

@@ -204,9 +204,3 @@ func cutNumber(message []byte) (seq uint32, rest []byte, ok bool) {
 	}
 	return uint32(n), rest, true
 }
-
-// withNumber returns what a viewer that asked for numbers gets of a message.
-func withNumber(seq uint32, text []byte) []byte {
-	b := strconv.AppendUint([]byte(numberMark), uint64(seq), 10)
-	return append(append(b, ','), text[1:]...) // the comma takes the place of the first brace
-}

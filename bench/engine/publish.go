@@ -160,12 +160,7 @@ func (h *host) appendMessage(buf []byte, o outline, kind byte, due int64) []byte
 	text := append(make([]byte, 0, len(o.before)+o.size+len(o.after)), o.before...)
 	text = append(s.Append(text), o.after...)
 	if h.room.record != nil {
-		e := &entry{Stamp: s}
-		e.frame, e.text = h.crowd.transport.Deliver(text)
-		if h.room.numbers {
-			e.number, _ = h.crowd.transport.Deliver(withNumber(h.seq, text))
-		}
-		h.room.record.put(e)
+		h.room.record.put(&entry{Stamp: s, text: text})
 	}
 	if h.keeps {
 		h.pending = append(append(h.pending, ',', '"'), text[len(o.before):len(text)-len(o.after)]...)

@@ -17,7 +17,6 @@ type room struct {
 	remote bool   // immutable; another process publishes here, the tag is its own
 
 	record   *record       // nil unless verbatim
-	numbers  bool          // immutable; some ask for numbered messages
 	newest   atomic.Uint32 // number of the last message
 	from, to atomic.Uint32 // the phase's measured messages; to is huge until the last is published
 	before   atomic.Uint32 // remote only; to of the phase before, whose fence may still be on its way
@@ -110,20 +109,21 @@ const (
 	allSlots   = 1 << 17 // of all rooms, unless they have the least
 )
 
-// An entry is one published message as a verbatim relay will deliver it.
+// An entry is one published message, and the frames in which a verbatim relay delivers
+// it. The first viewer that gets one checks it, and the others compare with it: a relay
+// makes the frame once for all of them.
 type entry struct {
 	stamp.Stamp
-	text   []byte // immutable
-	frame  []byte // immutable; the text as it is delivered
-	number []byte // immutable; the same with its number, nil if no viewer asked for numbers
+	text     []byte                 // immutable
+	frame    atomic.Pointer[[]byte] // set once; as the first viewer got it, nil before
+	numbered atomic.Pointer[[]byte] // the same of viewers that get numbers
 }
 
-// as returns the frame that a viewer gets.
-func (e *entry) as(numbered bool) []byte {
+func (e *entry) as(numbered bool) *atomic.Pointer[[]byte] {
 	if numbered {
-		return e.number
+		return &e.numbered
 	}
-	return e.frame
+	return &e.frame
 }
 
 // A record holds the latest messages of a room: one publisher writes, all
@@ -143,6 +143,15 @@ func (r *record) slot(seq uint32) *atomic.Pointer[entry] {
 }
 
 func (r *record) put(e *entry) { r.slot(e.Seq).Store(e) }
+
+// keep keeps the frame of message seq that a viewer has checked, unless another one has
+// done so before.
+func (r *record) keep(seq uint32, numbered bool, frame []byte) {
+	if e := r.at(seq); e != nil && e.as(numbered).Load() == nil {
+		frame = bytes.Clone(frame)
+		e.as(numbered).CompareAndSwap(nil, &frame)
+	}
+}
 
 // at returns message seq, nil if it was not published yet or is forgotten. It may be
 // called on nil.

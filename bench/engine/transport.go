@@ -10,8 +10,8 @@ import (
 // connection: all viewers of a run share it. [wire.WebSocket] is one. Another takes a
 // type with these methods, and a case where newCrowd chooses.
 //
-// Most deliveries never come here: as long as a viewer gets the bytes that Deliver
-// foretold, they are only compared.
+// Most deliveries never come here: as long as a viewer gets the bytes in which another
+// one got the same message, they are only compared.
 type transport interface {
 	// Request returns what a viewer sends once it is connected. {room} and {viewer}
 	// in it are filled in.
@@ -20,11 +20,8 @@ type transport interface {
 	// incomplete.
 	Answer(b []byte) (used int, err error)
 	// Parse takes the frame that b begins with. used is its length, 0 while it is
-	// incomplete; need is then how long b must be before it is worth another look.
-	Parse(b []byte) (f wire.Frame, used, need int, err error)
-	// Deliver returns the bytes in which the server delivers a text, and the text,
-	// which may be a part of them.
-	Deliver(text []byte) (b, same []byte)
+	// incomplete.
+	Parse(b []byte) (f wire.Frame, used int, err error)
 	// AppendClient adds the bytes in which a viewer says something.
 	AppendClient(b []byte, op ws.OpCode, payload []byte) []byte
 }

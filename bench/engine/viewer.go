@@ -229,17 +229,17 @@ func (v *viewer) say(op ws.OpCode, payload []byte) {
 	v.out = v.crowd.transport.AppendClient(v.out, op, payload)
 }
 
-// compare is the fast way: the chunk begins with what the record says should
-// come next, or with a part of it. It returns the rest of the chunk.
+// compare is the fast way: the chunk begins with the next message as another viewer
+// got it, or with a part of that. It returns the rest of the chunk.
 func (v *viewer) compare(chunk []byte, now int64) (rest []byte, matched bool) {
 	e := v.current
 	if e == nil && v.frame == nil {
 		e = v.room.record.at(v.next)
 	}
-	if e == nil {
+	if e == nil || e.as(v.numbered).Load() == nil {
 		return chunk, false
 	}
-	whole := e.as(v.numbered)
+	whole := *e.as(v.numbered).Load()
 	want := whole[v.matched:]
 	n := min(len(want), len(chunk))
 	if !bytes.Equal(chunk[:n], want[:n]) {

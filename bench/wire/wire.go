@@ -38,46 +38,45 @@ type Frame struct {
 }
 
 // Parse reads the frame that b begins with. used is its length, header
-// included, 0 when b does not hold all of it; need is then how many bytes b
-// must have at least before it is worth another look.
-func (WebSocket) Parse(b []byte) (f Frame, used, need int, err error) {
+// included, 0 when b does not hold all of it.
+func (WebSocket) Parse(b []byte) (f Frame, used int, err error) {
 	if len(b) < 2 {
-		return f, 0, 2, nil
+		return f, 0, nil
 	}
 	f.Op, f.Fin = ws.OpCode(b[0]&0x0F), b[0]&bitFin != 0
 	switch {
 	case b[0]&0x70 != 0:
-		return f, 0, 0, fmt.Errorf("%w: a reserved bit is set", ErrGarbage)
+		return f, 0, fmt.Errorf("%w: a reserved bit is set", ErrGarbage)
 	case b[1]&bitMask != 0:
-		return f, 0, 0, fmt.Errorf("%w: a masked frame from the server", ErrGarbage)
+		return f, 0, fmt.Errorf("%w: a masked frame from the server", ErrGarbage)
 	case f.Op > ws.OpBinary && (f.Op < ws.OpClose || f.Op > ws.OpPong):
-		return f, 0, 0, fmt.Errorf("%w: opcode %d", ErrGarbage, f.Op)
+		return f, 0, fmt.Errorf("%w: opcode %d", ErrGarbage, f.Op)
 	}
 	header, size := 2, uint64(b[1]&0x7F)
 	switch size {
 	case 126:
 		if header = 4; len(b) < header {
-			return f, 0, header, nil
+			return f, 0, nil
 		}
 		size = uint64(binary.BigEndian.Uint16(b[2:]))
 	case 127:
 		if header = 10; len(b) < header {
-			return f, 0, header, nil
+			return f, 0, nil
 		}
 		size = binary.BigEndian.Uint64(b[2:])
 	}
 	switch {
 	case f.Op >= ws.OpClose && (size > 125 || !f.Fin):
-		return f, 0, 0, fmt.Errorf("%w: a control frame of %d bytes", ErrGarbage, size)
+		return f, 0, fmt.Errorf("%w: a control frame of %d bytes", ErrGarbage, size)
 	case size > MaxFrame:
-		return f, 0, 0, fmt.Errorf("%w: a frame of %d bytes", ErrGarbage, size)
+		return f, 0, fmt.Errorf("%w: a frame of %d bytes", ErrGarbage, size)
 	}
 	end := header + int(size)
 	if len(b) < end {
-		return f, 0, end, nil
+		return f, 0, nil
 	}
 	f.Payload = b[header:end]
-	return f, end, 0, nil
+	return f, end, nil
 }
 
 // AppendClient adds a final, masked frame as clients must send it.
@@ -85,11 +84,4 @@ func (WebSocket) AppendClient(b []byte, op ws.OpCode, payload []byte) []byte {
 	var key [4]byte
 	binary.LittleEndian.PutUint32(key[:], rand.Uint32())
 	return frame.AppendMasked(b, op, true, key, payload)
-}
-
-// Deliver returns the bytes in which a server delivers a text, and the text, which may
-// be a part of them.
-func (WebSocket) Deliver(text []byte) (b, same []byte) {
-	b = frame.AppendFrame(make([]byte, 0, len(text)+frame.HeaderSize(len(text))), ws.OpText, text)
-	return b, b[len(b)-len(text):]
 }
