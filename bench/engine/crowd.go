@@ -48,7 +48,7 @@ func newCrowd(o workload.Options, clock *clock.Clock, cl *Classroom) (*crowd, er
 		return nil, err
 	}
 	c := &crowd{options: o, clock: clock, classroom: cl, socket: wire.NewWebSocket(u, o.Template.Subprotocol, o.Headers), onWay: make(chan struct{}, o.Window)}
-	c.transport = c.socket
+	c.transport = newTransport(o, u, c.socket)
 	if cl != nil && !cl.Late {
 		c.away = make(chan departure, o.Viewers)
 	}
@@ -104,10 +104,10 @@ func (c *crowd) connect(ctx context.Context, n int, rate float64) error {
 func (c *crowd) begin() {
 	index := c.started
 	c.started++
-	v := &viewer{crowd: c, lane: c.lanes[index%len(c.lanes)], room: c.rooms[index%len(c.rooms)], index: int32(index), reads: true}
+	v := &viewer{crowd: c, lane: c.lanes[index%len(c.lanes)], room: c.rooms[index%len(c.rooms)], index: int32(index), reads: true, numbered: c.options.Transport == workload.SSE}
 	if cl := c.classroom; cl != nil {
 		v.membership = &membership{asks: cl.Late}
-		v.numbered = spreadOver(index, cl.Numbered)
+		v.numbered = v.numbered || spreadOver(index, cl.Numbered)
 	}
 	c.dial(v)
 }
@@ -136,7 +136,7 @@ func (c *crowd) dial(v *viewer) {
 			v.state = ended
 		}
 		if v.state != ended {
-			v.out = []byte(workload.Fill(c.transport.Request(), v.room.name, int(v.index)))
+			v.out = []byte(workload.Fill(c.transport.Request(v.place()), v.room.name, int(v.index)))
 		}
 		return v
 	})

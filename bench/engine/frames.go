@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -96,7 +95,9 @@ func (v *viewer) take(f wire.Frame, raw []byte, now int64) {
 		v.say(ws.OpPong, f.Payload)
 	case ws.OpPong:
 	case ws.OpClose:
-		v.closed(f.Payload)
+		v.end(f.Closing())
+		v.out = nil
+		v.say(ws.OpClose, f.Payload[:min(len(f.Payload), 2)])
 	case ws.OpContinuation:
 		if v.message == nil {
 			v.end(explain(fmt.Errorf("%w: a continuation of nothing", wire.ErrGarbage)))
@@ -120,19 +121,6 @@ func (v *viewer) take(f wire.Frame, raw []byte, now int64) {
 		}
 		v.text(f.Payload, raw, now)
 	}
-}
-
-// closed acts on the server's close frame.
-func (v *viewer) closed(payload []byte) {
-	reason := "close frame without a code"
-	var text string
-	if len(payload) >= 2 {
-		reason = fmt.Sprintf("close frame %d", binary.BigEndian.Uint16(payload))
-		text = string(payload[2:])
-	}
-	v.end(reason, text)
-	v.out = nil
-	v.say(ws.OpClose, payload[:min(len(payload), 2)])
 }
 
 // text acts on a message: published ones that it holds are counted, one or

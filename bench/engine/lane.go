@@ -30,16 +30,17 @@ type lane struct {
 	worker *netpoll.Worker // immutable
 	clock  *clock.Clock    // immutable
 
-	viewers []*viewer           // owned by the lane
-	joins   report.Distribution // owned by the lane; from connecting to joined
-	latency report.Series       // owned by the lane; microseconds from due to arrived
-	faults  report.FaultLog     // owned by the lane
-	total   uint64              // owned by the lane; measured deliveries of the phase
-	early   uint64              // owned by the lane; deliveries that came before they were due
-	ends    uint64              // owned by the lane; deliveries of what ends the phase
-	first   int64               // owned by the lane; when the first message of another process was due
-	phase   uint32              // owned by the lane; counts the phases
-	others  uint64              // owned by the lane; frames of the server that are no messages
+	viewers  []*viewer           // owned by the lane
+	joins    report.Distribution // owned by the lane; from connecting to joined
+	latency  report.Series       // owned by the lane; microseconds from due to arrived
+	faults   report.FaultLog     // owned by the lane
+	total    uint64              // owned by the lane; measured deliveries of the phase
+	received uint64              // owned by the lane; bytes that came to viewers of the phase
+	early    uint64              // owned by the lane; deliveries that came before they were due
+	ends     uint64              // owned by the lane; deliveries of what ends the phase
+	first    int64               // owned by the lane; when the first message of another process was due
+	phase    uint32              // owned by the lane; counts the phases
+	others   uint64              // owned by the lane; frames of the server that are no messages
 
 	resumed report.Resumed // owned by the lane; what came of coming back
 	arrived report.Arrived // owned by the lane; what came of coming late

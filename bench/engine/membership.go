@@ -9,6 +9,7 @@ import (
 
 	"lectern/bench/report"
 	"lectern/bench/stamp"
+	"lectern/bench/wire"
 	"lectern/bench/workload"
 )
 
@@ -62,6 +63,20 @@ func (c Classroom) check(o workload.Options, scenario string) error {
 	return nil
 }
 
+// place returns what a viewer asks for in its request.
+func (v *viewer) place() (p wire.Place) {
+	s := v.membership
+	if s == nil {
+		return p
+	}
+	p.History = s.asks
+	if v.again {
+		s.joinedAt = v.next - 1
+		p.Token, p.Last = s.token, fmt.Sprintf("%s-%d", s.epoch, s.joinedAt)
+	}
+	return p
+}
+
 // hello returns the first message of a viewer.
 func (v *viewer) hello() string {
 	text := workload.Fill(v.crowd.options.Template.Join, v.room.name, int(v.index))
@@ -77,7 +92,6 @@ func (v *viewer) hello() string {
 		fields += `,"history":true`
 	}
 	if v.again {
-		s.joinedAt = v.next - 1
 		fields += fmt.Sprintf(`,"token":%q,"epoch":%q,"seq":%d`, s.token, s.epoch, s.joinedAt)
 	}
 	return workload.WithFields(text, fields)

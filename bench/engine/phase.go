@@ -142,7 +142,7 @@ func (r *Runner) muster(start, interval int64) (members int) {
 	r.crowd.lanes.do(func(l *lane) {
 		l.phase++
 		l.latency = report.NewSeries(start, interval)
-		l.total, l.early, l.ends, l.first = 0, 0, 0, 0
+		l.total, l.received, l.early, l.ends, l.first = 0, 0, 0, 0, 0
 		l.delivered.Store(0)
 		l.counts[countFenced].Store(0)
 		l.counts[countGone].Store(0)
@@ -221,6 +221,7 @@ func (r *Runner) collect(out *report.Phase, finished int64) {
 				worsts = append(worsts, int64(v.worst))
 			}
 		}
+		out.Received += l.received
 		out.Early += l.early
 		out.Ends += l.ends
 		if l.first > 0 {

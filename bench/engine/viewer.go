@@ -169,6 +169,9 @@ func (v *viewer) Receive(chunk []byte) {
 	if leaves {
 		chunk = chunk[:rand.IntN(len(chunk)+1)] // it drops before it has read the rest
 	}
+	if v.phase == v.lane.phase {
+		v.lane.received += uint64(len(chunk))
+	}
 	if v.state <= upgrading {
 		chunk = v.answer(chunk)
 	}

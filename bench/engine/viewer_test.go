@@ -67,6 +67,33 @@ func TestStreamCutAnywhere(t *testing.T) {
 	}
 }
 
+// TestEventStreamCutAnywhere gives a viewer of an event stream the same events in pieces
+// of every length, as the first viewer and as one that comes later.
+func TestEventStreamCutAnywhere(t *testing.T) {
+	stream := func(v *viewer) (all []byte) {
+		v.crowd.transport, v.numbered = wire.EventStream{}, true
+		_, said := v.classroomMessages(1, 6)
+		all = []byte(": padding\n\nretry: 100\n\n")
+		for i, text := range said {
+			all = append(fmt.Appendf(all, "id: e-%d\nevent: command\ndata: %s\n\n", i+1, text), ":\n\nevent: x\ndata: {}\n\n"...)
+		}
+		return all
+	}
+	for piece := 1; piece <= len(stream(testViewer(true))); piece++ {
+		first := testViewer(true)
+		all := stream(first)
+		second := *first
+		for _, v := range []*viewer{first, &second} {
+			for chunk := range slices.Chunk(all, piece) {
+				v.Receive(bytes.Clone(chunk))
+			}
+			if v.state != live || v.count != 6 || v.next != 7 || v.stream != nil || v.frame != nil || v.current != nil {
+				t.Fatalf("pieces of %d: state %d, %d messages, next %d, %+v", piece, v.state, v.count, v.next, v.stream)
+			}
+		}
+	}
+}
+
 func TestStreamRules(t *testing.T) {
 	for name, test := range map[string]struct {
 		seqs []uint32

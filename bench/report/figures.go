@@ -150,6 +150,7 @@ func (p *Phase) figures() []figure {
 		{"slowest viewer's mean", timed, float64(p.Spread.Slowest), inMicros},
 		{"published late p99", planned, float64(p.SendLate.P99), inMicros},
 		{"server CPU a delivery", watched && got, p.CPUEach, inNanos},
+		{"bytes received a delivery", got && p.Received > 0, float64(p.Received) / float64(max(p.Delivered+p.Ends, 1)), inWhole},
 		{"server processors", watched, server.Cores, inCores},
 		{"server memory before", watched, float64(server.RSSBefore), inBytes},
 		{"server memory peak", watched, float64(server.RSSPeak), inBytes},

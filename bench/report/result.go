@@ -82,6 +82,8 @@ type Phase struct {
 	Ends  uint64 `json:"ends,omitempty" merge:"sum"`  // deliveries of the message that ends the phase: they are in the server's CPU
 	Early uint64 `json:"early,omitempty" merge:"sum"` // deliveries before their time: the clocks of two machines differ
 
+	Received uint64 `json:"received,omitempty" merge:"sum"` // bytes that came to viewers, before TLS
+
 	Gone      int     `json:"gone" merge:"sum"` // viewers whose connection ended in it
 	PerSecond float64 `json:"deliveries_per_second"`
 

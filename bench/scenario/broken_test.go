@@ -101,14 +101,14 @@ func TestBrokenServers(t *testing.T) {
 		"resets the handshake":  {func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)); reset(conn) }, report.StageHandshake, "connection reset by peer"},
 		"closes the handshake":  {func(conn net.Conn) { _, _ = http.ReadRequest(bufio.NewReader(conn)); _ = conn.Close() }, report.StageHandshake, "closed without a word"},
 		"never answers":         {func(net.Conn) {}, report.StageHandshake, "no answer in time"},
-		"speaks something else": {func(conn net.Conn) { _, _ = io.WriteString(conn, "220 mail.example.org ESMTP\r\n") }, report.StageHandshake, "not WebSocket"},
+		"speaks something else": {func(conn net.Conn) { _, _ = io.WriteString(conn, "220 mail.example.org ESMTP\r\n") }, report.StageHandshake, "breaks the protocol"},
 		"answers with a wrong key": {func(conn net.Conn) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 101 Yes\r\nSec-WebSocket-Accept: x\r\n\r\n")
-		}, report.StageHandshake, "not WebSocket"},
-		"sends an endless head":      {func(conn net.Conn) { _, _ = io.WriteString(conn, "HTTP/1.1 101 "+strings.Repeat("x", 2*wire.MaxHead)) }, report.StageHandshake, "not WebSocket"},
-		"sends garbage":              {after101("\xff\xff\xff\xff\xff\xff"), report.StageFirst, "not WebSocket"},
-		"sends a masked frame":       {after101("\x81\x81abcd!"), report.StageFirst, "not WebSocket"},
-		"declares a frame too large": {after101("\x82\x7f\x00\x00\x10\x00\x00\x00\x00\x00"), report.StageFirst, "not WebSocket"},
+		}, report.StageHandshake, "breaks the protocol"},
+		"sends an endless head":      {func(conn net.Conn) { _, _ = io.WriteString(conn, "HTTP/1.1 101 "+strings.Repeat("x", 2*wire.MaxHead)) }, report.StageHandshake, "breaks the protocol"},
+		"sends garbage":              {after101("\xff\xff\xff\xff\xff\xff"), report.StageFirst, "breaks the protocol"},
+		"sends a masked frame":       {after101("\x81\x81abcd!"), report.StageFirst, "breaks the protocol"},
+		"declares a frame too large": {after101("\x82\x7f\x00\x00\x10\x00\x00\x00\x00\x00"), report.StageFirst, "breaks the protocol"},
 		"closes with a code":         {after101("\x88\x02\x03\xf5"), report.StageFirst, "close frame 1013"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,12 +8,20 @@ import (
 
 	"lectern/bench/report"
 	"lectern/bench/stamp"
+	"lectern/bench/workload"
 )
 
 func TestFanoutOnARightServer(t *testing.T) {
 	t.Parallel()
+	for _, transport := range []workload.Transport{workload.WS, workload.SSE} {
+		t.Run(string(transport), func(t *testing.T) { fanOutOnARightServer(t, transport) })
+	}
+}
+
+func fanOutOnARightServer(t *testing.T, transport workload.Transport) {
 	r := &Relay{}
 	o := Small(r.Start(t))
+	o.Transport = transport
 	o.Rooms = 2
 	o.Rate = 100
 	res, err := runSmall(t, Fanout{}, o)
@@ -32,6 +40,9 @@ func TestFanoutOnARightServer(t *testing.T) {
 	}
 	if len(p.Series) < 5 || len(p.Spread.Means) != 8 || p.Spread.Fastest > p.Spread.Slowest {
 		t.Errorf("%d points, spread %+v", len(p.Series), p.Spread)
+	}
+	if each := p.Received / (p.Delivered + p.Ends); each < uint64(o.Size) || each > uint64(o.Size)+50 {
+		t.Errorf("%d bytes received a delivery of %d", each, o.Size)
 	}
 }
 
@@ -91,20 +102,23 @@ func TestFaultsAreFound(t *testing.T) {
 			}
 		}, report.Trouble{Damaged: each}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := &Relay{Deliver: test.deliver()}
-			o := Small(r.Start(t))
-			res, err := runSmall(t, Fanout{}, o)
-			if !errors.Is(err, report.ErrFailed) {
-				t.Errorf("the error is %v", err)
-			}
-			viewers := uint64(o.Viewers)
-			want := report.Trouble{Missing: test.want.Missing * viewers, Repeated: test.want.Repeated * viewers, Reordered: test.want.Reordered * viewers, Damaged: test.want.Damaged * viewers}
-			if got := res.Phases[0].Trouble; got != want {
-				t.Errorf("found %+v, there were %+v", got, want)
-			}
-		})
+		for _, transport := range []workload.Transport{workload.WS, workload.SSE} {
+			t.Run(string(transport)+" "+name, func(t *testing.T) {
+				t.Parallel()
+				r := &Relay{Deliver: test.deliver()}
+				o := Small(r.Start(t))
+				o.Transport = transport
+				res, err := runSmall(t, Fanout{}, o)
+				if !errors.Is(err, report.ErrFailed) {
+					t.Errorf("the error is %v", err)
+				}
+				viewers := uint64(o.Viewers)
+				want := report.Trouble{Missing: test.want.Missing * viewers, Repeated: test.want.Repeated * viewers, Reordered: test.want.Reordered * viewers, Damaged: test.want.Damaged * viewers}
+				if got := res.Phases[0].Trouble; got != want {
+					t.Errorf("found %+v, there were %+v", got, want)
+				}
+			})
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ type Room struct {
 }
 
 type Viewer struct {
-	Conn *websocket.Conn
+	Conn *websocket.Conn // nil for an event stream
 	out  chan []byte
 	id   int
 	n    int // guarded by the relay's mu
@@ -79,6 +79,10 @@ func (r *Relay) Start(t *testing.T) string {
 var joinCode = regexp.MustCompile(`"code":"([^"]+)"`)
 
 func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if code, ok := strings.CutSuffix(req.URL.Path, "/events"); ok {
+		r.stream(w, strings.TrimPrefix(code, "/v1/rooms/"))
+		return
+	}
 	conn, err := websocket.Accept(w, req, nil)
 	if err != nil {
 		return
@@ -148,6 +152,13 @@ func (r *Relay) broadcast(rm *Room, message []byte, measured bool) {
 			v.n++
 		}
 		for _, m := range out {
+			if v.Conn == nil {
+				s, verdict := stamp.Parse(m[max(bytes.Index(m, []byte(stamp.Marker)), 0):])
+				if verdict == stamp.AllDamaged {
+					s, _ = stamp.Parse(message[bytes.Index(message, []byte(stamp.Marker)):])
+				}
+				m = fmt.Appendf(nil, "id: e-%d\nevent: command\ndata: %s\n\n", s.Seq, m)
+			}
 			v.out <- m
 		}
 	}
@@ -164,11 +175,7 @@ func (r *Relay) viewer(ctx context.Context, conn *websocket.Conn, code string) {
 	}
 	v := &Viewer{Conn: conn, out: make(chan []byte, 10000)}
 	v.out <- []byte(`{"type":"joined","code":"` + code + `"}`)
-	r.mu.Lock()
-	rm := r.Rooms[code]
-	v.id = len(rm.Viewers)
-	rm.Viewers = append(rm.Viewers, v)
-	r.mu.Unlock()
+	r.join(v, code)
 	done := conn.CloseRead(ctx)
 	for {
 		select {
@@ -181,6 +188,40 @@ func (r *Relay) viewer(ctx context.Context, conn *websocket.Conn, code string) {
 				return
 			}
 		case <-done.Done():
+			return
+		}
+	}
+}
+
+// join counts a viewer in.
+func (r *Relay) join(v *Viewer, code string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rm := r.Rooms[code]
+	v.id = len(rm.Viewers)
+	rm.Viewers = append(rm.Viewers, v)
+}
+
+// stream serves a viewer with an event stream.
+func (r *Relay) stream(w http.ResponseWriter, code string) {
+	conn, _, err := http.NewResponseController(w).Hijack() // net/http would send chunks
+	if err != nil {
+		return
+	}
+	ended := make(chan struct{})
+	go func() {
+		_, _ = conn.Read(make([]byte, 1))
+		_ = conn.Close()
+		close(ended)
+	}()
+	v := &Viewer{out: make(chan []byte, 10000)}
+	v.out <- []byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n: padding\n\nretry: 100\n\nid: e-0\nevent: joined\ndata: {\"type\":\"joined\",\"seq\":0}\n\n")
+	r.join(v, code)
+	for {
+		select {
+		case m := <-v.out:
+			_, _ = conn.Write(m)
+		case <-ended:
 			return
 		}
 	}

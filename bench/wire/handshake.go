@@ -48,39 +48,60 @@ func NewWebSocket(u *url.URL, subprotocol string, headers []string) WebSocket {
 	return WebSocket{request: b.String(), accept: base64.StdEncoding.EncodeToString(sum[:])}
 }
 
+// A Place is what a viewer asks for in its request, if it does not do so later.
+type Place struct {
+	Token   string // of a viewer that comes back
+	Last    string // the id of the last event that it has
+	History bool   // it asks for the history
+}
+
 // Request returns what a client sends first. {room} and {viewer} in it stand for the
 // room and the viewer's number.
-func (w WebSocket) Request() string { return w.request }
+func (w WebSocket) Request(Place) string { return w.request }
 
 // Answer looks at what a server sent so far. used is the length of the whole
 // head, 0 while it is incomplete. An answer other than 101 is a [ws.StatusError].
 func (w WebSocket) Answer(b []byte) (used int, err error) {
+	used, lines, err := readHead(b, 101)
+	if used > 0 && field(lines, "Sec-WebSocket-Accept") != w.accept {
+		return 0, fmt.Errorf("%w: the handshake's answer lacks the right Sec-WebSocket-Accept", ErrGarbage)
+	}
+	return used, err
+}
+
+// readHead reads the head of a response whose status must be want. used is its length, 0
+// while it is incomplete.
+func readHead(b []byte, want int) (used int, lines []string, err error) {
 	const version = "HTTP/1."
 	if n := min(len(b), len(version)); string(b[:n]) != version[:n] {
-		return 0, fmt.Errorf("%w: the answer to the handshake is not HTTP", ErrGarbage)
+		return 0, nil, fmt.Errorf("%w: the answer to the handshake is not HTTP", ErrGarbage)
 	}
 	end := bytes.Index(b, []byte("\r\n\r\n"))
 	if end < 0 {
 		if len(b) > MaxHead {
-			return 0, fmt.Errorf("%w: more than %d bytes of handshake", ErrGarbage, MaxHead)
+			return 0, nil, fmt.Errorf("%w: more than %d bytes of handshake", ErrGarbage, MaxHead)
 		}
-		return 0, nil
+		return 0, nil, nil
 	}
-	lines := strings.Split(string(b[:end]), "\r\n")
+	lines = strings.Split(string(b[:end]), "\r\n")
 	_, status, _ := strings.Cut(lines[0], " ")
 	status, _, _ = strings.Cut(status, " ")
 	code, err := strconv.Atoi(status)
 	if err != nil {
-		return 0, fmt.Errorf("%w: the status line %.40q", ErrGarbage, lines[0])
+		return 0, nil, fmt.Errorf("%w: the status line %.40q", ErrGarbage, lines[0])
 	}
-	if code != 101 {
-		return 0, ws.StatusError(code)
+	if code != want {
+		return 0, nil, ws.StatusError(code)
 	}
-	for _, line := range lines[1:] {
-		name, value, _ := strings.Cut(line, ":")
-		if strings.EqualFold(name, "Sec-WebSocket-Accept") && strings.TrimSpace(value) == w.accept {
-			return end + 4, nil
+	return end + 4, lines[1:], nil
+}
+
+// field returns the value of a field of a head, empty if it is missing.
+func field(lines []string, name string) string {
+	for _, line := range lines {
+		if n, value, _ := strings.Cut(line, ":"); strings.EqualFold(n, name) {
+			return strings.TrimSpace(value)
 		}
 	}
-	return 0, fmt.Errorf("%w: the handshake's answer lacks the right Sec-WebSocket-Accept", ErrGarbage)
+	return ""
 }

@@ -1,5 +1,6 @@
 // Package wire is the client's side of WebSocket (RFC 6455) for the load
-// generator, as values: the handshake, and frames that a server sends.
+// generator, as values: the handshake, and frames that a server sends. It also reads the
+// relay's event streams, whose events it hands out as frames.
 //
 // Package frame encodes what clients send. It cannot decode what a server sends,
 // because it is a server's and insists on masks, and because it hands out pieces
@@ -26,8 +27,8 @@ const (
 // MaxFrame is the largest frame that is taken from a server, in bytes.
 const MaxFrame = 32 << 20
 
-// ErrGarbage is wrapped by what a server sent that is not WebSocket.
-var ErrGarbage = errors.New("not WebSocket")
+// ErrGarbage is wrapped by what a server sent that its protocol does not allow.
+var ErrGarbage = errors.New("breaks the protocol")
 
 // A Frame is one frame that a server sent. Its payload is a part of the
 // bytes that it was parsed from.
@@ -35,6 +36,20 @@ type Frame struct {
 	Op      ws.OpCode
 	Fin     bool
 	Payload []byte
+	Event   string // the type of an event, empty over WebSocket
+}
+
+// Closing returns why a server closes the connection with a frame, and what it says
+// about it.
+func (f Frame) Closing() (reason, text string) {
+	switch {
+	case f.Event != "":
+		return "event " + f.Event, string(f.Payload)
+	case len(f.Payload) < 2:
+		return "close frame without a code", ""
+	default:
+		return fmt.Sprintf("close frame %d", binary.BigEndian.Uint16(f.Payload)), string(f.Payload[2:])
+	}
 }
 
 // Parse reads the frame that b begins with. used is its length, header

@@ -26,6 +26,8 @@ type Options struct {
 	RoomNames []string      `json:"room_names,omitempty"` // join these rooms, which another process opened; no hosts, nothing is published
 	Clock     Clock         `json:"clock,omitempty"`      // what the stamps count in; default Monotonic
 
+	Transport Transport `json:"transport,omitempty"` // how viewers are connected; default WS
+
 	ConnectRate float64       `json:"connect_rate,omitempty"` // new connections a second; default: as fast as the server takes them
 	Window      int           `json:"window,omitempty"`       // connections on their way at once; default 1000
 	Sources     []string      `json:"sources,omitempty"`      // local addresses to connect from; default: the system's choice, on loopback as many as the ports need
@@ -72,6 +74,7 @@ func (o Options) WithDefaults(scenario Options) Options {
 	SetDefault(&o.Duration, scenario.Duration)
 	SetDefault(&o.Warmup, time.Second)
 	SetDefault(&o.Clock, Monotonic)
+	SetDefault(&o.Transport, WS)
 	SetDefault(&o.Window, 1000)
 	SetDefault(&o.Timeout, 10*time.Second)
 	SetDefault(&o.Drain, 10*time.Second)
@@ -134,6 +137,10 @@ func (o Options) Check() error {
 		return Refuse("--serve starts a ws:// server, the URL is %q", o.URL)
 	case len(o.RoomNames) > 0 && o.Rooms != len(o.RoomNames):
 		return Refuse("%d rooms, but %d names to join", o.Rooms, len(o.RoomNames))
+	case o.Transport != WS && o.Transport != SSE:
+		return Refuse("the transport %q: there are %q and %q", o.Transport, WS, SSE)
+	case o.Transport != WS && o.Template.Name != "classroom":
+		return Refuse("the transport %q belongs to the relay's own protocol: it takes the preset classroom", o.Transport)
 	case o.Clock != Monotonic && o.Clock != Wall:
 		return Refuse("the clock %q: there are %q and %q", o.Clock, Monotonic, Wall)
 	}
@@ -149,6 +156,16 @@ func (o Options) Check() error {
 func Refuse(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrOptions, fmt.Sprintf(format, args...))
 }
+
+// A Transport names how viewers are connected. Hosts always use a WebSocket: they are
+// few, and what is measured is deliveries.
+type Transport string
+
+// The transports.
+const (
+	WS  Transport = "ws"
+	SSE Transport = "sse" // an event stream, for which a viewer only sends a request
+)
 
 // A Clock names what the stamps count in.
 type Clock string

@@ -38,6 +38,8 @@ type benchFlags struct {
 	JSON  string `name:"json" placeholder:"FILE" help:"Write the whole result, histograms included, for compare and merge."`
 	HTML  string `name:"html" placeholder:"FILE" help:"Write a page with charts that opens without a network."`
 
+	Transport string `default:"ws" enum:"ws,sse" help:"How viewers are connected: by WebSocket, or with event streams (${enum}). Hosts always use a WebSocket."`
+
 	ConnectRate   float64       `placeholder:"N" help:"New connections a second. Default: as fast as the server takes them."`
 	Window        int           `default:"1000" help:"Most connections that may be on their way to joining at once."`
 	Source        []string      `placeholder:"ADDRESS" help:"Local addresses to connect from, in turns."`
@@ -99,7 +101,7 @@ func (f benchFlags) options() (workload.Options, error) {
 	}
 	o := workload.Options{
 		Label: f.Label, URL: f.URL, Warmup: f.Warmup,
-		Template: t, RoomNames: f.Room, Clock: workload.Clock(f.Clock), ConnectRate: f.ConnectRate, Window: f.Window, Sources: f.Source,
+		Template: t, RoomNames: f.Room, Transport: workload.Transport(f.Transport), Clock: workload.Clock(f.Clock), ConnectRate: f.ConnectRate, Window: f.Window, Sources: f.Source,
 		Timeout: f.Timeout, Drain: f.Drain, Headers: f.Header, Insecure: f.Insecure, PID: f.PID, Serve: f.Serve, TLS: f.TLS,
 		Thresholds:    workload.Thresholds{MaxP99: f.MaxP99, MaxMissing: f.MaxMissing},
 		ServerCommand: strings.Fields(f.ServerCommand),
