@@ -90,6 +90,9 @@ func (l *lane) like(head, chunk []byte) *sharedFrame {
 
 // take acts on one frame. raw is all of it.
 func (v *viewer) take(f wire.Frame, raw []byte, now int64) {
+	if f.Op != ws.OpContinuation && f.Op < ws.OpClose {
+		v.deflated = f.Deflated
+	}
 	switch f.Op {
 	case ws.OpPing:
 		v.say(ws.OpPong, f.Payload)
@@ -111,7 +114,7 @@ func (v *viewer) take(f wire.Frame, raw []byte, now int64) {
 		if f.Fin {
 			whole := *v.message
 			v.message = nil
-			v.text(whole, nil, now)
+			v.whole(whole, nil, now)
 		}
 	default:
 		if !f.Fin {
@@ -119,8 +122,20 @@ func (v *viewer) take(f wire.Frame, raw []byte, now int64) {
 			v.message = &part
 			return
 		}
-		v.text(f.Payload, raw, now)
+		v.whole(f.Payload, raw, now)
 	}
+}
+
+// whole acts on a message, which may be compressed.
+func (v *viewer) whole(b, raw []byte, now int64) {
+	if v.deflated {
+		var err error
+		if b, err = v.lane.inflater.Inflate(b); err != nil {
+			v.end(explain(err))
+			return
+		}
+	}
+	v.text(b, raw, now)
 }
 
 // text acts on a message: published ones that it holds are counted, one or

@@ -5,6 +5,7 @@ import (
 
 	"lectern/bench/clock"
 	"lectern/bench/report"
+	"lectern/bench/wire"
 	"lectern/netpoll"
 )
 
@@ -41,6 +42,8 @@ type lane struct {
 	first    int64               // owned by the lane; when the first message of another process was due
 	phase    uint32              // owned by the lane; counts the phases
 	others   uint64              // owned by the lane; frames of the server that are no messages
+
+	inflater wire.Inflater // owned by the lane
 
 	resumed report.Resumed // owned by the lane; what came of coming back
 	arrived report.Arrived // owned by the lane; what came of coming late

@@ -263,6 +263,8 @@ func explain(err error) (reason, example string) {
 		return fmt.Sprintf("HTTP %d", status), ""
 	case errors.Is(err, wire.ErrGarbage):
 		return wire.ErrGarbage.Error(), err.Error()
+	case errors.Is(err, wire.ErrDeclined):
+		return wire.ErrDeclined.Error(), err.Error()
 	case errors.Is(err, io.EOF):
 		return "closed without a word", ""
 	case errors.As(err, &resolve):

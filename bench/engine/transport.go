@@ -33,5 +33,8 @@ func newTransport(o workload.Options, u *url.URL, socket wire.WebSocket) transpo
 	if o.Transport == workload.SSE {
 		return wire.NewEventStream(u, o.Headers)
 	}
+	if o.Compress {
+		return socket.Offering()
+	}
 	return socket
 }

@@ -44,8 +44,9 @@ type viewer struct {
 	sum    uint64 // latencies of the phase, microseconds
 	stream *stream
 
-	message *[]byte // fragments of a message not yet complete
-	out     []byte  // not yet sent
+	message  *[]byte // fragments of a message not yet complete
+	deflated bool    // the present message is compressed
+	out      []byte  // not yet sent
 
 	since  int64  // when the present stage began, nanoseconds of the run's clock
 	began  int64  // when it began to connect

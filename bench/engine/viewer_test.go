@@ -2,7 +2,9 @@ package engine
 
 import (
 	"bytes"
+	"compress/flate"
 	"fmt"
+	"net/url"
 	"slices"
 	"testing"
 
@@ -67,31 +69,62 @@ func TestStreamCutAnywhere(t *testing.T) {
 	}
 }
 
-// TestEventStreamCutAnywhere gives a viewer of an event stream the same events in pieces
-// of every length, as the first viewer and as one that comes later.
-func TestEventStreamCutAnywhere(t *testing.T) {
-	stream := func(v *viewer) (all []byte) {
-		v.crowd.transport, v.numbered = wire.EventStream{}, true
-		_, said := v.classroomMessages(1, 6)
-		all = []byte(": padding\n\nretry: 100\n\n")
-		for i, text := range said {
-			all = append(fmt.Appendf(all, "id: e-%d\nevent: command\ndata: %s\n\n", i+1, text), ":\n\nevent: x\ndata: {}\n\n"...)
-		}
-		return all
+// TestTransportsCutAnywhere gives a viewer the same bytes in pieces of every length, as
+// the first one and as one that comes later.
+func TestTransportsCutAnywhere(t *testing.T) {
+	var events, deflated []byte
+	said := testViewer(true).said(6)
+	for i, text := range said {
+		events = fmt.Appendf(events, ": padding\n\nid: e-%d\nevent: command\ndata: %s\n\nevent: x\ndata: {}\n\n", i+1, text)
+		deflated = append(append(deflated, deflatedFrame(text)...), "\x81\x05other\x89\x00"...)
 	}
-	for piece := 1; piece <= len(stream(testViewer(true))); piece++ {
-		first := testViewer(true)
-		all := stream(first)
-		second := *first
-		for _, v := range []*viewer{first, &second} {
-			for chunk := range slices.Chunk(all, piece) {
-				v.Receive(bytes.Clone(chunk))
+	half := len(deflatedFrame(said[0])) / 2 // a compressed message in two fragments
+	deflated = append(deflated, 0x41, byte(half-2))
+	deflated = append(deflated, deflatedFrame(said[5])[2:half]...)
+	deflated = append(append(deflated, 0x80, byte(len(deflatedFrame(said[5]))-half)), deflatedFrame(said[5])[half:]...)
+
+	for name, test := range map[string]struct {
+		transport transport
+		numbered  bool
+		all       []byte
+		repeated  uint32
+	}{
+		"events":   {wire.EventStream{}, true, events, 0},
+		"deflated": {wire.NewWebSocket(new(url.URL), "", nil).Offering(), false, deflated, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for piece := 1; piece <= 400; piece++ {
+				first := testViewer(true)
+				first.crowd.transport, first.numbered = test.transport, test.numbered
+				first.said(6)
+				second := *first
+				for _, v := range []*viewer{first, &second} {
+					for chunk := range slices.Chunk(test.all, piece) {
+						v.Receive(bytes.Clone(chunk))
+					}
+					if v.state != live || v.count != 6 || v.next != 7 || v.trouble().repeated != test.repeated || v.trouble().damaged > 0 || v.frame != nil || v.current != nil {
+						t.Fatalf("pieces of %d: state %d, %d messages, next %d, %+v, %+v", piece, v.state, v.count, v.next, v.stream, v.lane.faults)
+					}
+				}
 			}
-			if v.state != live || v.count != 6 || v.next != 7 || v.stream != nil || v.frame != nil || v.current != nil {
-				t.Fatalf("pieces of %d: state %d, %d messages, next %d, %+v", piece, v.state, v.count, v.next, v.stream)
-			}
-		}
+		})
 	}
+}
+
+// said publishes n messages and returns their texts.
+func (v *viewer) said(n uint32) [][]byte {
+	_, said := v.classroomMessages(1, n)
+	return said
+}
+
+// deflatedFrame is a short frame in which a text comes compressed.
+func deflatedFrame(text []byte) []byte {
+	var b bytes.Buffer
+	w, _ := flate.NewWriter(&b, 6)
+	_, _ = w.Write(text)
+	_ = w.Flush()
+	n := b.Len() - len("\x00\x00\xff\xff")
+	return append([]byte{0xC1, byte(n)}, b.Bytes()[:n]...)
 }
 
 func TestStreamRules(t *testing.T) {

@@ -44,8 +44,8 @@ func (l Limit) Prepare(o *workload.Options) (setup engine.Setup, err error) {
 		return setup, workload.Refuse("limit has one room of its own")
 	case o.Clock != workload.Monotonic:
 		return setup, workload.Refuse("limit runs on one machine: its clock is %q", workload.Monotonic)
-	case o.Transport != workload.WS:
-		return setup, workload.Refuse("limit has a server of its own, which speaks WebSocket")
+	case o.Transport != workload.WS || o.Compress:
+		return setup, workload.Refuse("limit has a server of its own, which speaks WebSocket and does not compress")
 	case o.Serve || o.PID != 0:
 		return setup, workload.Refuse("limit measures its own sender: no server takes part")
 	}

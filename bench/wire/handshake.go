@@ -21,8 +21,9 @@ const MaxHead = 16 << 10
 // key, because its only purpose is to tell a WebSocket server from another server
 // (RFC 6455 1.3).
 type WebSocket struct {
-	request string // immutable; {room} in its path is not yet filled in
-	accept  string // immutable; the Sec-WebSocket-Accept that answers the key
+	request  string // immutable; {room} in its path is not yet filled in
+	accept   string // immutable; the Sec-WebSocket-Accept that answers the key
+	deflates bool   // immutable; it offers compression
 }
 
 // NewWebSocket makes the request for a URL, with "Name: value" lines of the
@@ -65,6 +66,9 @@ func (w WebSocket) Answer(b []byte) (used int, err error) {
 	used, lines, err := readHead(b, 101)
 	if used > 0 && field(lines, "Sec-WebSocket-Accept") != w.accept {
 		return 0, fmt.Errorf("%w: the handshake's answer lacks the right Sec-WebSocket-Accept", ErrGarbage)
+	}
+	if used > 0 && w.deflates {
+		err = checkOffer(field(lines, "Sec-WebSocket-Extensions"))
 	}
 	return used, err
 }

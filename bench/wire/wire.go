@@ -20,8 +20,10 @@ import (
 )
 
 const (
-	bitFin  = 0x80
-	bitMask = 0x80
+	bitFin     = 0x80
+	bitDeflate = 0x40 // RSV1, RFC 7692 6
+	bitsRSV    = 0x70
+	bitMask    = 0x80
 )
 
 // MaxFrame is the largest frame that is taken from a server, in bytes.
@@ -30,13 +32,18 @@ const MaxFrame = 32 << 20
 // ErrGarbage is wrapped by what a server sent that its protocol does not allow.
 var ErrGarbage = errors.New("breaks the protocol")
 
+// ErrDeclined is wrapped by the error about a server that does not agree to compress each
+// message by itself.
+var ErrDeclined = errors.New("declines compression")
+
 // A Frame is one frame that a server sent. Its payload is a part of the
 // bytes that it was parsed from.
 type Frame struct {
-	Op      ws.OpCode
-	Fin     bool
-	Payload []byte
-	Event   string // the type of an event, empty over WebSocket
+	Op       ws.OpCode
+	Fin      bool
+	Deflated bool // the message that it begins is compressed
+	Payload  []byte
+	Event    string // the type of an event, empty over WebSocket
 }
 
 // Closing returns why a server closes the connection with a frame, and what it says
@@ -54,13 +61,14 @@ func (f Frame) Closing() (reason, text string) {
 
 // Parse reads the frame that b begins with. used is its length, header
 // included, 0 when b does not hold all of it.
-func (WebSocket) Parse(b []byte) (f Frame, used int, err error) {
+func (w WebSocket) Parse(b []byte) (f Frame, used int, err error) {
 	if len(b) < 2 {
 		return f, 0, nil
 	}
 	f.Op, f.Fin = ws.OpCode(b[0]&0x0F), b[0]&bitFin != 0
+	f.Deflated = w.deflates && b[0]&bitsRSV == bitDeflate && (f.Op == ws.OpText || f.Op == ws.OpBinary)
 	switch {
-	case b[0]&0x70 != 0:
+	case b[0]&bitsRSV != 0 && !f.Deflated:
 		return f, 0, fmt.Errorf("%w: a reserved bit is set", ErrGarbage)
 	case b[1]&bitMask != 0:
 		return f, 0, fmt.Errorf("%w: a masked frame from the server", ErrGarbage)

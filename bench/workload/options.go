@@ -27,6 +27,7 @@ type Options struct {
 	Clock     Clock         `json:"clock,omitempty"`      // what the stamps count in; default Monotonic
 
 	Transport Transport `json:"transport,omitempty"` // how viewers are connected; default WS
+	Compress  bool      `json:"compress,omitempty"`  // viewers offer to get compressed messages, which the server must agree to
 
 	ConnectRate float64       `json:"connect_rate,omitempty"` // new connections a second; default: as fast as the server takes them
 	Window      int           `json:"window,omitempty"`       // connections on their way at once; default 1000
@@ -141,6 +142,8 @@ func (o Options) Check() error {
 		return Refuse("the transport %q: there are %q and %q", o.Transport, WS, SSE)
 	case o.Transport != WS && o.Template.Name != "classroom":
 		return Refuse("the transport %q belongs to the relay's own protocol: it takes the preset classroom", o.Transport)
+	case o.Transport != WS && o.Compress:
+		return Refuse("the transport %q is not compressed: only WebSockets are", o.Transport)
 	case o.Clock != Monotonic && o.Clock != Wall:
 		return Refuse("the clock %q: there are %q and %q", o.Clock, Monotonic, Wall)
 	}

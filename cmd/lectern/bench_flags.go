@@ -39,6 +39,7 @@ type benchFlags struct {
 	HTML  string `name:"html" placeholder:"FILE" help:"Write a page with charts that opens without a network."`
 
 	Transport string `default:"ws" enum:"ws,sse" help:"How viewers are connected: by WebSocket, or with event streams (${enum}). Hosts always use a WebSocket."`
+	Compress  bool   `help:"Have viewers offer permessage-deflate. A server that does not agree to compress each message by itself is an error."`
 
 	ConnectRate   float64       `placeholder:"N" help:"New connections a second. Default: as fast as the server takes them."`
 	Window        int           `default:"1000" help:"Most connections that may be on their way to joining at once."`
@@ -101,7 +102,7 @@ func (f benchFlags) options() (workload.Options, error) {
 	}
 	o := workload.Options{
 		Label: f.Label, URL: f.URL, Warmup: f.Warmup,
-		Template: t, RoomNames: f.Room, Transport: workload.Transport(f.Transport), Clock: workload.Clock(f.Clock), ConnectRate: f.ConnectRate, Window: f.Window, Sources: f.Source,
+		Template: t, RoomNames: f.Room, Transport: workload.Transport(f.Transport), Compress: f.Compress, Clock: workload.Clock(f.Clock), ConnectRate: f.ConnectRate, Window: f.Window, Sources: f.Source,
 		Timeout: f.Timeout, Drain: f.Drain, Headers: f.Header, Insecure: f.Insecure, PID: f.PID, Serve: f.Serve, TLS: f.TLS,
 		Thresholds:    workload.Thresholds{MaxP99: f.MaxP99, MaxMissing: f.MaxMissing},
 		ServerCommand: strings.Fields(f.ServerCommand),
