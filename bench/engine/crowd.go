@@ -27,6 +27,7 @@ type crowd struct {
 	socket    wire.WebSocket   // immutable; how hosts talk to the server
 	transport transport        // immutable; how viewers do
 	target    target           // immutable
+	text      []byte           // immutable; what messages are filled up with, nil for what does not compress
 	rooms     []*room          // owned by the coordinator
 	lanes     lanes            // immutable
 
@@ -48,6 +49,7 @@ func newCrowd(o workload.Options, clock *clock.Clock, cl *Classroom) (*crowd, er
 		return nil, err
 	}
 	c := &crowd{options: o, clock: clock, classroom: cl, socket: wire.NewWebSocket(u, o.Template.Subprotocol, o.Headers), onWay: make(chan struct{}, o.Window)}
+	c.text = o.Payload.Text()
 	c.transport = newTransport(o, u, c.socket)
 	if cl != nil && !cl.Late {
 		c.away = make(chan departure, o.Viewers)

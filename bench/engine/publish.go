@@ -158,7 +158,7 @@ func (h *host) appendMessage(buf []byte, o outline, kind byte, due int64) []byte
 	h.seq++
 	s := stamp.Stamp{Kind: kind, Room: h.room.tag, Seq: h.seq, Due: due, Size: o.size}
 	text := append(make([]byte, 0, len(o.before)+o.size+len(o.after)), o.before...)
-	text = append(s.Append(text), o.after...)
+	text = append(s.AppendWith(text, h.crowd.text), o.after...)
 	if h.room.record != nil {
 		h.room.record.put(&entry{Stamp: s, text: text})
 	}

@@ -77,6 +77,11 @@ func TestOptionsAreChecked(t *testing.T) {
 		"over":                  {func(*workload.Options) {}, Late{Over: -1}, "joining over"},
 		"over and rate":         {func(o *workload.Options) { o.ConnectRate = 1 }, Late{Over: 1}, "choose"},
 		"agents of a storm":     {func(o *workload.Options) { o.Agents = []string{"127.0.0.1:1"} }, Storm{}, "agents take part in fanout"},
+		"transport":             {func(o *workload.Options) { o.Transport = "pigeon" }, Fanout{}, "pigeon"},
+		"events elsewhere":      {func(o *workload.Options) { o.Transport, o.Template = workload.SSE, preset("topic") }, Fanout{}, "preset classroom"},
+		"compressed events":     {func(o *workload.Options) { o.Transport, o.Compress = workload.SSE, true }, Fanout{}, "not compressed"},
+		"events of limit":       {func(o *workload.Options) { o.Transport = workload.SSE }, Limit{}, "does not compress"},
+		"payload":               {func(o *workload.Options) { o.Payload = "gold" }, Fanout{}, "gold"},
 		"limit of a server":     {func(o *workload.Options) { o.PID = 1 }, Limit{}, "no server takes part"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -86,8 +86,15 @@ func parseDigits(b []byte) (v uint64, ok bool) {
 }
 
 // Append adds the payload to b: the stamp, and a body that fills it up to
-// s.size bytes, which must be stampLen at least.
-func (s Stamp) Append(b []byte) []byte {
+// s.Size bytes, which must be [Len] at least. The body does not compress.
+func (s Stamp) Append(b []byte) []byte { return s.AppendWith(b, nil) }
+
+// AppendWith is Append with a body from a text, which it may not cut between a backslash
+// and what follows. nil means the body of Append.
+func (s Stamp) AppendWith(b, text []byte) []byte {
+	if text == nil {
+		text = filler
+	}
 	at := len(b)
 	b = append(b, Marker...)
 	b = append(b, s.Kind)
@@ -99,7 +106,7 @@ func (s Stamp) Append(b []byte) []byte {
 	sumAt := len(b)
 	b = append(b, "cccccc"...)
 	bodyAt := len(b)
-	b = appendBody(b, s.Seq, s.Size-Len)
+	b = appendBody(b, text, s.Seq, s.Size-Len)
 	appendDigits(b[:sumAt], uint64(crc32.Checksum(b[bodyAt:], castagnoli)), 6)
 	return b
 }
@@ -149,12 +156,19 @@ var filler = func() []byte {
 	return b
 }()
 
-// appendBody adds n bytes that differ from one message to the next.
-func appendBody(b []byte, seq uint32, n int) []byte {
-	for at := int(seq * 31 & (1<<13 - 1)); n > 0; at = 0 {
-		part := filler[at:min(at+n, len(filler))]
+// appendBody adds n bytes of a text that differ from one message to the next.
+func appendBody(b, text []byte, seq uint32, n int) []byte {
+	at := int(seq*31) % (len(text) / 2)
+	if at > 0 && text[at-1] == '\\' {
+		at++
+	}
+	for ; n > 0; at = 0 {
+		part := text[at:min(at+n, len(text))]
 		b = append(b, part...)
 		n -= len(part)
+	}
+	if b[len(b)-1] == '\\' {
+		b[len(b)-1] = ' '
 	}
 	return b
 }

@@ -50,13 +50,13 @@ func TestEveryDamageIsSeen(t *testing.T) {
 func TestMessagesDiffer(t *testing.T) {
 	seen := map[string]bool{}
 	for seq := range uint32(200) {
-		body := string(appendBody(nil, seq, 100))
+		body := string(appendBody(nil, filler, seq, 100))
 		if seen[body] {
 			t.Fatalf("message %d has the body of another", seq)
 		}
 		seen[body] = true
 	}
-	if n := len(appendBody(nil, 8191, 1<<20)); n != 1<<20 {
+	if n := len(appendBody(nil, filler, 8191, 1<<20)); n != 1<<20 {
 		t.Errorf("%d bytes", n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -19,9 +20,10 @@ type Options struct {
 	Viewers   int           `json:"viewers"`              // all rooms together; default: the scenario's
 	Rooms     int           `json:"rooms"`                // each has a host of its own; default 1
 	Rate      float64       `json:"rate"`                 // messages a second in each room; default: the scenario's
-	Size      int           `json:"size"`                 // bytes of a message as its host sends it, envelope included; default 256
+	Size      int           `json:"size"`                 // bytes of a message as its host sends it, envelope included; default: the payload's or the scenario's
 	Duration  time.Duration `json:"duration_ns"`          // of the measured part, or of one step; default: the scenario's
 	Warmup    time.Duration `json:"warmup_ns"`            // published before, checked but not measured; default 1 s, negative for none
+	Payload   Payload       `json:"payload,omitempty"`    // what a message is filled up with; default Random
 	Template  Template      `json:"template"`             // default: the preset classroom
 	RoomNames []string      `json:"room_names,omitempty"` // join these rooms, which another process opened; no hosts, nothing is published
 	Clock     Clock         `json:"clock,omitempty"`      // what the stamps count in; default Monotonic
@@ -70,6 +72,8 @@ func (o Options) WithDefaults(scenario Options) Options {
 	SetDefault(&o.Viewers, scenario.Viewers)
 	SetDefault(&o.Rooms, max(1, len(o.RoomNames)))
 	SetDefault(&o.Rate, scenario.Rate)
+	SetDefault(&o.Payload, Random)
+	SetDefault(&o.Size, sizes[o.Payload])
 	SetDefault(&o.Size, scenario.Size)
 	SetDefault(&o.Size, 256)
 	SetDefault(&o.Duration, scenario.Duration)
@@ -144,6 +148,8 @@ func (o Options) Check() error {
 		return Refuse("the transport %q belongs to the relay's own protocol: it takes the preset classroom", o.Transport)
 	case o.Transport != WS && o.Compress:
 		return Refuse("the transport %q is not compressed: only WebSockets are", o.Transport)
+	case !slices.Contains(payloads, o.Payload):
+		return Refuse("the payload %q: there are %q", o.Payload, payloads)
 	case o.Clock != Monotonic && o.Clock != Wall:
 		return Refuse("the clock %q: there are %q and %q", o.Clock, Monotonic, Wall)
 	}
