@@ -7,7 +7,7 @@ import (
 )
 
 // This is the Broadcast example of gws's README: a Broadcaster for each
-// message, called in a loop over the connections, which are kept in its own
+// message, which also compresses it once for clients that offer that, called in a loop over the connections, which are kept in its own
 // ConcurrentMap.
 
 type gwsRelay struct {
@@ -17,7 +17,7 @@ type gwsRelay struct {
 
 func serveGWS(at place) error {
 	relay := &gwsRelay{conns: gws.NewConcurrentMap[*gws.Conn, bool]()}
-	upgrader := gws.NewUpgrader(relay, &gws.ServerOption{Recovery: gws.Recovery})
+	upgrader := gws.NewUpgrader(relay, &gws.ServerOption{Recovery: gws.Recovery, PermessageDeflate: gws.PermessageDeflate{Enabled: true}})
 	return at.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		socket, err := upgrader.Upgrade(w, r)
 		if err != nil {

@@ -83,6 +83,7 @@ type runCommand struct {
 	Crowd    int           `default:"10000" help:"Viewers of idle, which also tells the connection rate."`
 	Duration time.Duration `default:"5s" help:"Of fanout; saturate's steps take 3 s."`
 	TLS      bool          `name:"tls" help:"All over TLS, with Lectern without it beside them. Peers without TLS of net/http stay away."`
+	Compress bool          `help:"Only relays that compress, each without and with it, on payloads of lectures. Fanout only."`
 	HTML     string        `name:"html" help:"Write one page with charts."`
 }
 
@@ -113,13 +114,13 @@ func (c runCommand) Run() error {
 					fmt.Fprintf(os.Stderr, "%s: %v\n", p.name, err) // a peer that breaks is a result
 				}
 				p.results = append(p.results, res)
-				if work.name == "fanout" {
+				if work.scenario.Name() == "fanout" {
 					shown = append(shown, res)
 				}
 			}
 		}
 	}
-	rows := table(all)
+	rows := table(columnsOf(c), all)
 	if err := writeTable(os.Stdout, rows); err != nil {
 		return err
 	}
@@ -129,6 +130,9 @@ func (c runCommand) Run() error {
 	return report.Page{Title: "Lectern and its peers", Tables: [][][]string{rows}, Results: shown}.WriteFile(c.HTML)
 }
 
+// lectures are the payloads of --compress.
+var lectures = []workload.Payload{workload.Command, workload.JSON, workload.SVG}
+
 // A work is a load that all relays get.
 type work struct {
 	name     string
@@ -136,7 +140,17 @@ type work struct {
 	load     workload.Options
 }
 
-func (c runCommand) works() []work {
+func (c runCommand) works() (all []work) {
+	if c.Compress {
+		for _, payload := range lectures {
+			load := workload.Options{Viewers: c.Viewers, Rate: 50, Payload: payload, Duration: c.Duration}
+			if payload == workload.SVG {
+				load.Rate = 5
+			}
+			all = append(all, work{"fanout of " + string(payload), scenario.Fanout{}, load})
+		}
+		return all
+	}
 	return []work{
 		{"fanout", scenario.Fanout{}, workload.Options{Viewers: c.Viewers, Rate: 50, Size: 256, Duration: c.Duration}},
 		{"idle", scenario.Idle{}, workload.Options{Viewers: c.Crowd, Duration: 10 * time.Second}},

@@ -19,14 +19,17 @@ type relay struct {
 	serve  func(place) error // has this program be it; default: another program is
 	noTLS  bool
 
+	deflates bool // the server agrees to compression
+	compress bool // the viewers offer it
+
 	command []string // starts it; default: this program, which serves it
 	tls     bool
 	results []*report.Result
 }
 
 var peers = []relay{
-	{name: "gorilla", serve: serveGorilla},
-	{name: "gws", serve: serveGWS},
+	{name: "gorilla", serve: serveGorilla, deflates: true},
+	{name: "gws", serve: serveGWS, deflates: true},
 	{name: "nbio", serve: serveNbio, noTLS: true},
 	{name: "centrifuge", preset: "centrifuge", path: "/connection/websocket", serve: serveCentrifuge},
 }
@@ -46,7 +49,7 @@ func (c runCommand) relays() (all []relay, err error) {
 			all = append(all, relay{name: "nginx before lectern", command: []string{self, "serve", "nginx", "{addr}", "{cert}", "{key}", "--lectern", c.Lectern}, tls: true})
 		}
 	}
-	all = append(all, relay{name: plain, command: lectern})
+	all = append(all, relay{name: plain, command: lectern, deflates: true})
 	for i := range all {
 		all[i].preset = "classroom"
 	}
@@ -65,16 +68,32 @@ func (c runCommand) relays() (all []relay, err error) {
 		}
 		return len(c.Only) > 0 && !slices.Contains(c.Only, name)
 	})
+	if c.Compress {
+		all = withCompression(all)
+	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("nobody to measure among %v", c.Only)
 	}
 	return all, nil
 }
 
+// withCompression returns the relays that compress, each without and with it.
+func withCompression(relays []relay) (all []relay) {
+	for _, p := range relays {
+		if p.deflates {
+			compressed := p
+			compressed.name, compressed.compress = p.name+" compressed", true
+			all = append(all, p, compressed)
+		}
+	}
+	return all
+}
+
 // options are a load with how to talk to the relay.
 func (p *relay) options(load workload.Options) (workload.Options, error) {
 	t, err := workload.Preset(cmp.Or(p.preset, "topic"))
 	load.Label, load.Serve, load.ServerCommand, load.Template, load.TLS = p.name, true, p.command, t, p.tls
+	load.Compress = p.compress
 	load.URL = "ws://127.0.0.1:1" + cmp.Or(p.path, "/")
 	return load, err
 }

@@ -16,7 +16,8 @@ import (
 
 // TestPeersRelay sees that every peer does the work that it is measured by.
 func TestPeersRelay(t *testing.T) {
-	for _, p := range peers {
+	all := append(withCompression(peers), peers...)
+	for _, p := range all {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -33,7 +34,7 @@ func TestPeersRelay(t *testing.T) {
 				}
 				time.Sleep(20 * time.Millisecond)
 			}
-			o, err := p.options(workload.Options{Viewers: 10, Rate: 50, Duration: 500 * time.Millisecond, Warmup: 200 * time.Millisecond})
+			o, err := p.options(workload.Options{Viewers: 10, Rate: 50, Payload: workload.JSON, Duration: 500 * time.Millisecond, Warmup: 200 * time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -45,6 +46,9 @@ func TestPeersRelay(t *testing.T) {
 			if got := res.Phases[0].Delivered; got != 250 {
 				t.Errorf("%d of 250 delivered", got)
 			}
+			if each := float64(res.Phases[0].Received) / 250; (each < 1200) != p.compress {
+				t.Errorf("%.0f bytes received a delivery, compressed %t", each, p.compress)
+			}
 		})
 	}
 }
@@ -53,7 +57,7 @@ func TestTable(t *testing.T) {
 	fan := func(cpu float64) *report.Result {
 		return &report.Result{Scenario: "fanout", Phases: []report.Phase{{Name: "fanout", Delivered: 1, CPUEach: cpu, Server: &report.Usage{}}}}
 	}
-	rows := table([]relay{
+	rows := table(columns, []relay{
 		{name: "a", results: []*report.Result{fan(3000), fan(1000), fan(2000), {Scenario: "saturate", Held: &report.Phase{Rate: 500}}}},
 		{name: "b", results: []*report.Result{{Scenario: "saturate"}}},
 	})
