@@ -106,7 +106,10 @@ func (c *crowd) connect(ctx context.Context, n int, rate float64) error {
 func (c *crowd) begin() {
 	index := c.started
 	c.started++
-	v := &viewer{crowd: c, lane: c.lanes[index%len(c.lanes)], room: c.rooms[index%len(c.rooms)], index: int32(index), reads: true, numbered: c.options.Transport == workload.SSE}
+	v := &viewer{crowd: c, lane: c.lanes[index%len(c.lanes)], room: c.rooms[index%len(c.rooms)], index: int32(index), reads: true, numbered: c.options.Transport != workload.WS}
+	if c.options.Transport == workload.Poll {
+		v.membership = new(membership) // for its token
+	}
 	if cl := c.classroom; cl != nil {
 		v.membership = &membership{asks: cl.Late}
 		v.numbered = v.numbered || spreadOver(index, cl.Numbered)

@@ -88,8 +88,12 @@ func (l *lane) like(head, chunk []byte) *sharedFrame {
 	return f
 }
 
-// take acts on one frame. raw is all of it.
+// take acts on one frame. raw is all of it, nil if it came in one with others.
 func (v *viewer) take(f wire.Frame, raw []byte, now int64) {
+	if f.Events {
+		v.events(f.Payload, raw, now)
+		return
+	}
 	if f.Op != ws.OpContinuation && f.Op < ws.OpClose {
 		v.deflated = f.Deflated
 	}
@@ -124,6 +128,23 @@ func (v *viewer) take(f wire.Frame, raw []byte, now int64) {
 		}
 		v.whole(f.Payload, raw, now)
 	}
+}
+
+// events acts on the response to a poll.
+func (v *viewer) events(b, raw []byte, now int64) {
+	for len(b) > 0 && v.state != ended {
+		f, used, err := wire.EventStream{}.Parse(b)
+		if err != nil {
+			v.end(explain(err))
+			return
+		}
+		if used < len(b) {
+			raw = nil
+		}
+		b = b[used:]
+		v.take(f, raw, now)
+	}
+	v.ask()
 }
 
 // whole acts on a message, which may be compressed.

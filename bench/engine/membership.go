@@ -119,13 +119,16 @@ func (v *viewer) admit(text []byte, now int64) bool {
 	case v.again:
 		v.comeBack(*a.Seq, *a.Recovered)
 		return true
-	case s.asks:
-		s.waits = true
+	case s.asks || v.crowd.classroom == nil:
+		s.waits = s.asks
 		v.phase = v.lane.phase // latecomers count in the phase, too
 	}
 	s.joinedAt, v.next = *a.Seq, *a.Seq+1
 	v.from = v.next
 	v.lane.add(countAnchored, 1)
+	if !s.waits {
+		v.pass()
+	}
 	return true
 }
 

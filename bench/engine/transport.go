@@ -18,9 +18,9 @@ type transport interface {
 	// Request returns what a viewer sends once it is connected. {room} and {viewer}
 	// in it are filled in. A transport that cannot say more later puts the place there.
 	Request(wire.Place) string
-	// Answer takes the answer to the request. used is its length, 0 while it is
-	// incomplete.
-	Answer(b []byte) (used int, err error)
+	// Answer takes the answer to the request. used is how much of it is not to be
+	// parsed, once it is complete.
+	Answer(b []byte) (used int, complete bool, err error)
 	// Parse takes the frame that b begins with. used is its length, 0 while it is
 	// incomplete.
 	Parse(b []byte) (f wire.Frame, used int, err error)
@@ -30,11 +30,14 @@ type transport interface {
 
 // newTransport returns what the options name, for the server of a URL.
 func newTransport(o workload.Options, u *url.URL, socket wire.WebSocket) transport {
-	if o.Transport == workload.SSE {
+	switch {
+	case o.Transport == workload.SSE:
 		return wire.NewEventStream(u, o.Headers)
-	}
-	if o.Compress {
+	case o.Transport == workload.Poll:
+		return wire.NewPoll(u, o.Headers)
+	case o.Compress:
 		return socket.Offering()
+	default:
+		return socket
 	}
-	return socket
 }

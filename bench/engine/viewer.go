@@ -9,6 +9,8 @@ import (
 	"github.com/gobwas/ws"
 
 	"lectern/bench/report"
+	"lectern/bench/wire"
+	"lectern/bench/workload"
 	"lectern/netpoll"
 )
 
@@ -194,16 +196,15 @@ func (v *viewer) answer(chunk []byte) []byte {
 	if v.frame != nil {
 		head = append(v.frame.bytes, chunk...)
 	}
-	used, err := v.crowd.transport.Answer(head)
+	used, complete, err := v.crowd.transport.Answer(head)
 	if err != nil {
 		v.end(explain(err))
 		return nil
 	}
-	if used == 0 {
+	if !complete {
 		v.frame = &sharedFrame{bytes.Clone(head)}
 		return nil
 	}
-	rest := chunk[len(chunk)-(len(head)-used):]
 	v.frame = nil
 	v.enter(joining)
 	t := &v.crowd.options.Template
@@ -213,7 +214,7 @@ func (v *viewer) answer(chunk []byte) []byte {
 	if t.Joined == "" {
 		v.join()
 	}
-	return rest
+	return head[used:]
 }
 
 // join counts the viewer in.
@@ -259,5 +260,14 @@ func (v *viewer) compare(chunk []byte, now int64) (rest []byte, matched bool) {
 	}
 	v.current, v.matched = nil, 0
 	v.accept(e.Stamp, true, now)
+	v.ask()
 	return chunk[n:], true
+}
+
+// ask sends the next request of a viewer that polls.
+func (v *viewer) ask() {
+	if v.crowd.options.Transport == workload.Poll && v.state != ended {
+		p := wire.Place{Token: v.membership.token, Last: fmt.Sprintf("%s-%d", v.membership.epoch, v.next-1)}
+		v.out = append(v.out, workload.Fill(v.crowd.transport.Request(p), v.room.name, int(v.index))...)
+	}
 }

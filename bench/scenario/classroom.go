@@ -51,6 +51,8 @@ func (s Resume) drops(o workload.Options) *engine.Drops {
 func (s Resume) Prepare(o *workload.Options) (engine.Setup, error) {
 	s = s.withDefaults()
 	switch {
+	case o.Transport == workload.Poll:
+		return engine.Setup{}, workload.Refuse("a viewer that polls loses nothing with its connection: resume takes another transport")
 	case !(s.Share > 0 && s.Share <= 1):
 		return engine.Setup{}, workload.Refuse("a share of %v that drops: it takes more than 0 and at most 1", s.Share)
 	case s.Every < time.Millisecond:

@@ -80,6 +80,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"transport":             {func(o *workload.Options) { o.Transport = "pigeon" }, Fanout{}, "pigeon"},
 		"events elsewhere":      {func(o *workload.Options) { o.Transport, o.Template = workload.SSE, preset("topic") }, Fanout{}, "preset classroom"},
 		"compressed events":     {func(o *workload.Options) { o.Transport, o.Compress = workload.SSE, true }, Fanout{}, "not compressed"},
+		"resume by polling":     {func(o *workload.Options) { o.Transport = workload.Poll }, Resume{}, "takes another transport"},
 		"events of limit":       {func(o *workload.Options) { o.Transport = workload.SSE }, Limit{}, "does not compress"},
 		"payload":               {func(o *workload.Options) { o.Payload = "gold" }, Fanout{}, "gold"},
 		"limit of a server":     {func(o *workload.Options) { o.PID = 1 }, Limit{}, "no server takes part"},

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -80,7 +81,11 @@ var joinCode = regexp.MustCompile(`"code":"([^"]+)"`)
 
 func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if code, ok := strings.CutSuffix(req.URL.Path, "/events"); ok {
-		r.stream(w, strings.TrimPrefix(code, "/v1/rooms/"))
+		if code = strings.TrimPrefix(code, "/v1/rooms/"); req.URL.Query().Has("wait") {
+			r.poll(w, req, code)
+		} else {
+			r.stream(w, code)
+		}
 		return
 	}
 	conn, err := websocket.Accept(w, req, nil)
@@ -194,12 +199,13 @@ func (r *Relay) viewer(ctx context.Context, conn *websocket.Conn, code string) {
 }
 
 // join counts a viewer in.
-func (r *Relay) join(v *Viewer, code string) {
+func (r *Relay) join(v *Viewer, code string) (id int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rm := r.Rooms[code]
 	v.id = len(rm.Viewers)
 	rm.Viewers = append(rm.Viewers, v)
+	return v.id
 }
 
 // stream serves a viewer with an event stream.
@@ -225,6 +231,32 @@ func (r *Relay) stream(w http.ResponseWriter, code string) {
 			return
 		}
 	}
+}
+
+// poll answers a viewer with what there is, or with the first thing that comes. A viewer
+// without a token joins.
+func (r *Relay) poll(w http.ResponseWriter, req *http.Request, code string) {
+	i, err := strconv.Atoi(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "))
+	if err != nil {
+		v := &Viewer{out: make(chan []byte, 10000)}
+		i = r.join(v, code)
+		v.out <- fmt.Appendf(nil, "id: e-0\nevent: joined\ndata: {\"type\":\"joined\",\"token\":\"%d\",\"epoch\":\"e\",\"seq\":0}\n\n", i)
+	}
+	r.mu.Lock()
+	v := r.Rooms[code].Viewers[i]
+	r.mu.Unlock()
+	var body []byte
+	select {
+	case body = <-v.out:
+	case <-req.Context().Done():
+		return
+	}
+	for len(v.out) > 0 {
+		body = append(body, <-v.out...)
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.Header()["Date"] = nil
+	_, _ = w.Write(body)
 }
 
 // A message that begins with DelayMark is sent without it, DelayTime later.

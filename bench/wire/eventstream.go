@@ -23,30 +23,32 @@ func NewEventStream(u *url.URL, headers []string) EventStream {
 }
 
 // Request returns the request for a room's stream. {room} in it stands for the room.
-func (e EventStream) Request(p Place) string {
-	request := "GET /v1/rooms/{room}/events"
+func (e EventStream) Request(at Place) string { return e.request(at) }
+
+// request returns a request with more parameters in its query.
+func (e EventStream) request(p Place, query ...string) string {
 	if p.History {
-		request += "?history=true"
+		query = append(query, "history=true")
 	}
-	request += " HTTP/1.1\r\n" + e.head
+	request := strings.TrimSuffix("GET /v1/rooms/{room}/events?"+strings.Join(query, "&"), "?") + " HTTP/1.1\r\n" + e.head
 	if p.Token != "" {
 		request += "Authorization: Bearer " + p.Token + "\r\nLast-Event-ID: " + p.Last + "\r\n"
 	}
 	return request + "\r\n"
 }
 
-// Answer looks at what a server sent so far. used is the length of the whole head, 0
-// while it is incomplete. An answer other than 200 is a [ws.StatusError].
-func (EventStream) Answer(b []byte) (used int, err error) {
+// Answer looks at what a server sent so far. used is the length of the whole head. An
+// answer other than 200 is a [ws.StatusError].
+func (EventStream) Answer(b []byte) (used int, complete bool, err error) {
 	used, lines, err := readHead(b, 200)
 	switch {
 	case used == 0:
 	case !strings.HasPrefix(field(lines, "Content-Type"), "text/event-stream"):
-		return 0, fmt.Errorf("%w: the answer is no event stream", ErrGarbage)
+		err = fmt.Errorf("%w: the answer is no event stream", ErrGarbage)
 	case field(lines, "Transfer-Encoding") != "":
-		return 0, fmt.Errorf("%w: the event stream is chunked, which the relay's own is not", ErrGarbage)
+		err = fmt.Errorf("%w: the event stream is chunked, which the relay's own is not", ErrGarbage)
 	}
-	return used, err
+	return used, used > 0, err
 }
 
 // Parse reads the event that b begins with, like [WebSocket.Parse]. Its id has the

@@ -38,13 +38,13 @@ func TestParseEvent(t *testing.T) {
 
 func TestEventStreamAnswer(t *testing.T) {
 	const right = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
-	if used, err := (EventStream{}).Answer([]byte(right + "id")); used != len(right) || err != nil {
+	if used, _, err := (EventStream{}).Answer([]byte(right + "id")); used != len(right) || err != nil {
 		t.Errorf("%d, %v", used, err)
 	}
-	if _, err := (EventStream{}).Answer([]byte(strings.Replace(right, "200", "404", 1))); !errors.Is(err, ws.StatusError(404)) {
+	if _, _, err := (EventStream{}).Answer([]byte(strings.Replace(right, "200", "404", 1))); !errors.Is(err, ws.StatusError(404)) {
 		t.Errorf("404: %v", err)
 	}
-	if _, err := (EventStream{}).Answer([]byte(strings.Replace(right, "text/event-stream", "text/html", 1))); !errors.Is(err, ErrGarbage) {
+	if _, _, err := (EventStream{}).Answer([]byte(strings.Replace(right, "text/event-stream", "text/html", 1))); !errors.Is(err, ErrGarbage) {
 		t.Errorf("a page: %v", err)
 	}
 }

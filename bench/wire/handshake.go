@@ -61,16 +61,16 @@ type Place struct {
 func (w WebSocket) Request(Place) string { return w.request }
 
 // Answer looks at what a server sent so far. used is the length of the whole
-// head, 0 while it is incomplete. An answer other than 101 is a [ws.StatusError].
-func (w WebSocket) Answer(b []byte) (used int, err error) {
+// head. An answer other than 101 is a [ws.StatusError].
+func (w WebSocket) Answer(b []byte) (used int, complete bool, err error) {
 	used, lines, err := readHead(b, 101)
 	if used > 0 && field(lines, "Sec-WebSocket-Accept") != w.accept {
-		return 0, fmt.Errorf("%w: the handshake's answer lacks the right Sec-WebSocket-Accept", ErrGarbage)
+		return 0, false, fmt.Errorf("%w: the handshake's answer lacks the right Sec-WebSocket-Accept", ErrGarbage)
 	}
 	if used > 0 && w.deflates {
 		err = checkOffer(field(lines, "Sec-WebSocket-Extensions"))
 	}
-	return used, err
+	return used, used > 0, err
 }
 
 // readHead reads the head of a response whose status must be want. used is its length, 0

@@ -13,11 +13,11 @@ func TestOffering(t *testing.T) {
 		t.Errorf("the request is %q", r)
 	}
 	head := "HTTP/1.1 101 Yes\r\nSec-WebSocket-Accept: " + w.accept + "\r\n"
-	if _, err := w.Answer([]byte(head + "Sec-WebSocket-Extensions: " + offer + "\r\n\r\n")); err != nil {
+	if _, _, err := w.Answer([]byte(head + "Sec-WebSocket-Extensions: " + offer + "\r\n\r\n")); err != nil {
 		t.Error(err)
 	}
 	for _, extensions := range []string{"", "Sec-WebSocket-Extensions: permessage-deflate\r\n", "Sec-WebSocket-Extensions: x; server_no_context_takeover\r\n"} {
-		if _, err := w.Answer([]byte(head + extensions + "\r\n")); !errors.Is(err, ErrDeclined) {
+		if _, _, err := w.Answer([]byte(head + extensions + "\r\n")); !errors.Is(err, ErrDeclined) {
 			t.Errorf("%q: %v", extensions, err)
 		}
 	}

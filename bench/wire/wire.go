@@ -44,6 +44,7 @@ type Frame struct {
 	Deflated bool // the message that it begins is compressed
 	Payload  []byte
 	Event    string // the type of an event, empty over WebSocket
+	Events   bool   // the payload is events, each to be parsed by [EventStream.Parse]
 }
 
 // Closing returns why a server closes the connection with a frame, and what it says

@@ -142,8 +142,8 @@ func (o Options) Check() error {
 		return Refuse("--serve starts a ws:// server, the URL is %q", o.URL)
 	case len(o.RoomNames) > 0 && o.Rooms != len(o.RoomNames):
 		return Refuse("%d rooms, but %d names to join", o.Rooms, len(o.RoomNames))
-	case o.Transport != WS && o.Transport != SSE:
-		return Refuse("the transport %q: there are %q and %q", o.Transport, WS, SSE)
+	case o.Transport != WS && o.Transport != SSE && o.Transport != Poll:
+		return Refuse("the transport %q: there are %q, %q and %q", o.Transport, WS, SSE, Poll)
 	case o.Transport != WS && o.Template.Name != "classroom":
 		return Refuse("the transport %q belongs to the relay's own protocol: it takes the preset classroom", o.Transport)
 	case o.Transport != WS && o.Compress:
@@ -172,8 +172,9 @@ type Transport string
 
 // The transports.
 const (
-	WS  Transport = "ws"
-	SSE Transport = "sse" // an event stream, for which a viewer only sends a request
+	WS   Transport = "ws"
+	SSE  Transport = "sse"  // an event stream, for which a viewer only sends a request
+	Poll Transport = "poll" // long-polling: a request for each response, on the same connection
 )
 
 // A Clock names what the stamps count in.

@@ -39,7 +39,7 @@ type benchFlags struct {
 	JSON  string `name:"json" placeholder:"FILE" help:"Write the whole result, histograms included, for compare and merge."`
 	HTML  string `name:"html" placeholder:"FILE" help:"Write a page with charts that opens without a network."`
 
-	Transport string `default:"ws" enum:"ws,sse" help:"How viewers are connected: by WebSocket, or with event streams (${enum}). Hosts always use a WebSocket."`
+	Transport string `default:"ws" enum:"ws,sse,poll" help:"How viewers are connected: by WebSocket, with event streams, or by long-polling (${enum}). Hosts always use a WebSocket."`
 	Compress  bool   `help:"Have viewers offer permessage-deflate. A server that does not agree to compress each message by itself is an error."`
 
 	ConnectRate   float64       `placeholder:"N" help:"New connections a second. Default: as fast as the server takes them."`
