@@ -20,7 +20,7 @@ import (
 )
 
 // agentVersion is the version of what an agent and its leader tell each other.
-const agentVersion = 2
+const agentVersion = 3
 
 // service is the name of what a leader calls.
 const service = "Agent"
