@@ -48,12 +48,6 @@ type poll struct {
 	since uint32 // when it began to wait, owned by the standing session's worker
 }
 
-// IsEventsPath reports whether rooms' events are served at a URL path.
-func (h *Hub) IsEventsPath(path string) bool {
-	_, ok := h.events.code(path)
-	return ok
-}
-
 // isPoll reports whether a request for a room's events polls.
 func isPoll(r frame.Request) bool {
 	query, err := url.ParseQuery(r.Query)

@@ -197,16 +197,3 @@ func messageNumber(h http.Header) (number uint64, err error) {
 	}
 	return number, nil
 }
-
-// eventsMethods are the methods that the paths of rooms' events allow.
-const eventsMethods = "GET, OPTIONS"
-
-// serveEventsPath answers requests for a room's events that do not get them.
-func serveEventsPath(w http.ResponseWriter, request *http.Request) {
-	if request.Method == http.MethodOptions {
-		preflight(w, request, eventsMethods)
-		return
-	}
-	w.Header().Set("Allow", eventsMethods)
-	answer(w, http.StatusMethodNotAllowed, "only "+eventsMethods+" are allowed here", nil)
-}

@@ -157,10 +157,6 @@ const webSocketMethods = "GET, HEAD, OPTIONS"
 // WebSockets. There an answer ends the connection, because the client expects
 // something else.
 func (s *Site) otherwise(w http.ResponseWriter, request *http.Request) {
-	if s.Hub.IsEventsPath(request.URL.Path) { // GET is served by the reactor
-		serveEventsPath(w, request)
-		return
-	}
 	if !s.Hub.IsWebSocketPath(request.URL.Path) {
 		notFound(w, request)
 		return
