@@ -72,7 +72,10 @@ func problemOf(err error) *problem {
 const failed = "the relay failed to do this"
 
 // refuse answers with a problem and the headers of its status.
-func refuse(w http.ResponseWriter, p *problem) {
+func refuse(w http.ResponseWriter, p *problem) { refuseAs(w, p, "") }
+
+// refuseAs is refuse with the error's name in the protocol, empty for none.
+func refuseAs(w http.ResponseWriter, p *problem, name string) {
 	switch p.status {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="lectern"`) // RFC 6750 3
@@ -83,21 +86,29 @@ func refuse(w http.ResponseWriter, p *problem) {
 	case http.StatusUnsupportedMediaType:
 		w.Header().Set("Accept-Post", "application/json")
 	}
-	answer(w, p.status, p.message, nil)
+	writeEnvelope(w, envelope{Code: p.status, Error: name, Message: p.message})
 }
 
-// answer writes the JSON envelope: with data for success, or with a message for a
-// failure.
+// answer answers with data for success, or with a message for a failure.
 func answer(w http.ResponseWriter, status int, message string, data any) {
-	text, err := json.Marshal(struct {
-		Code    int    `json:"code"`
-		Message string `json:"message,omitempty"`
-		Data    any    `json:"data,omitempty"`
-	}{status, message, data})
+	writeEnvelope(w, envelope{Code: status, Message: message, Data: data})
+}
+
+// An envelope is the body of every answer in JSON.
+type envelope struct {
+	Code    int    `json:"code"`            // the HTTP status
+	Error   string `json:"error,omitempty"` // the error's name in the protocol
+	Message string `json:"message,omitempty"`
+	Data    any    `json:"data,omitempty"`
+}
+
+// writeEnvelope sends an answer in its envelope.
+func writeEnvelope(w http.ResponseWriter, e envelope) {
+	text, err := json.Marshal(e)
 	if err != nil { // cannot happen: our own types can be encoded
-		status, text = http.StatusInternalServerError, []byte(`{"code":500,"message":"`+failed+`"}`)
+		e.Code, text = http.StatusInternalServerError, []byte(`{"code":500,"message":"`+failed+`"}`)
 	}
-	write(w, status, append(text, '\n'))
+	write(w, e.Code, append(text, '\n'))
 }
 
 // write sends a complete answer in JSON.

@@ -47,7 +47,7 @@ func (a *api) post(w http.ResponseWriter, r *http.Request, o operation) {
 		if cause := refusalCauses[p]; cause != "" {
 			a.hub.Refused(cause, a.client(r))
 		}
-		refuse(w, p)
+		refuseAs(w, p, errorNames[p.status])
 		return
 	}
 	if f, ok := data.(refusal); ok {
@@ -55,6 +55,16 @@ func (a *api) post(w http.ResponseWriter, r *http.Request, o operation) {
 		return
 	}
 	answer(w, status, "", data)
+}
+
+// errorNames are the protocol's names for the problems of a request that no dialect has
+// seen, by status. So a client finds the reason in the same field, whoever refuses it.
+var errorNames = map[int]string{
+	http.StatusBadRequest:            hub.BadMessage.Code(),
+	http.StatusUnauthorized:          hub.BadToken.Code(),
+	http.StatusRequestEntityTooLarge: hub.TooLarge.Code(),
+	http.StatusUnsupportedMediaType:  hub.BadMessage.Code(),
+	http.StatusServiceUnavailable:    hub.RelayBusy.Code(),
 }
 
 // callPost checks a request of a lecture and serves it.

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"lectern/hub"
 )
 
 // Origins: the pages that may use the API, by the same rule as for WebSockets, and
@@ -11,6 +13,9 @@ import (
 
 // corsTime is how many seconds a browser may remember the answer to a preflight.
 const corsTime = "600"
+
+// maxOrigin is how many bytes of an origin an answer repeats.
+const maxOrigin = 200
 
 // origins passes requests of pages that may use the API, with the headers for the
 // browser.
@@ -27,7 +32,7 @@ func (s *Site) origins(next http.Handler) http.Handler {
 		peer, _ := netip.ParseAddrPort(request.RemoteAddr) // zero if there is none
 		if !s.Hub.Config().AllowsOrigin(origin, request.Host, peer.Addr(), forwardedFor(request)) {
 			s.Hub.Refused("origin", clientOf(s.Hub, request))
-			refuse(w, &problem{http.StatusForbidden, "pages of this origin may not ask this relay: see --allow-origin"})
+			refusal{&hub.Refusal{Kind: hub.OriginNotAllowed, Text: origin[:min(len(origin), maxOrigin)]}}.write(w)
 			return
 		}
 		if origin != "" {
