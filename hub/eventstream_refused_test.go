@@ -114,8 +114,8 @@ func TestEventStreamsCountWrongCodes(t *testing.T) {
 		t.Fatalf("answered with %v", statuses)
 	}
 	status, p := r.ask(streamRequest(code, "", ""))
-	if status != 429 || p.stream.header.Get("Retry-After") == "" {
-		t.Errorf("a right code is answered with %d, %q", status, p.stream.head)
+	if status != 429 || p.stream.header.Get("Retry-After") == "" || !strings.Contains(string(p.stream.body), `"retry_ms":`) {
+		t.Errorf("a right code is answered with %d, %q %q", status, p.stream.head, p.stream.body)
 	}
 	w := r.dial(0)
 	w.say(`{"type":"join","code":"` + code + `"}`) // the limit is the same

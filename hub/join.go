@@ -272,7 +272,7 @@ func (r *Room) admits(s *Session, given string, hasSecret bool) *Refusal {
 // the relay looks at no codes from the address, that is the reply to a wrong
 // code.
 func (s *Session) failedAttempt(f *Refusal, c roomcode.Code) *Refusal {
-	if f.Kind != WrongSecret && f.Kind != BadToken {
+	if f.Kind != WrongSecret && f.Kind != BadToken && f.Kind != BadTicket {
 		return f
 	}
 	if shut := s.shut(); shut != nil {

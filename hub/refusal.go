@@ -80,6 +80,8 @@ const (
 	OriginNotAllowed   // the page's origin, which is in Text
 	UnexpectedNumber   // a host's message by POST must have the number Number
 	NumberUsed         // another message had the number
+	BadTicket          // the ticket is spent, too old, unknown, or for another room
+	NoSession          // the token is valid, and its client has no session
 	StreamEnded        // the request is for an event stream that the relay has ended for good
 	refusalKinds
 )
@@ -122,6 +124,8 @@ var refusalCodes = [refusalKinds]string{
 	OriginNotAllowed:        "origin_not_allowed",
 	UnexpectedNumber:        "unexpected_number",
 	NumberUsed:              "number_used",
+	BadTicket:               "bad_token",
+	NoSession:               "not_in_room",
 	StreamEnded:             "stream_ended",
 }
 

@@ -131,7 +131,7 @@ func (h *Hub) FindAddressee(ctx context.Context, from netip.Addr, code, token st
 	case !ok:
 		return nil, h.noted(from, v.failedAttempt(refused(BadToken), c)), nil
 	case s == nil:
-		return nil, h.noted(from, refused(NotInRoom)), nil
+		return nil, h.noted(from, refused(NoSession)), nil
 	}
 	return &Addressee{session: s, room: r, from: from, id: id, host: id == 0}, nil, nil
 }
@@ -168,7 +168,7 @@ func (to *Addressee) post(message []byte, done func(Result)) {
 	s.shard.Post(func() bool {
 		switch {
 		case !to.isThere():
-			done(Result{Refusal: s.shard.hub.noted(to.from, refused(NotInRoom))})
+			done(Result{Refusal: s.shard.hub.noted(to.from, refused(NoSession))})
 			return false
 		case s.inputWaits() || s.more != nil && len(s.more.unread) > 0:
 			done(Result{Refusal: s.shard.hub.noted(to.from, relayBusy())})

@@ -301,7 +301,7 @@ func testAViewerThatNoLongerPollsHasLeft(t *testing.T) {
 	if n := r.hub.standing.Load(); n != 0 {
 		t.Fatalf("%d standing sessions after 12 s", n)
 	}
-	r.posts(code, e.Token, `{"type":"ping"}`).refused(t, NotInRoom)
+	r.posts(code, e.Token, `{"type":"ping"}`).refused(t, NoSession)
 	// It comes back by its token, with what it has missed.
 	host.say(`{"type":"command","data":2}`)
 	q := r.connect(0)
@@ -330,7 +330,7 @@ func TestTicketsAreForOneUse(t *testing.T) {
 		for _, wait := range []string{"", "&wait=5s"} {
 			p := r.connect(0)
 			p.get(code, "?ticket="+query+wait, "", "")
-			if status, body, _ := p.response(); status != 403 || !strings.Contains(body, "bad_token") {
+			if status, body, _ := p.response(); status != 403 || !strings.Contains(body, "bad_token") || !strings.Contains(body, "ticket") {
 				t.Errorf("a %s ticket was answered %d %s", name, status, body)
 			}
 		}

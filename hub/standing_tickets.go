@@ -81,7 +81,7 @@ func (s *Session) redeem(e *JoinRequest) *Refusal {
 	c, ok := roomcode.Parse(e.Code)
 	what, valid := h.tickets.take(e.Ticket, c, h.uptime())
 	if !ok || !valid {
-		return s.failedAttempt(refused(BadToken), c)
+		return s.failedAttempt(refused(BadTicket), c)
 	}
 	e.Token, e.Back = what.token, true
 	if e.Last.Epoch == "" {

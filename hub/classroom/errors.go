@@ -40,6 +40,8 @@ var sentences = map[hub.RefusalKind]string{
 	hub.SecretRequired:     `this room asks for a "secret"`,
 	hub.WrongSecret:        "this is not the room's secret",
 	hub.BadToken:           "this token is not valid in this room, or no longer",
+	hub.BadTicket:          "a ticket is valid for 30 s, once, and in one room; join again with the token to get another",
+	hub.NoSession:          "the client with this token is not in the room now; join again with the token",
 	hub.CreateForbidden:    `this relay asks for a "key" to create a room, and this is not it`,
 	hub.TooManyAttempts:    "too many wrong guesses from this address; this one was not looked at, try again later",
 	hub.RoomFull:           "the room has all the viewers it may have",

@@ -156,6 +156,7 @@ var statuses = map[hub.RefusalKind]int{
 	hub.SecretRequired:   403,
 	hub.WrongSecret:      403,
 	hub.BadToken:         403,
+	hub.BadTicket:        403,
 	hub.OriginNotAllowed: 403,
 	hub.RoomNotFound:     404,
 	hub.RoomFull:         503,
@@ -168,6 +169,7 @@ var statuses = map[hub.RefusalKind]int{
 
 	// Of messages by POST:
 	hub.NotInRoom:        409,
+	hub.NoSession:        409,
 	hub.AlreadyInRoom:    409,
 	hub.NotHost:          403,
 	hub.IsHost:           403,
@@ -207,11 +209,7 @@ func (*Events) AppendRefusal(b []byte, f *hub.Refusal, origin string) []byte {
 	if status == 204 {
 		return append(b, "\r\n"...)
 	}
-	body := append(encode(struct {
-		Code    int    `json:"code"`
-		Error   string `json:"error"`
-		Message string `json:"message"`
-	}{status, f.Kind.Code(), Sentence(f)}), '\n')
+	body := append(AppendRefusalBody(nil, f), '\n')
 	wait := f.Retry
 	if status == 503 && wait == 0 {
 		wait = refusedRetry
@@ -290,7 +288,7 @@ func readPlace(to *hub.Place, id string) *hub.Refusal {
 	epoch, number, _ := strings.Cut(id, "-")
 	seq, err := strconv.ParseUint(number, 10, 64)
 	if err != nil || epoch == "" || len(id) > maxPlace {
-		return badMessage("the last event's id is not one of this relay's")
+		return badMessage("the last event's id must be one that the relay has sent, like 5b21c0ffee99-41")
 	}
 	*to = hub.Place{Epoch: epoch, Seq: seq}
 	return nil

@@ -56,15 +56,11 @@ func CheckHost(body []byte) *hub.Refusal {
 // AppendRefusalBody appends the body of a response to a request that is refused: the
 // API's envelope, with the error's name and what else the message error has.
 func AppendRefusalBody(b []byte, f *hub.Refusal) []byte {
-	text, err := json.Marshal(struct {
+	return append(b, encode(struct {
 		Code    int    `json:"code"`
 		Error   string `json:"error"`
 		Message string `json:"message"`
 		Retry   int64  `json:"retry_ms,omitempty"`
 		Number  uint64 `json:"number,omitempty"`
-	}{Status(f), f.Kind.Code(), Sentence(f), f.Retry.Milliseconds(), f.Number})
-	if err != nil {
-		panic(err) // there is nothing in it but strings and numbers
-	}
-	return append(b, text...)
+	}{Status(f), f.Kind.Code(), Sentence(f), f.Retry.Milliseconds(), f.Number})...)
 }
