@@ -7,9 +7,9 @@ import (
 	"lectern/hub/budget"
 )
 
-// Compressors are large, and nothing is kept in them from one message to the
-// next. So a hub has few of them, for whoever compresses just now: the workers,
-// the goroutines of its turnstiles, and requests of the API.
+// Compressors are large, and keep nothing from one message to the next. So a hub
+// has a few, and lends them to the workers, the goroutines of its turnstiles, and
+// requests of the API.
 
 // requestCompressors is how many goroutines may compress beside the workers and
 // those of the turnstiles.
@@ -32,10 +32,10 @@ func (c *compressors) init(b *budget.Budget, workers, offloads int) {
 	}
 }
 
-// rest frees the compressors that nobody has needed since the previous call.
-func (c *compressors) rest() {
-	c.deflaters.rest()
-	c.inflaters.rest()
+// freeIdle frees the compressors if nobody has used them since the previous call.
+func (c *compressors) freeIdle() {
+	c.deflaters.freeIdle()
+	c.inflaters.freeIdle()
 }
 
 // A pool lends a bounded number of things, which the budget counts. Its methods
@@ -49,7 +49,7 @@ type pool[T any] struct {
 	mu   sync.Mutex
 	made int  // guarded by mu; lent or idle
 	idle []*T // guarded by mu
-	used bool // guarded by mu; since the previous rest
+	used bool // guarded by mu; since the previous freeIdle
 }
 
 // take lends one, nil if all are lent.
@@ -77,8 +77,8 @@ func (p *pool[T]) give(t *T) {
 	p.idle = append(p.idle, t)
 }
 
-// rest frees the idle ones if none was lent since the previous call.
-func (p *pool[T]) rest() {
+// freeIdle frees the idle ones if none was lent since the previous call.
+func (p *pool[T]) freeIdle() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.used {

@@ -8,10 +8,10 @@ import (
 	"lectern/frame"
 )
 
-// An event stream is the response to an HTTP request that a room's viewer reads for
-// as long as it lasts (WHATWG HTML, "Server-sent events"). The session behind it is
-// like any other: it has a cursor in a Log, in an encoding that is made for event
-// streams. Only its beginning and its end differ, and that it receives no messages.
+// An event stream is a response to an HTTP request that does not end while the client
+// reads the room's events (WHATWG HTML, "Server-sent events"). The session behind it is
+// like any other: it has a cursor in a Log, in the encoding for event streams. It differs
+// in three things: how it begins, how it ends, and that it receives no messages.
 
 // An EventStream is the dialect of event streams.
 type EventStream interface {
@@ -129,7 +129,7 @@ func (s *Session) openEvents(handshake *frame.Handshake) {
 }
 
 // onceOnly are the fields that decide about a request for an event stream. A request
-// that repeats one is refused, because two servers could each pick another one.
+// that repeats one is refused, because a proxy might have judged by the other line.
 var onceOnly = []string{"Host", "Origin", "Authorization", "Last-Event-ID"}
 
 // maxEventQuery is the longest query of a request for an event stream, in bytes. To

@@ -14,11 +14,11 @@ const (
 	// worker inflates it. The worst data takes some 0.1 us a byte (BenchmarkInflate
 	// in package frame). Larger messages are inflated in a goroutine.
 	inflateInline = 4 << 10
-	// inflateOutput is how many bytes the worker makes of such a message at most. If
-	// there are more, a goroutine begins again, so that nothing waits half inflated.
+	// inflateOutput is how many bytes such a message may have, once inflated, for the
+	// worker. If it has more, a goroutine begins again, so nothing waits half inflated.
 	inflateOutput = 128 << 10
-	// inflateRest is how many times as long as an inflation takes the next one of
-	// Hub.inflations waits, so that they take at most a quarter of a processor.
+	// inflateRest is how long Hub.inflations pauses after each inflation, as a multiple
+	// of the time that the inflation took. So they take at most a quarter of a processor.
 	inflateRest = 3
 )
 

@@ -7,9 +7,9 @@ import (
 	"lectern/frame"
 )
 
-// Some encodings of a broadcast share work that takes long, such as compression.
-// It needs neither the broadcast's number nor the room's lock, so it is done once,
-// before the lock is taken: see Encoding.Prepare.
+// Encodings of a dialect may share work that takes long, such as compression. The work
+// needs neither the broadcast's number nor the room's lock. So it is done once for each
+// broadcast, before the room takes its lock: see Encoding.Prepare.
 
 // prepareInline is the size in bytes up to which a worker prepares a broadcast
 // itself. That takes up to 0.9 ms (BenchmarkDeflate in package frame). Larger ones
@@ -78,8 +78,8 @@ func (p prepared) has(dialect uint8) bool {
 	return false
 }
 
-// prepare prepares a payload for the encodings of a dialect. It returns nil, and
-// the frames go without, if all deflaters are in use.
+// prepare prepares a payload for the encodings of a dialect. It returns nil if all
+// deflaters are in use; the broadcast then goes uncompressed.
 func (h *Hub) prepare(e *registered, payload []byte) []byte {
 	if e.Prepare == nil || !h.Config().compresses(len(payload)) {
 		return nil

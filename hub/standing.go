@@ -9,16 +9,21 @@ import (
 	"lectern/hub/roomcode"
 )
 
-// A client that cannot keep a connection open says what it has to say by POST, and polls
-// for events. Between its requests it has a standing session: a Session like any other,
-// in an encoding for event streams, whose Conn is no socket. That Conn accepts bytes
+// A client that cannot keep a connection open sends its messages by POST, and polls for
+// events. Between its requests it has a standing session: a Session like any other, in
+// the encoding for event streams, whose Conn is not a socket. That Conn accepts bytes
 // while a poll waits, and is full otherwise. So all limits for clients that do not read
 // hold for clients that do not poll. Standing sessions count as connections, and the
 // worker visits each about once a second. A client that neither polls nor posts for
 // Config.PollGrace has left.
+//
+// The other files: standing_poll.go answers polls, standing_posts.go handles messages by
+// POST, standing_answers.go collects the answers to them, standing_numbers.go keeps the
+// numbers of a host's messages, standing_tokens.go finds the session for a token, and
+// standing_tickets.go has what stands for a token in a URL.
 
-// standingBytes is about what a standing session takes besides what any session may
-// hold, which is counted elsewhere.
+// standingBytes is the memory of a standing session. What any session may hold besides
+// is counted where it is held.
 const standingBytes = 768
 
 // standing is the Conn of a standing session. It belongs to the session's worker.
@@ -37,7 +42,7 @@ type standing struct {
 // standingSessions are the standing sessions of one worker.
 type standingSessions struct {
 	all   []*standing  // owned by the worker
-	next  int          // owned by the worker; the next one to be visited, behind which all were
+	next  int          // owned by the worker; index of the next one to visit; those before it were visited in this round
 	count atomic.Int64 // atomic; length of all
 	due   atomic.Bool  // atomic; a visit is posted or running
 }
@@ -88,9 +93,9 @@ func (s *Session) isStanding() bool {
 func (c *standing) Peer() netip.Addr { return c.from }
 
 // Flush answers the poll that waits, if something is due. A session that has ended is
-// closed when everything has been taken. Until then, but for Config.CloseTimeout at most, a
-// poll finds it by its token. A session that was replaced is closed at once: the client's
-// polls are for the newer one.
+// closed when a poll has taken everything, or after Config.CloseTimeout. Until then, polls
+// find it by its token. A session that was replaced is closed at once: the client's polls
+// are for the newer one.
 func (c *standing) Flush() {
 	if c.poll != nil {
 		c.answerPoll()
@@ -121,7 +126,8 @@ func (c *standing) close() {
 	h.standing.Add(-1)
 	h.budget.Add(budget.HTTP, -standingBytes)
 	last := len(all.all) - 1
-	// The session that moves to the place is visited before those behind next.
+	// The place is filled without leaving anybody out of this round: if it is among those
+	// that were visited, the last of these moves there, and the last of all to its place.
 	if c.slot < all.next {
 		all.next--
 		all.move(all.next, c.slot)
@@ -200,7 +206,7 @@ func (s *shard) shutdownStanding() {
 	})
 }
 
-// endOutside ends a standing session that has left its room: nothing brings it into
+// endOutside ends a standing session that has left its room: no request can bring it into
 // another one.
 func (s *Session) endOutside() {
 	if s.room == nil && s.phase == open && s.isStanding() {

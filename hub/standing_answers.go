@@ -2,9 +2,9 @@ package hub
 
 import "lectern/frame"
 
-// A message that came by POST is handled like any other message of its session. The
-// frames that answer it are collected meanwhile, because they go into the response and
-// not to where the session's events go.
+// A message that came by POST is handled like any other message of its session. The frames
+// that answer it are collected, because they go into the response to the POST, and not
+// where the session's events go.
 
 // A Result is what the relay answers to a message or a request that came by POST.
 type Result struct {
@@ -23,9 +23,9 @@ type Result struct {
 type answering struct {
 	result Result
 	token  string // the host's token that the client is told
-	keeps  bool   // keep the answers' frames as well
+	keeps  bool   // whether to keep the answers' frames as well
 	frames [][]byte
-	waits  bool // the message is handled further later on
+	waits  bool // the message goes on being handled later
 	done   func(a *answering)
 }
 
@@ -64,8 +64,8 @@ func (s *Session) answering() *answering {
 	return s.more.answering
 }
 
-// answer calls f and collects what answers in it, unless a is nil. When the message has
-// been handled, now or after a wait, it calls a.done.
+// answer calls f and collects the answers of the session in a, unless a is nil. When the
+// message has been handled, now or after a wait, answer calls a.done.
 func (s *Session) answer(a *answering, f func()) {
 	if a == nil {
 		f()
@@ -81,8 +81,8 @@ func (s *Session) answer(a *answering, f func()) {
 	}
 }
 
-// postpone ends the collecting of answers for now, and returns what collects them. The
-// message is handled further in a call of answer with that.
+// postpone stops collecting answers for now, and returns what collects them, to be passed
+// to answer when the handling goes on.
 func (s *Session) postpone() *answering {
 	a := s.answering()
 	if a != nil {
@@ -92,7 +92,7 @@ func (s *Session) postpone() *answering {
 	return a
 }
 
-// answersNoMore ends the collecting of answers: what follows is for the client's stream.
+// answersNoMore stops collecting answers: what follows is for the client's stream.
 func (s *Session) answersNoMore() {
 	if s.answering() != nil {
 		s.more.answering = nil

@@ -8,8 +8,8 @@ import (
 // A host numbers the messages that it sends by POST. When a response does not arrive, it
 // sends the message again with the same number, and nothing is broadcast twice.
 
-// maxKeptAnswer is the longest answer, in bytes, that is kept to be repeated. Only lists
-// and pongs are longer, whose messages may be handled again without effect.
+// maxKeptAnswer is the longest answer, in bytes, that the room keeps to repeat it. Only
+// lists and pongs are longer. Their messages have no effect, so they may be handled again.
 const maxKeptAnswer = 4 << 10
 
 // posts are a host's numbered messages. The room's lock guards them, and its holder calls
@@ -37,9 +37,9 @@ func (r *Room) forgetPosts() {
 	r.posts = posts{}
 }
 
-// begin returns the result of a message with this number if that is known. Otherwise it
-// returns the message as pending: it is to be handled now if mine is true, and otherwise is
-// being handled.
+// begin returns the result of a message with this number if that is known. Otherwise the
+// message is pending: if mine is true, the caller has to handle it; if not, another request
+// is doing so.
 func (p *posts) begin(number uint64, hash [32]byte) (known *Result, pending *pendingPost, mine bool) {
 	other := func(n uint64, had [32]byte) *Result {
 		if n == number && had != hash {

@@ -15,10 +15,10 @@ import (
 	"lectern/hub/roomcode"
 )
 
-// A poll is a request for a room's events that is answered with what there is, or with
-// the first thing that comes. Its connection is a session in the phase polling, which may
-// be on another worker than the client's standing session. The two tell one another by
-// posted tasks: the poll goes to the standing session, and what is due comes back.
+// A poll is a request for a room's events that is answered with the events that are there,
+// or with the first one that comes. Its connection is a session in the phase polling, which
+// may be on another worker than the client's standing session. So the two post tasks to
+// each other: the poll goes to the standing session, and what is due comes back.
 
 // maxPollAnswer is how many bytes a response to a poll may have. A single event may be
 // longer.
@@ -121,8 +121,8 @@ func keepsAlive(head []byte) bool {
 	return bytes.HasSuffix(bytes.TrimRight(line, "\r"), []byte("HTTP/1.1")) && n <= 1 && !strings.Contains(strings.ToLower(string(connection)), "close")
 }
 
-// keepForLater keeps what follows a poll until it is answered. The connection is not read
-// from meanwhile.
+// keepForLater keeps the bytes that follow a poll's request until the poll is answered.
+// Meanwhile the relay does not read from the connection.
 func (s *Session) keepForLater(chunk []byte) {
 	m := s.extra()
 	m.unread = append(m.unread, chunk...)
@@ -181,13 +181,13 @@ func (s *Session) joinByPoll(e JoinRequest) {
 		return
 	}
 	p.to = home
-	p.last = Place{} // joining takes the place into account
+	p.last = Place{} // the join goes on from there
 	c := home.conn.(*standing)
 	home.answer(&answering{done: func(a *answering) {
 		if home.room == nil {
 			f := a.result.Refusal
 			if f == nil {
-				f = refused(RoomNotFound) // it was closed in the meantime
+				f = refused(RoomNotFound) // the room closed in the meantime
 			}
 			s.shard.Post(func() bool {
 				if s.phase == polling && s.more.poll == p {
@@ -239,10 +239,10 @@ func (c *standing) attach(p *poll) {
 	c.Flush()
 }
 
-// continueAfter moves a viewer to the broadcast after the last one that it has. It has fewer
-// than were sent to it when a response did not arrive. If the record no longer has what
-// followed, the viewer is told how many broadcasts it has missed. It has more when a poll
-// that it had given up has joined for it.
+// continueAfter moves a viewer's cursor to the broadcast after the last one that it has. If
+// a response did not arrive, that is an earlier one than the relay would send next. The
+// viewer is told how many broadcasts it missed if the record no longer has them. It is a
+// later one if the viewer gave up a poll that has joined for it after all.
 func (s *Session) continueAfter(last Place) {
 	if s.room == nil || s.has(flagHost) || s.cursor.IsZero() || last.Epoch != s.room.epoch || last.Seq == s.cursor.Seq() {
 		return
@@ -302,8 +302,8 @@ func (c *standing) deliver(r pollResponse) {
 // pollReturns sends the response to a poll.
 func (s *Session) pollReturns(p *poll, r pollResponse) {
 	if s.phase != polling || s.more == nil || s.more.poll != p || p.answered {
-		// The connection is gone. The client asks again with what it has, but does not
-		// know of direct messages.
+		// The connection is gone. The client's next poll says which broadcasts it has, but
+		// cannot say which direct messages.
 		if to := p.to; to != nil && len(r.direct) > 0 {
 			to.shard.Post(func() bool {
 				to.takeBack(r.direct)
@@ -361,7 +361,7 @@ func (s *Session) pollAnswered() {
 }
 
 // isIdle reports whether the connection has answered a poll, and nothing of another request
-// has come. It may be closed without a word.
+// has come. It may be closed without a response.
 func (s *Session) isIdle() bool {
 	return s.phase == opening && s.has(flagSilent) && s.reason == ReasonPlain
 }

@@ -14,14 +14,14 @@ import (
 
 // The exported functions in this file are for an HTTP server. They wait for the worker of
 // a session, so no worker may call them. They return the error of their context, or
-// context.DeadlineExceeded when the worker takes longer than postWait. The message may
-// then have been handled all the same.
+// context.DeadlineExceeded when the worker takes longer than postWait. Even then, the
+// worker may handle the message.
 
 // postWait is how long a request that came by POST may take. A room that is read from
 // disk, and a code that has to wait, take a few seconds.
 const postWait = 10 * time.Second
 
-// await returns what done is called with.
+// await calls begin, and returns the result that begin passes to done.
 func await[T any](ctx context.Context, begin func(done func(T))) (result T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, postWait)
 	defer cancel()
@@ -71,7 +71,7 @@ func (h *Hub) openStanding(from netip.Addr, enter func(*Session), done func(Resu
 			switch {
 			case s.room == nil:
 				if a.result.Refusal == nil {
-					a.result.Refusal = refused(RoomNotFound) // it was closed in the meantime
+					a.result.Refusal = refused(RoomNotFound) // the room closed in the meantime
 				}
 				c.close()
 			case s.has(flagHost):
@@ -87,8 +87,8 @@ func (h *Hub) openStanding(from netip.Addr, enter func(*Session), done func(Resu
 	})
 }
 
-// An Addressee is the session that a token stands for. What came by POST with the token
-// is handled as a message of that session.
+// An Addressee is the session that a token stands for. A message by POST with this token is
+// a message of that session.
 type Addressee struct {
 	session *Session
 	room    *Room

@@ -9,14 +9,14 @@ import (
 )
 
 // A page cannot set the headers of an EventSource, and a token in a URL would end up in
-// logs. So a client that has joined by POST gets a ticket, which stands for its token
-// once. A standing session has at most one ticket, so there are no more tickets than
-// standing sessions.
+// logs. So a client that has joined by POST gets a ticket, which stands for its token in
+// one request. A standing session has at most one ticket, so there are no more tickets
+// than standing sessions.
 
 // ticketTime is how long a ticket is valid.
 const ticketTime = 30 * time.Second
 
-// tickets are the tickets that were given and not used. The zero value is empty. Its
+// tickets has the tickets that were given and not used. The zero value is empty. Its
 // methods may be called from any goroutine.
 type tickets struct {
 	mu sync.Mutex
@@ -25,7 +25,7 @@ type tickets struct {
 	all map[credentials.Hash]ticket // guarded by mu
 }
 
-// A ticket is what a client gets for it.
+// A ticket is what a client's ticket stands for.
 type ticket struct {
 	room  roomcode.Code
 	token string
@@ -33,7 +33,7 @@ type ticket struct {
 	until time.Duration // time since the hub was created
 }
 
-// give returns a new ticket.
+// give returns the text of a new ticket.
 func (t *tickets) give(what ticket) (text string) {
 	text = credentials.DrawTicket()
 	t.mu.Lock()

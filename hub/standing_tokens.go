@@ -46,8 +46,9 @@ func (t *standingTokens) drop(hash credentials.Hash, c *standing) {
 	}
 }
 
-// learn notes a token that the client is told in the session because its role changes.
-// Its polls may come with the token that it had before, which it may know alone.
+// learn notes a token that the client is told in the session because its role changes. The
+// client's requests may still have the token from before, if it does not know the new one
+// yet. So both find the session.
 func (s *Session) learn(token string) {
 	if c, ok := s.conn.(*standing); ok {
 		c.learn(token)
@@ -70,8 +71,8 @@ func (c *standing) forgetTokens() {
 	}
 }
 
-// enters notes that the session has entered its room. hostToken is the token that it was
-// told as a host. It returns the client's token.
+// enters notes that the session has entered its room, and returns the client's token.
+// hostToken is the token that a host was told.
 func (c *standing) enters(hostToken string) (token string) {
 	s := c.session
 	if token = hostToken; !s.has(flagHost) {

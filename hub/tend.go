@@ -20,7 +20,7 @@ func (h *Hub) Tend() {
 	case pressure > 0 && h.budget.Counted() < budget.Full:
 		h.pressure.Store(pressure - 1)
 	}
-	h.compressors.rest()
+	h.compressors.freeIdle()
 	for _, s := range h.shards {
 		if s.scans.Load() {
 			s.Post(s.scan)

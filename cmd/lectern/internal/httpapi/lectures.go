@@ -10,13 +10,12 @@ import (
 	"lectern/hub/classroom"
 )
 
-// A lecture over HTTP: hosts and viewers join by POST and say what they have to say by
-// POST. Their events come over the reactor, see hub. These requests need no API key: what
-// a client would say over a WebSocket it may say here, with the same secrets, tokens and
-// keys.
+// These operations are for lectures without WebSockets: hosts and viewers join by POST, and
+// send their messages by POST. The reactor serves their events (hub/standing.go). They need
+// no API key, but the same secrets, tokens and create key as over a WebSocket.
 
-// maxPosts is how many of these requests are under way at once. Each has a body of at most
-// a host's message.
+// maxPosts is how many of these requests may be under way at once. The body of each has at
+// most the size of a host's message.
 const maxPosts = 256
 
 // lectureRoutes returns the operations as routes.
@@ -92,8 +91,7 @@ func (a *api) callPost(w http.ResponseWriter, r *http.Request, o operation) (sta
 	return o.serve(c)
 }
 
-// read reads the request's body, which must be UTF-8: whether it is JSON is for the
-// dialect to say.
+// read reads the request's body, which must be UTF-8. The dialect checks whether it is JSON.
 func (c *call) read(limit int) (err error) {
 	if c.body, err = readBody(c.writer, c.Request, limit, c.memory); err == nil && !utf8.Valid(c.body) {
 		err = badRequest("the body is not valid UTF-8")
@@ -101,7 +99,7 @@ func (c *call) read(limit int) (err error) {
 	return err
 }
 
-// A refusal answers a request with why the hub refuses it.
+// A refusal is the answer to a request that the hub or the dialect refuses.
 type refusal struct{ *hub.Refusal }
 
 // write writes the envelope, which has the error's name as well.
@@ -141,14 +139,14 @@ func (a *api) joinViewer(c call) (status int, data any, err error) {
 	return entered(result, "")
 }
 
-// refused answers a request that the dialect does not accept.
+// refused counts what the dialect refuses, and answers with it.
 func (a *api) refused(c call, f *hub.Refusal) (status int, data any, err error) {
 	a.hub.Refused(f.Kind.Code(), a.client(c.Request))
 	return 0, refusal{f}, nil
 }
 
-// entered answers with the message that tells the client that it is in its room, with a
-// ticket and other fields.
+// entered answers with the message joined or created, to which it adds the ticket and more
+// fields.
 func entered(result hub.Result, more string) (status int, data any, err error) {
 	message := result.Answers[0]
 	text := append(message[:len(message)-1:len(message)-1], `,"ticket":"`+result.Ticket+`"`+more+`}`...)
