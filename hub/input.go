@@ -287,7 +287,11 @@ func (s *Session) wait(begin func(finished func()), done func(there bool)) {
 	a := s.postpone()
 	begin(func() {
 		s.shard.Post(func() bool {
-			s.goOn(func() { s.answer(a, func() { done(s.phase == open) }) }) // done may begin another wait
+			there := s.phase == open
+			if a != nil && !there {
+				a.dropped = true
+			}
+			s.goOn(func() { s.answer(a, func() { done(there) }) }) // done may begin another wait
 			return false
 		})
 	})

@@ -27,6 +27,8 @@ type answering struct {
 	frames [][]byte
 	waits  bool // the message goes on being handled later
 	done   func(a *answering)
+
+	dropped bool // the session ended while the message waited, so it had no effect
 }
 
 // take takes a frame that answers the message.

@@ -109,6 +109,10 @@ func (to *Addressee) postNumbered(ctx context.Context, message []byte, number ui
 	r, hash := to.room, sha256.Sum256(message)
 	for {
 		r.mu.Lock()
+		if host := r.hostSlot.current(); host != nil && host != to.session {
+			r.mu.Unlock()
+			return Result{Refusal: r.hub.noted(to.from, refused(NotHost))}, nil // the numbers are another host's by now
+		}
 		known, pending, mine := r.posts.begin(number, hash)
 		r.mu.Unlock()
 		if known != nil {

@@ -180,6 +180,9 @@ func (to *Addressee) post(message []byte, done func(Result)) {
 		}
 		s.answer(&answering{done: func(a *answering) {
 			s.endOutside()
+			if a.dropped {
+				a.refuse(s.shard.hub.noted(to.from, refused(NotInRoom)))
+			}
 			done(a.result)
 		}}, func() { s.handlePosted(message) })
 		s.conn.Flush()
