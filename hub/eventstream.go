@@ -109,7 +109,7 @@ func (s *Session) openEvents(handshake *frame.Handshake) {
 	s.enter(open)
 	n := h.upgraded.Add(1)
 	if f == nil {
-		f = s.checkPage(request)
+		f = s.checkPage(request, pageOf(request, head))
 	}
 	switch {
 	case f != nil:
@@ -154,10 +154,25 @@ func checkEventRequest(handshake *frame.Handshake) *Refusal {
 	return nil
 }
 
-// checkPage returns a Refusal if pages of the request's origin may not connect, and
+// pageOf returns the origin of the page that sent a request, empty for other clients. For
+// what a page embeds, such as an image, a browser tells no origin but that it is for another
+// site (Fetch Metadata, Sec-Fetch-Site). The origin is null then: otherwise any page could
+// try codes from the addresses of its visitors.
+func pageOf(request frame.Request, head []byte) string {
+	if request.Origin != "" {
+		return request.Origin
+	}
+	switch site, _ := frame.Field(head, "Sec-Fetch-Site"); string(site) {
+	case "cross-site", "same-site":
+		return "null"
+	}
+	return ""
+}
+
+// checkPage returns a Refusal if pages of an origin may not send the request, and
 // otherwise remembers the origin for the response.
-func (s *Session) checkPage(request frame.Request) *Refusal {
-	h, page := s.shard.hub, request.Origin
+func (s *Session) checkPage(request frame.Request, page string) *Refusal {
+	h := s.shard.hub
 	// Only a request with an Origin needs the peer's address here, which takes
 	// a system call.
 	if page == "" || h.Config().AllowsOrigin(page, request.Host, s.conn.Peer(), request.ForwardedFor) {

@@ -71,6 +71,30 @@ func TestEventStreamForAPage(t *testing.T) {
 	}
 }
 
+// TestPagesCannotTryCodesForTheirVisitors embeds event streams, as images, in pages of other
+// sites. Browsers send no Origin for them.
+func TestPagesCannotTryCodesForTheirVisitors(t *testing.T) {
+	for site, want := range map[string]int{"cross-site": 403, "same-site": 403, "same-origin": 200, "none": 200} {
+		for _, query := range []string{"", "?wait=5s"} {
+			r := newTestRelay(t, 1, Config{HexCodes: true})
+			_, code := r.host(0)
+			head := "Sec-Fetch-Site: " + site + "\r\nSec-Fetch-Mode: no-cors\r\n"
+			for n := range 40 {
+				if want == 403 {
+					_, p := r.ask(streamRequest(r.wrongCode(n), query, head))
+					p.reset()
+				}
+			}
+			if status, _ := r.ask(streamRequest(code, query, head)); status != want {
+				t.Errorf("%s %s: answered %d", site, query, status)
+			}
+			w := r.dial(0)
+			w.say(`{"type":"join","code":"` + code + `"}`)
+			w.hears(`{"type":"joined",*`)
+		}
+	}
+}
+
 // TestLimitsOfEventStreams asks for one stream more than each limit allows.
 func TestLimitsOfEventStreams(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -60,8 +60,9 @@ func (s *Session) openPoll(handshake *frame.Handshake) {
 	request, head := handshake.Request(), handshake.Head()
 	size, body := handshake.Framing()
 	s.dropHead()
+	page := pageOf(request, head)
 	p := &poll{
-		session: s, origin: request.Origin, keeps: body == 0 && keepsAlive(head[:size]),
+		session: s, origin: page, keeps: body == 0 && keepsAlive(head[:size]),
 		from: config.Client(s.conn.Peer(), request.ForwardedFor),
 	}
 	s.extra().poll = p
@@ -77,10 +78,10 @@ func (s *Session) openPoll(handshake *frame.Handshake) {
 		s.refuse(ReasonShutdown, 503, "the relay is shutting down")
 		return
 	}
-	if request.Origin != "" && !config.AllowsOrigin(request.Origin, request.Host, s.conn.Peer(), request.ForwardedFor) {
+	if page != "" && !config.AllowsOrigin(page, request.Host, s.conn.Peer(), request.ForwardedFor) {
 		h.Refused("origin", p.from)
 		p.origin = ""
-		s.refusePoll(&Refusal{Kind: OriginNotAllowed, Text: request.Origin[:min(len(request.Origin), maxOrigin)]})
+		s.refusePoll(&Refusal{Kind: OriginNotAllowed, Text: page[:min(len(page), maxOrigin)]})
 		return
 	}
 	var e JoinRequest
