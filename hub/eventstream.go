@@ -253,16 +253,20 @@ func (s *Session) keepAwake(config *Config) {
 }
 
 // finish tells a session that it has left its room, which ends the response of an event
-// stream. When the message that had it leave came by POST, the answer and the stream both
-// say so: browsers reconnect to a stream that ends without a word.
+// stream. When the message that had it leave came by POST, the answer and the stream, or the
+// poll that waits, both say so: clients come back after a response that ends without a word.
 func (s *Session) finish(last Event) {
 	s.tell(last)
-	if !s.isEvents() || s.isStanding() {
+	c, isStanding := s.conn.(*standing)
+	if !s.isEvents() || isStanding && c.poll == nil {
 		return
 	}
 	if s.answering() != nil {
 		s.answersNoMore()
 		s.tell(last)
+	}
+	if isStanding {
+		return // see endOutside
 	}
 	s.reason = ReasonClient
 	s.enter(finishing)

@@ -170,6 +170,18 @@ func (o *outbound) settle(from broadcast.Cursor, end uint64, ofLog bool) {
 	owe(end)
 }
 
+// giveBack queues a direct message before the direct messages that wait.
+func (o *outbound) giveBack(p private) {
+	at := o.started()
+	for at < len(o.items) && !o.items[at].direct {
+		at++
+	}
+	if at < len(o.items) {
+		p.place = o.items[at].place
+	}
+	o.insert(at, p)
+}
+
 // splice queues p before the items that come later in the room's order.
 func (o *outbound) splice(p private) {
 	at := len(o.items)

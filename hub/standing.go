@@ -2,6 +2,7 @@ package hub
 
 import (
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"lectern/hub/budget"
@@ -33,6 +34,7 @@ type standing struct {
 	slot    int        // index in standingSessions.all
 	asked   uint32     // when the client last polled or posted, in the worker's coarse time
 	poll    *poll      // nil while none waits
+	older   []*poll    // at most maxOlderPolls that are to be answered because newer ones came
 	ticket  string     // the ticket that was given for the session, empty for none
 
 	room   roomcode.Code       // of the room that it entered
@@ -117,8 +119,9 @@ func (c *standing) close() {
 		return
 	}
 	if c.poll != nil {
-		c.deliver(pollResponse{})
+		c.deliver(nil)
 	}
+	c.answerOlder(0)
 	h, all := c.session.shard.hub, &c.session.shard.standing
 	c.session.Closed(nil)
 	h.tickets.void(c.ticket)
@@ -177,10 +180,11 @@ func (s *shard) visitStanding() (more bool) {
 func (c *standing) tick() {
 	s, config := c.session, c.session.shard.hub.Config()
 	s.Tick()
+	c.answerOlder(MinPollWait)
 	switch {
 	case s.phase != open:
 	case c.poll != nil && s.past(c.poll.since, c.poll.wait):
-		c.deliver(pollResponse{})
+		c.deliver(nil)
 	case c.poll == nil && s.past(c.asked, config.PollGrace):
 		s.reason = ReasonIdle
 		c.close()
@@ -236,14 +240,14 @@ func (s *Session) replacedBy(newer *Session, id uint32) {
 }
 
 // takeBack queues direct messages that another session or connection of the client did not
-// take.
+// take, before those that came since.
 func (s *Session) takeBack(direct [][]byte) {
 	if s.phase != open || s.room == nil {
 		return
 	}
-	for _, whole := range direct {
+	for _, whole := range slices.Backward(direct) {
 		if s.takesDirect(whole) {
-			s.push(private{frame: whole, place: s.place(), direct: true})
+			s.outbound().giveBack(private{frame: whole, place: s.place(), direct: true})
 		}
 	}
 	s.conn.Flush()

@@ -50,6 +50,13 @@ func (a *answering) take(p private) {
 // streams are UTF-8, and an event begins with a letter or a colon.
 const firstOfFrame = 0x80
 
+// keepAnswers queues answers for the client's next poll.
+func (c *standing) keepAnswers(frames [][]byte) {
+	for _, whole := range frames {
+		c.session.outbound().push(private{frame: whole, kind: urgent})
+	}
+}
+
 // refuse notes that the message was refused, unless something else answers it already.
 func (a *answering) refuse(f *Refusal) {
 	if a.result.Refusal == nil && len(a.result.Answers) == 0 {

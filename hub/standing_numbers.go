@@ -8,9 +8,10 @@ import (
 // A host numbers the messages that it sends by POST. When a response does not arrive, it
 // sends the message again with the same number, and nothing is broadcast twice.
 
-// maxKeptAnswer is the longest answer, in bytes, that the room keeps to repeat it. Only
-// lists and pongs are longer. Their messages have no effect, so they may be handled again.
-const maxKeptAnswer = 4 << 10
+// maxKeptAnswer is the longest answer, in bytes, that the room keeps to repeat it. Each
+// room keeps one, which the budget does not count. Only lists and pongs are longer. Their
+// messages have no effect, so they may be handled again.
+const maxKeptAnswer = 512
 
 // posts are a host's numbered messages. The room's lock guards them, and its holder calls
 // the methods.

@@ -48,8 +48,12 @@ type poll struct {
 	since uint32 // when it began to wait, owned by the standing session's worker
 }
 
-// isPoll reports whether a request for a room's events polls.
+// isPoll reports whether a request for a room's events polls. A query that is too long is
+// refused without splitting it.
 func isPoll(r frame.Request) bool {
+	if len(r.Query) > maxEventQuery {
+		return false
+	}
 	query, err := url.ParseQuery(r.Query)
 	return err == nil && query.Has("wait")
 }
@@ -109,10 +113,14 @@ func (s *Session) readEvents(request frame.Request, head []byte) (JoinRequest, *
 	if err != nil {
 		return JoinRequest{}, &Refusal{Kind: BadMessage, Text: "the query is not valid"}
 	}
-	return h.dialects[h.events.dialect].events.ReadRequest(EventRequest{Code: code, Query: query, MaxName: h.Config().MaxName, Header: func(name string) string {
+	e, f := h.dialects[h.events.dialect].events.ReadRequest(EventRequest{Code: code, Query: query, MaxName: h.Config().MaxName, Header: func(name string) string {
 		value, _ := frame.Field(head, name)
 		return string(value)
 	}})
+	if e.Back || e.Ticket != "" { // which need no secret
+		e.Code, _, _ = roomcode.CutSecret(e.Code)
+	}
+	return e, f
 }
 
 // keepsAlive reports whether another request may follow one with this head (RFC 9112 9.3).
@@ -201,10 +209,8 @@ func (s *Session) joinByPoll(e JoinRequest) {
 			return
 		}
 		c.enters(a.token)
-		if home.phase == open && !p.gone.Load() {
-			for _, whole := range a.frames {
-				home.outbound().push(private{frame: whole, kind: urgent})
-			}
+		if home.phase == open && !p.gone.Load() { // otherwise the client may know more when it polls again
+			c.keepAnswers(a.frames)
 			c.attach(p)
 		}
 	}, keeps: true}, func() { home.enterBy(e) })
@@ -226,10 +232,11 @@ func (s *Session) enterBy(e JoinRequest) {
 
 // attach has a poll wait for what is due, in place of an older one.
 func (c *standing) attach(p *poll) {
-	s := c.session
-	if c.poll != nil {
-		c.deliver(pollResponse{})
+	if p.gone.Load() {
+		return // what is due waits for the client's next poll
 	}
+	s := c.session
+	c.supersede()
 	c.asked, p.since = s.shard.Now(), s.shard.Now()
 	s.lastReceived = c.asked
 	if p.last.Epoch != "" {
@@ -238,6 +245,52 @@ func (c *standing) attach(p *poll) {
 	c.poll = p
 	s.block(false)
 	c.Flush()
+}
+
+// maxOlderPolls is how many polls of one client, in whose place newer ones have come, have to
+// wait for their answers.
+const maxOlderPolls = 16
+
+// supersede ends the wait of the poll because a newer one has come. Two pages with one token
+// each end the other's polls, and poll again when they have their answers: so a poll is not
+// answered before it is MinPollWait old.
+func (c *standing) supersede() {
+	if c.poll == nil {
+		return
+	}
+	if len(c.older) == maxOlderPolls {
+		c.answerEmpty(c.older[0])
+		c.older = slices.Delete(c.older, 0, 1)
+	}
+	c.older = append(c.older, c.poll)
+	c.poll = nil
+	c.session.block(true)
+	c.answerOlder(MinPollWait)
+}
+
+// answerOlder answers the polls whose wait was ended, if they are older than wait.
+func (c *standing) answerOlder(wait time.Duration) {
+	if c.older == nil {
+		return
+	}
+	c.older = slices.DeleteFunc(c.older, func(p *poll) bool {
+		due := wait == 0 || c.session.past(p.since, wait)
+		if due {
+			c.answerEmpty(p)
+		}
+		return due
+	})
+	if len(c.older) == 0 {
+		c.older = nil
+	}
+}
+
+// answerEmpty answers a poll with nothing.
+func (c *standing) answerEmpty(p *poll) {
+	p.session.shard.Post(func() bool {
+		p.session.pollReturns(p, nil)
+		return false
+	})
 }
 
 // continueAfter moves a viewer's cursor to the broadcast after the last one that it has. If
@@ -264,16 +317,21 @@ func (s *Session) continueAfter(last Place) {
 // answerPoll answers the poll with what is due. If nothing is, it goes on waiting.
 func (c *standing) answerPoll() {
 	s, size := c.session, 0
-	var due pollResponse
+	var due []private
 	for size < maxPollAnswer {
 		p := s.Next()
 		if len(p) == 0 || size > 0 && size+len(p) > maxPollAnswer {
 			break
 		}
-		if s.has(flagFromOut) && s.out.items[0].direct {
-			due.direct = append(due.direct, p)
+		event := private{frame: p, kind: urgent}
+		if s.has(flagFromOut) {
+			item := &s.out.items[0]
+			event.direct = item.direct
+			if item.shared != nil {
+				event.shared = item.shared.hold()
+			}
 		}
-		due.events, size = append(due.events, p), size+len(p)
+		due, size = append(due, event), size+len(p)
 		s.Sent(len(p), false)
 	}
 	if size > 0 {
@@ -281,49 +339,37 @@ func (c *standing) answerPoll() {
 	}
 }
 
-// A pollResponse is what a poll is answered with.
-type pollResponse struct {
-	events [][]byte // what is due
-	direct [][]byte // of that, the direct messages
-}
-
-// deliver ends the wait of the poll with a response.
-func (c *standing) deliver(r pollResponse) {
+// deliver ends the wait of the poll with what is due.
+func (c *standing) deliver(due []private) {
 	s, p := c.session, c.poll
 	c.poll, c.asked = nil, s.shard.Now()
 	if !s.has(flagBlocked) {
 		s.block(true)
 	}
 	p.session.shard.Post(func() bool {
-		p.session.pollReturns(p, r)
+		p.session.pollReturns(p, due)
 		return false
 	})
 }
 
-// pollReturns sends the response to a poll.
-func (s *Session) pollReturns(p *poll, r pollResponse) {
+// pollReturns sends the response to a poll, whose events may be shared frames that it
+// releases.
+func (s *Session) pollReturns(p *poll, due []private) {
 	if s.phase != polling || s.more == nil || s.more.poll != p || p.answered {
-		// The connection is gone. The client's next poll says which broadcasts it has, but
-		// cannot say which direct messages.
-		if to := p.to; to != nil && len(r.direct) > 0 {
-			to.shard.Post(func() bool {
-				to.takeBack(r.direct)
-				return false
-			})
-		}
+		p.comesBack(due)
 		return
 	}
 	h, size := s.shard.hub, 0
-	for _, whole := range r.events {
-		size += len(whole)
+	for _, event := range due {
+		size += len(event.frame)
 	}
 	p.answered, s.since = true, s.shard.Now()
 	keeps := p.keeps && !h.draining.Load()
 	head := h.dialects[h.events.dialect].events.AppendPollHead(nil, p.origin, size, keeps)
 	h.Answered(200)
 	s.push(private{frame: head, kind: urgent})
-	for _, whole := range r.events {
-		s.push(private{frame: whole, kind: urgent})
+	for _, event := range due {
+		s.push(event)
 	}
 	if !keeps {
 		s.reason = ReasonPlain
@@ -332,6 +378,24 @@ func (s *Session) pollReturns(p *poll, r pollResponse) {
 		s.enter(finishing)
 	}
 	s.conn.Flush()
+}
+
+// comesBack takes what a poll was to be answered with when its connection is gone. The client
+// asks again with what it has, but does not know of direct messages.
+func (p *poll) comesBack(due []private) {
+	var direct [][]byte
+	for _, event := range due {
+		event.shared.release()
+		if event.direct {
+			direct = append(direct, event.frame)
+		}
+	}
+	if to := p.to; to != nil && direct != nil {
+		to.shard.Post(func() bool {
+			to.takeBack(direct)
+			return false
+		})
+	}
 }
 
 // pollAnswered begins the connection's next request when the response has been sent.
@@ -393,7 +457,7 @@ func (s *Session) shutdownPoll() {
 	s.withdrawPoll()
 	h := s.shard.hub
 	closed := h.dialects[h.events.dialect].AppendEvent(nil, s.closedEvent(ReasonShutdown))
-	s.pollReturns(p, pollResponse{events: [][]byte{closed}})
+	s.pollReturns(p, []private{{frame: closed, kind: urgent}})
 	s.reason = ReasonShutdown
 }
 
@@ -406,10 +470,12 @@ func (s *Session) withdrawPoll() {
 	}
 	to := p.to
 	to.shard.Post(func() bool {
-		if c := to.conn.(*standing); c.poll == p {
+		c := to.conn.(*standing)
+		if c.poll == p {
 			c.poll = nil
 			to.block(true)
 		}
+		c.older = slices.DeleteFunc(c.older, func(other *poll) bool { return other == p })
 		return false
 	})
 }

@@ -79,9 +79,11 @@ func (h *Hub) openStanding(from netip.Addr, enter func(*Session), done func(Resu
 				fallthrough
 			default:
 				a.result.Ticket = c.giveTicket(c.enters(a.token))
+				c.keepAnswers(a.frames[1:]) // the first one tells that it has entered
+				a.result.Answers = a.result.Answers[:1]
 			}
 			done(a.result)
-		}}, func() { enter(s) })
+		}, keeps: true}, func() { enter(s) })
 		s.conn.Flush()
 		return false
 	})
