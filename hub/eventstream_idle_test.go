@@ -103,7 +103,7 @@ func (nowhere) Peer() netip.Addr { return netip.Addr{} }
 // TestIdleEventStreamTakesAsMuchAsAWebSocket compares halls of idle viewers.
 func TestIdleEventStreamTakesAsMuchAsAWebSocket(t *testing.T) {
 	const viewers = 3000
-	each := func(enter func(s *Session, code string)) (bytes int) {
+	once := func(enter func(s *Session, code string)) int {
 		r := newTestRelay(t, 1, Config{})
 		_, code := r.host(0)
 		all := make([]*Session, viewers)
@@ -121,9 +121,13 @@ func TestIdleEventStreamTakesAsMuchAsAWebSocket(t *testing.T) {
 				t.Fatalf("role %d, more %v, out %v", s.Role(), s.more, s.out)
 			}
 		}
-		bytes = int(heapInUse()-before) / viewers
+		bytes := int(heapInUse()-before) / viewers
 		runtime.KeepAlive(all)
 		return bytes
+	}
+	// What other tests have left may be freed meanwhile, which makes a figure too low.
+	each := func(enter func(s *Session, code string)) int {
+		return max(once(enter), once(enter), once(enter))
 	}
 	socket := each(func(s *Session, code string) {
 		s.Receive([]byte(testHead))
