@@ -402,6 +402,7 @@ func TestASchoolThatPolls(t *testing.T) {
 	const pupils = 800
 	b := startBinary(t)
 	host := newHTTPClient(t, b)
+	host.patient = true
 	host.hosts(`{"type":"create"}`)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
